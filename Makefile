@@ -1,0 +1,58 @@
+# Rover's chores. `make help` lists them. Everything works as root on a fresh Debian 12 machine.
+SHELL := /bin/bash
+VENV := .venv
+UV := .tools/uv/bin/uv
+PY := $(VENV)/bin/python
+PACKAGES := rover_core bpf/rover_bpf plugins/oncpu/rover_oncpu plugins/discovery/host/rover_discovery_host \
+            plugins/exporters/local/rover_exporter_local
+PROJECTS := pyproject.toml $(shell find bpf plugins examples -name pyproject.toml -not -path '*/.*')
+ARGS ?=
+
+.PHONY: help run test lint type imports unit kernel packaging bench clean
+
+help: ## List the chores
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: $(VENV)/.ready ## Profile this host for 15 seconds (ARGS='--duration 60 --demo' to change)
+	@$(VENV)/bin/rover run --duration 15 $(ARGS)
+
+test: lint type imports unit kernel packaging ## Everything that must hold
+
+lint: $(VENV)/.ready ## Style and mistakes
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+type: $(VENV)/.ready ## Types, strictly
+	$(VENV)/bin/mypy
+
+imports: $(VENV)/.ready ## Who may import whom
+	$(VENV)/bin/lint-imports
+
+unit: $(VENV)/.ready ## Fast tests, no root needed
+	$(PY) -m pytest -m 'not kernel and not packaging'
+
+kernel: $(VENV)/.ready ## Tests on this machine's kernel; need root
+	$(PY) -m pytest -m kernel
+
+packaging: $(VENV)/.ready ## Wheels, and what a plain install of each subset holds
+	$(PY) -m pytest -m packaging
+
+bench: $(VENV)/.ready ## Costs side by side with bcc and perf (minutes)
+	$(PY) tests/bench/oncpu.py $(ARGS)
+
+clean: ## Remove what make made
+	rm -rf $(VENV) .tools build dist
+
+$(VENV)/.ready: $(PROJECTS) $(UV) .tools/apt
+	test -x $(PY) || $(UV) venv --quiet --python /usr/bin/python3 --system-site-packages $(VENV)
+	$(UV) sync --quiet --all-packages --all-extras
+	@touch $@
+
+$(UV):
+	python3 -m venv --clear .tools/uv || { apt-get install -y --no-install-recommends python3-venv && python3 -m venv --clear .tools/uv; }
+	.tools/uv/bin/pip install --quiet 'uv>=0.5'
+
+# What pip cannot bring: BCC, and the compilers and servers that the tests profile.
+.tools/apt:
+	mkdir -p .tools
+	bash tests/apt-install
+	@touch $@

@@ -1,0 +1,1 @@
+"""eBPF runtime of Rover: loading, attaching, reading maps and rings, symbols."""

@@ -1,0 +1,1 @@
+"""Finds the processes of this host for Rover."""

@@ -1,0 +1,1 @@
+"""On-CPU profiling for Rover: where processes burn their time."""

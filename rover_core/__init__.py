@@ -1,0 +1,1 @@
+"""The core of Rover: models, plugins, configuration, tasks and the agent. No eBPF in here."""

@@ -1,0 +1,177 @@
+"""What a plugin hands to Rover: the interfaces behind the hooks. Floor 1.
+
+All are structural (`typing.Protocol`): a plugin need not inherit from anything here. `rover_core.testing` has
+conformance suites to subclass in a plugin's own tests.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+import pluggy
+from pydantic import BaseModel
+
+from rover_core.model import Process, ProcessKey, Profile, Task
+
+hookspec = pluggy.HookspecMarker("rover")
+hookimpl = pluggy.HookimplMarker("rover")
+
+Batch = Profile
+"""What exporters take. Layer-4 and layer-7 records join this union when the network plugin brings them."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSection:
+    """A plugin's settings: a pydantic model mounted at a dotted path of the one settings tree.
+
+    path: e.g. `profiling.task.on_cpu`. The environment name of a field is `ROVER_` + the path and the field in
+    upper case, unless the field says otherwise (`rover_core.config.env`).
+    """
+
+    path: str
+    model: type[BaseModel]
+
+
+class Settings(Protocol):
+    """The effective settings, read only."""
+
+    def section(self, model: type[Model]) -> Model:
+        """The section that was mounted with this model. KeyError if no plugin mounted it."""
+        ...
+
+
+class Discoverer(Protocol):
+    """Finds processes. `scan` may be called from a worker thread, never twice at a time."""
+
+    name: str
+
+    def scan(self) -> Iterable[Process]:
+        """Every process there is now. A process that vanishes meanwhile is left out, not an error."""
+        ...
+
+
+class Profiler(Protocol):
+    """Runs any number of tasks of one kind.
+
+    All methods are called from one worker thread, never two at a time, so they may block for as long as a
+    compilation takes. What they raise (`RoverError`) ends that task with the reason, not the agent.
+    """
+
+    name: str
+
+    def start(self, task: Task, processes: Sequence[Process] | None) -> None:
+        """Begin. processes is None for a task about every process of the host."""
+        ...
+
+    def forget(self, task_id: str, process: ProcessKey) -> None:
+        """A process of a running task has exited; what was seen of it comes with the next drain."""
+        ...
+
+    def tick(self) -> None:
+        """Called about five times a second while a task runs, for what cannot wait until the next drain."""
+        ...
+
+    def drain(self) -> Sequence[Profile]:
+        """What each running task saw since the last drain: one profile a task, empty ones included."""
+        ...
+
+    def stop(self, task_id: str) -> Profile | None:
+        """End a task and return its last profile; None if no such task runs."""
+        ...
+
+    def close(self) -> None:
+        """Release everything held in the kernel. Tasks still running are over."""
+        ...
+
+
+class AgentContext(Protocol):
+    """The agent as task sources and exporters see it. Only to be used on the agent's event loop."""
+
+    @property
+    def processes(self) -> Collection[Process]:
+        """The processes found by the last scan."""
+        ...
+
+    def find_process(self, pid: int) -> Process | None: ...
+
+    def submit(self, task: Task) -> None:
+        """Start a task (now, or at its start time). The same id again replaces the running one."""
+        ...
+
+    def cancel(self, task_id: str) -> None:
+        """End a task early; what it saw is kept."""
+        ...
+
+
+class TaskSource(Protocol):
+    """Where tasks come from. `run` lives as long as the agent and is cancelled at its end."""
+
+    name: str
+
+    async def run(self, context: AgentContext) -> None: ...
+
+
+class Exporter(Protocol):
+    """Takes results away. Runs on the event loop: what blocks belongs in a thread.
+
+    Each exporter has a bounded queue of its own in front of it, so a slow one loses its own batches (counted as
+    `queue full`) and holds up nobody. An `export` that raises counts its batch as `exporter down`.
+    """
+
+    name: str
+
+    async def start(self, context: AgentContext) -> None: ...
+
+    async def export(self, batch: Batch) -> None: ...
+
+    async def stop(self) -> Sequence[str]:
+        """Finish and return what a person would look at: files written, addresses to open. May be empty."""
+        ...
+
+
+class ProfileFormat(Protocol):
+    """A file format of profiles. `name` is what `--format` takes; `extension` has no leading dot (`pb.gz`).
+
+    binary: whether the bytes would spoil a terminal.
+    """
+
+    name: str
+    extension: str
+    binary: bool
+    description: str
+
+    def write(self, profile: Profile, out: BinaryIO) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileCommand:
+    """What a profiler adds to `rover profile`: a sub-command.
+
+    profiler: name of the profiler; command: `oncpu`; help: one line; default_period_ns: shown as the default of
+    `--period`, None if the profiler does not sample; task_settings: from parsed options to `Task.settings`.
+    """
+
+    profiler: str
+    command: str
+    help: str
+    default_period_ns: int | None
+    task_settings: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+class Health(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One line of `rover doctor`. A PROBLEM makes it exit with status 1."""
+
+    name: str
+    health: Health
+    detail: str
+    remedy: str = ""

@@ -1,0 +1,68 @@
+"""Every hook of Rover, on one page. Hooks hand over objects; none is on a per-event path.
+
+Write `from rover_core.api import hookimpl`, decorate a function of the same name in your plugin module, and name
+that module in the entry point group `rover.plugins`. Every hook is optional. Returning None or an empty list
+means "nothing from me". An exception marks your plugin as failed, with its text, and the others go on.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import click
+
+from rover_core.api import (
+    Diagnostic,
+    Discoverer,
+    Exporter,
+    ProfileCommand,
+    ProfileFormat,
+    Profiler,
+    Settings,
+    SettingsSection,
+    TaskSource,
+    hookspec,
+)
+
+
+@hookspec
+def rover_settings() -> Sequence[SettingsSection]:  # type: ignore[empty-body]
+    """Sections of the settings tree. Called once, before any configuration is read. Since 0.1."""
+
+
+@hookspec
+def rover_discoverers(settings: Settings) -> Sequence[Discoverer]:  # type: ignore[empty-body]
+    """What finds processes. Called once, when the agent starts or `rover processes` runs. Since 0.1."""
+
+
+@hookspec
+def rover_profilers(settings: Settings) -> Sequence[Profiler]:  # type: ignore[empty-body]
+    """Profilers, not started; eBPF is loaded with the first task. Called once, when the agent starts. Since 0.1."""
+
+
+@hookspec
+def rover_profile_commands() -> Sequence[ProfileCommand]:  # type: ignore[empty-body]
+    """Sub-commands of `rover profile`. Called when the command line is built: import lazily. Since 0.1."""
+
+
+@hookspec
+def rover_exporters(settings: Settings) -> Sequence[Exporter]:  # type: ignore[empty-body]
+    """Exporters, not started. Called once, when the agent starts. Since 0.1."""
+
+
+@hookspec
+def rover_formats() -> Sequence[ProfileFormat]:  # type: ignore[empty-body]
+    """File formats a profile can be written in. Called when a command offers `--format`. Since 0.1."""
+
+
+@hookspec
+def rover_task_sources(settings: Settings) -> Sequence[TaskSource]:  # type: ignore[empty-body]
+    """Where tasks come from besides the command line. Called once, when the agent starts. Since 0.1."""
+
+
+@hookspec
+def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:  # type: ignore[empty-body]
+    """Lines of `rover doctor`: what this plugin needs of the host and whether it is there. Since 0.1."""
+
+
+@hookspec
+def rover_commands(cli: click.Group) -> None:
+    """Add sub-commands to `rover`. Called once, when the command line is built: import lazily. Since 0.1."""

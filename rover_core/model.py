@@ -1,0 +1,227 @@
+"""The records that travel through Rover. Frozen, slotted, standard library only.
+
+Times are nanoseconds: `*_ns`. Wall-clock times count from the Unix epoch. Stacks are leaf first (index 0 is the
+innermost frame), as the kernel delivers them and as SkyWalking expects them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ProcessKey:
+    """Identity of a process, safe against reuse of its pid.
+
+    start_ticks: field 22 of /proc/<pid>/stat, clock ticks (USER_HZ, 1/100 s) from boot to the process's start.
+    """
+
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A process as a backend sees it (contract section 1.4, EBPFProcessEntityMetadata)."""
+
+    layer: str
+    service: str
+    instance: str
+    process: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of this host. `exe` is None for kernel threads and where the link may not be read."""
+
+    key: ProcessKey
+    ppid: int
+    comm: str
+    exe: str | None
+    cmdline: tuple[str, ...]
+    uid: int
+    kernel_thread: bool = False
+    entities: tuple[Entity, ...] = ()
+
+    @property
+    def pid(self) -> int:
+        return self.key.pid
+
+    @property
+    def name(self) -> str:
+        """The executable's base name, or the kernel's comm where there is no executable to be seen."""
+        return self.exe.removesuffix(" (deleted)").rsplit("/", 1)[-1] if self.exe else self.comm
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An order to profile.
+
+    profiler: name of the profiler (ON_CPU, OFF_CPU, NETWORK or a third party's).
+    processes: which processes; None means every process of the host.
+    start_ns: wall-clock time to start at; 0 or the past means at once.
+    duration_ns: how long, from the actual start; None means until cancelled.
+    settings: overrides of the profiler's own settings for this task alone.
+    trigger: who ordered it (`command line`, `configuration`, a backend's name, a continuous policy).
+    """
+
+    id: str
+    profiler: str
+    processes: tuple[ProcessKey, ...] | None = None
+    start_ns: int = 0
+    duration_ns: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    trigger: str = ""
+
+
+class Loss(StrEnum):
+    """Why something that happened is not, or not fully, in the data."""
+
+    MAP_FULL = "map full"
+    RING_FULL = "ring full"
+    QUEUE_FULL = "queue full"
+    EXPORTER_DOWN = "exporter down"
+    MISSED_TICK = "missed tick"
+    UNSYMBOLIZED = "unsymbolized"
+    PROCESS_GONE = "process gone"
+    TRUNCATED_STACK = "truncated stack"
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """One entry of the loss ledger: how much of what happened is in the data. Unit: samples (or data points).
+
+    expected = kept + sum(lost.values()): nothing vanishes without a cause.
+    degraded counts kept samples that are poorer than they should be (a frame without a name, a cut stack); one
+    sample may be degraded for several causes.
+    """
+
+    expected: int = 0
+    kept: int = 0
+    lost: Mapping[Loss, int] = field(default_factory=dict)
+    degraded: Mapping[Loss, int] = field(default_factory=dict)
+
+    def __add__(self, other: "Completeness") -> "Completeness":
+        return Completeness(
+            self.expected + other.expected,
+            self.kept + other.kept,
+            _add(self.lost, other.lost),
+            _add(self.degraded, other.degraded),
+        )
+
+    def drop(self, cause: Loss) -> "Completeness":
+        """The same entry after everything that was kept got lost for this cause."""
+        return Completeness(self.expected, 0, _add(self.lost, {cause: self.kept} if self.kept else {}))
+
+    @property
+    def ratio(self) -> float:
+        """Share kept, 0..1; 1 when nothing was expected."""
+        return self.kept / self.expected if self.expected else 1.0
+
+
+def _add(left: Mapping[Loss, int], right: Mapping[Loss, int]) -> dict[Loss, int]:
+    return {cause: left.get(cause, 0) + right.get(cause, 0) for cause in sorted({*left, *right})}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a stack.
+
+    symbol: the function's (demangled) name, None if it could not be found.
+    module: base name of the mapped file, `[kernel]`, `[vdso]`, or "" where the address lies in no known mapping.
+    offset: with a symbol, bytes from its start; else the address within the module's file (or the raw address).
+    """
+
+    symbol: str | None
+    module: str
+    offset: int
+    kernel: bool = False
+
+    @property
+    def label(self) -> str:
+        """What a person reads: the symbol, or `module+0xoffset`."""
+        return self.symbol or f"{self.module or '[unknown]'}+{self.offset:#x}"
+
+
+@dataclass(frozen=True, slots=True)
+class StackSample:
+    """How often (and how long) one process was seen in one place.
+
+    name: the process's name at that time. user, kernel: frames, leaf first; the kernel part lies below (is called
+    by) nothing: a whole stack is kernel frames, then user frames. values: one per sample type of the profile.
+    """
+
+    process: ProcessKey
+    name: str
+    user: tuple[Frame, ...]
+    kernel: tuple[Frame, ...]
+    values: tuple[int, ...]
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The whole stack, leaf first."""
+        return self.kernel + self.user
+
+
+@dataclass(frozen=True, slots=True)
+class SampleType:
+    """What one value of a sample counts: a name (`samples`, `cpu`, `delay`) and a unit (`count`, `nanoseconds`)."""
+
+    name: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What one task's profiler saw in [start_ns, end_ns): the changes since its previous profile.
+
+    sample_types[0] is what tables and flame graphs are drawn by unless asked otherwise. period_ns: nanoseconds
+    between samples, 0 where every event is counted. attributes: how it was made (probe, kernel, period).
+    """
+
+    task_id: str
+    profiler: str
+    start_ns: int
+    end_ns: int
+    sample_types: tuple[SampleType, ...]
+    samples: tuple[StackSample, ...]
+    completeness: Completeness
+    period_ns: int = 0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+_Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...]]
+
+
+def merge_profiles(profiles: Iterable[Profile]) -> Profile:
+    """One profile out of several of the same task, equal stacks added up. Raises ValueError for none."""
+    parts = list(profiles)
+    if not parts:
+        raise ValueError("no profile to merge")
+    totals: dict[_Place, tuple[int, ...]] = {}
+    completeness = Completeness()
+    attributes: dict[str, str] = {}
+    for part in parts:
+        completeness += part.completeness
+        attributes.update(part.attributes)
+        for sample in part.samples:
+            place = (sample.process, sample.name, sample.user, sample.kernel)
+            known = totals.get(place)
+            totals[place] = sample.values if known is None else _sum(known, sample.values)
+    return Profile(
+        parts[0].task_id,
+        parts[0].profiler,
+        min(part.start_ns for part in parts),
+        max(part.end_ns for part in parts),
+        parts[0].sample_types,
+        tuple(StackSample(*place, values) for place, values in totals.items()),
+        completeness,
+        parts[0].period_ns,
+        attributes,
+    )
+
+
+def _sum(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip(left, right, strict=True))
