@@ -83,7 +83,6 @@ class Loss(StrEnum):
     RING_FULL = "ring full"
     QUEUE_FULL = "queue full"
     EXPORTER_DOWN = "exporter down"
-    MISSED_TICK = "missed tick"
     UNSYMBOLIZED = "unsymbolized"
     PROCESS_GONE = "process gone"
     TRUNCATED_STACK = "truncated stack"

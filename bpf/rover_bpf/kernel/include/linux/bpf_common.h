@@ -1,0 +1,1 @@
+/* Named by BCC; nothing of it is needed. */

@@ -1,0 +1,77 @@
+"""The loader: compiles and loads one program with BCC, hands its file descriptors back, and exits.
+
+Runs as a program of its own (`python3 -I loader_child.py`), under whichever interpreter has the distribution's
+`bcc`, so it imports nothing but the standard library and bcc. Standard input is a Unix socket: a JSON request
+comes in, a JSON answer goes back with the descriptors attached (SCM_RIGHTS). The compiler's and the verifier's
+own words go to standard error, which the parent keeps.
+
+A crash in here is an error message in the agent, and LLVM's memory (100 MB and more) is gone once this exits.
+"""
+
+import array
+import ctypes
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+_FDS_A_MESSAGE = 200  # SCM_MAX_FD is 253
+
+
+def main() -> None:
+    channel = socket.socket(fileno=os.dup(0))
+    request = json.loads(_receive(channel))
+    os.environ["BCC_KERNEL_SOURCE"] = request["kernel"]
+    try:
+        answer, descriptors = _load(request)
+    except Exception as error:  # whatever BCC raises is the answer  # noqa: BLE001
+        answer, descriptors = {"error": str(error)}, []
+    _send(channel, answer, descriptors)
+
+
+def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    from bcc import BPF
+    from bcc.libbcc import lib
+
+    module = BPF(text=request["text"], cflags=request["cflags"])
+    descriptors: list[int] = []
+    functions: dict[str, Any] = {}
+    for name, kind in request["functions"].items():
+        try:
+            descriptors.append(module.load_func(name.encode(), getattr(BPF, kind)).fd)
+            functions[name] = {"index": len(descriptors) - 1}
+        except Exception as error:  # one function that the kernel refuses leaves the others  # noqa: BLE001
+            functions[name] = {"error": str(error)}
+    lib.bpf_table_name.restype = ctypes.c_char_p  # not declared by bcc, which then takes it for an int
+    maps: dict[str, Any] = {}
+    for number in range(lib.bpf_num_tables(module.module)):
+        descriptors.append(lib.bpf_table_fd_id(module.module, number))
+        maps[lib.bpf_table_name(module.module, number).decode()] = {
+            "index": len(descriptors) - 1,
+            "type": lib.bpf_table_type_id(module.module, number),
+            "key_size": lib.bpf_table_key_size_id(module.module, number),
+            "value_size": lib.bpf_table_leaf_size_id(module.module, number),
+            "max_entries": lib.bpf_table_max_entries_id(module.module, number),
+        }
+    return {"functions": functions, "maps": maps}, descriptors
+
+
+def _receive(channel: socket.socket) -> bytes:
+    chunks = []
+    while chunk := channel.recv(1 << 16):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _send(channel: socket.socket, answer: dict[str, Any], descriptors: list[int]) -> None:
+    for start in range(0, len(descriptors), _FDS_A_MESSAGE):
+        part = array.array("i", descriptors[start : start + _FDS_A_MESSAGE])
+        channel.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, part)])
+    channel.sendall(json.dumps(answer).encode())
+
+
+if __name__ == "__main__":
+    if not sys.flags.isolated:
+        sys.exit("run by Rover, not by hand")
+    main()

@@ -1,0 +1,129 @@
+"""Reading eBPF maps in bulk into numpy arrays (BPF_MAP_*_BATCH, kernel 5.6)."""
+
+import ctypes
+import errno
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rover_bpf.cpus import possible_cpus
+from rover_bpf.loader import MapInfo
+from rover_bpf.syscalls import BpfCommand, bpf
+
+Array = NDArray[Any]
+
+_PER_CPU_TYPES = (5, 6, 10)  # PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
+_CHUNK_BYTES = 1 << 18
+
+
+class _Element(ctypes.Structure):
+    _fields_ = (
+        ("map_fd", ctypes.c_uint32),
+        ("key", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        ("in_batch", ctypes.c_uint64),
+        ("out_batch", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64),
+        ("values", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("map_fd", ctypes.c_uint32),
+        ("elem_flags", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+class BpfMap:
+    """A map whose keys and values have numpy types.
+
+    Of a per-CPU map, values have a trailing axis with one element for each possible processor. Raises ValueError
+    if a type's size is not the map's.
+    """
+
+    def __init__(self, info: MapInfo, key: Any, value: Any) -> None:
+        self.info = info
+        self.key = np.dtype(key)
+        self.value = np.dtype(value)
+        if (self.key.itemsize, self.value.itemsize) != (info.key_size, info.value_size):
+            raise ValueError(
+                f"map of {info.key_size}-byte keys and {info.value_size}-byte values, "
+                f"described with {self.key.itemsize} and {self.value.itemsize} bytes"
+            )
+        self._copies = possible_cpus() if info.type in _PER_CPU_TYPES else 1
+        if self._copies > 1 and self.value.itemsize % 8:
+            raise ValueError("values of per-CPU maps are padded to 8 bytes: describe them so")
+
+    def update(self, key: Any, value: Any) -> None:
+        """Insert or replace. Raises OSError (E2BIG: the map is full)."""
+        self._element(BpfCommand.MAP_UPDATE_ELEM, self._one(key, self.key), self._one(value, self.value))
+
+    def delete(self, key: Any) -> bool:
+        """Whether the key was there."""
+        try:
+            self._element(BpfCommand.MAP_DELETE_ELEM, self._one(key, self.key), None)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def lookup(self, key: Any) -> Array | None:
+        """The value, of shape () or (processors,); None if there is none."""
+        value = np.zeros(self._copies, self.value)
+        try:
+            self._element(BpfCommand.MAP_LOOKUP_ELEM, self._one(key, self.key), value)
+        except FileNotFoundError:
+            return None
+        return value if self._copies > 1 else value[0]
+
+    def read(self) -> tuple[Array, Array]:
+        """All keys, shape (n,), and values, (n,) or (n, processors), as they are now."""
+        return self._batches(BpfCommand.MAP_LOOKUP_BATCH)
+
+    def drain(self) -> tuple[Array, Array]:
+        """As `read`, and the entries are deleted. Only hash maps can be drained."""
+        return self._batches(BpfCommand.MAP_LOOKUP_AND_DELETE_BATCH)
+
+    def _one(self, value: Any, dtype: np.dtype[Any]) -> Array:
+        return np.array([value], dtype)
+
+    def _element(self, command: BpfCommand, key: Array, value: Array | None) -> None:
+        pointer = value.ctypes.data if value is not None else 0
+        bpf(command, _Element(self.info.fd, key.ctypes.data, pointer, 0))
+
+    def _batches(self, command: BpfCommand) -> tuple[Array, Array]:
+        entry = self.key.itemsize + self.value.itemsize * self._copies
+        room = min(self.info.max_entries, max(64, _CHUNK_BYTES // entry))
+        cursor, following = ctypes.create_string_buffer(max(8, self.key.itemsize)), None
+        keys: list[Array] = []
+        values: list[Array] = []
+        more = True
+        while more:
+            some_keys, some_values = np.empty(room, self.key), np.empty((room, self._copies), self.value)
+            start = ctypes.addressof(cursor) if following else 0
+            batch = _Batch(
+                start,
+                ctypes.addressof(cursor),
+                some_keys.ctypes.data,
+                some_values.ctypes.data,
+                room,
+                self.info.fd,
+            )
+            try:
+                bpf(command, batch)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # one hash bucket holds more than there is room for
+                    room *= 2
+                    continue
+                if error.errno != errno.ENOENT:  # ENOENT: this was the last batch, and its count is right
+                    raise
+                more = False
+            following = True
+            keys.append(some_keys[: batch.count].copy())
+            values.append(some_values[: batch.count].copy())
+        joined = np.concatenate(values)
+        return np.concatenate(keys), joined if self._copies > 1 else joined[:, 0]

@@ -1,0 +1,52 @@
+"""Reading an eBPF ring buffer in bulk, straight from its memory (kernel/bpf/ringbuf.c, kernel 5.8).
+
+One call takes everything there is and moves the consumer position once: 0.3 us an event against 0.9 for a callback
+each (docs/benchmarks.md). Programs that submit with BPF_RB_NO_WAKEUP are drained by polling.
+"""
+
+import mmap
+import struct
+from collections.abc import Iterator
+
+from rover_bpf.loader import MapInfo
+
+_BUSY, _DISCARD = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
+_HEADER = 8
+_POSITION = struct.Struct("<Q")
+_LENGTH = struct.Struct("<I")
+
+
+class Ring:
+    """The consumer's side of one ring buffer. Only one may exist per ring."""
+
+    def __init__(self, info: MapInfo) -> None:
+        page = mmap.PAGESIZE
+        self._size = info.max_entries
+        self._consumer = mmap.mmap(info.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        # The data is mapped twice in a row, so a record that wraps around is still contiguous.
+        self._producer = mmap.mmap(info.fd, page + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._data = memoryview(self._producer)[page:]
+
+    def drain(self) -> Iterator[memoryview]:
+        """Every record that is complete now. A view is valid until the next one is asked for."""
+        position = start = _POSITION.unpack_from(self._consumer)[0]
+        end = _POSITION.unpack_from(self._producer)[0]
+        try:
+            while position < end:
+                offset = position % self._size
+                length = _LENGTH.unpack_from(self._data, offset)[0]
+                if length & _BUSY:
+                    break  # reserved, still being written
+                size = length & ~_DISCARD
+                if not length & _DISCARD:
+                    yield self._data[offset + _HEADER : offset + _HEADER + size]
+                position += _HEADER + (size + 7 & ~7)
+        finally:
+            if position != start:
+                _POSITION.pack_into(self._consumer, 0, position)
+
+    def close(self) -> None:
+        self._data.release()
+        self._producer.close()
+        self._consumer.close()
+

@@ -1,0 +1,191 @@
+"""Counting stacks in the kernel: the user side of include/rover/stackcount.h, shared by profilers.
+
+Programs write into one of two sets of maps. `collect` flips them, waits until no program can still be in the old
+one, and empties that: what it returns are exact deltas, and counting never pauses.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rover_core.errors import RoverError
+
+from rover_bpf.cpus import online_cpus
+from rover_bpf.loader import Program, ProgramSource, load
+from rover_bpf.maps import Array, BpfMap
+from rover_bpf.plans import Attachment, Plan, attach
+from rover_bpf.ring import Ring
+from rover_bpf.syscalls import wait_for_running_programs
+
+FRAMES = 127
+"""Frames of a stack that the kernel keeps (kernel.perf_event_max_stack); the root of a deeper one is lost."""
+
+KEY = np.dtype(
+    [("start_ns", "<u8"), ("user", "<u8"), ("kernel", "<u8"), ("tgid", "<u4"), ("tag", "<u4"), ("comm", "S16")]
+)
+VALUE = np.dtype([("events", "<u8"), ("total", "<u8")])
+STACK = np.dtype([("depth", "<u8"), ("ip", "<u8", (FRAMES + 1,))])
+NEWS = np.dtype([("start_ns", "<u8"), ("tgid", "<u4"), ("unused", "<u4")])
+TALLIES = ("events", "matched", "counted", "counts_full", "stacks_full", "new_keys", "new_stacks")
+
+_MEMBERS = (("task_struct", "group_leader"), ("task_struct", "start_boottime"), ("task_struct", "comm"))
+_NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
+# Since 6.1 such maps may grow as needed in any program; before, all their memory has to be set aside.
+_SIZES = (
+    {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(_NO_PREALLOC)},
+    {"ROVER_COUNTS": "16384", "ROVER_STACKS": "8192", "ROVER_HASH_FLAGS": "0"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted between two collects.
+
+    keys: shape (n,), dtype KEY. values: shape (n,), dtype VALUE. stacks: hash -> addresses, leaf first (uint64).
+    tally: what happened in the kernel in that time, by the names of TALLIES.
+    """
+
+    keys: Array
+    values: Array
+    stacks: dict[int, Array]
+    tally: dict[str, int]
+
+
+class StackCounter:
+    """One loaded and attached stack-counting program. Blocks like its kernel calls do; used by one thread."""
+
+    def __init__(self, path: Path, functions: dict[str, str], plan: Plan) -> None:
+        """Load and attach. Raises RoverError with the reason."""
+        self._program = _load(path, functions)
+        try:
+            self._open_maps(self._program)
+            self._ring = Ring(self._program.maps["rover_news"])
+            self._warm()
+            self.attachment: Attachment = attach(plan, self._program)
+        except BaseException:
+            self._program.close()
+            raise
+
+    def _open_maps(self, program: Program) -> None:
+        def opened(name: str, key: Any, value: Any) -> BpfMap:
+            return BpfMap(program.maps[name], key, value)
+
+        self._counts = [opened(f"rover_counts_{epoch}", KEY, VALUE) for epoch in (0, 1)]
+        self._stacks = [opened(f"rover_stacks_{epoch}", "<u8", STACK) for epoch in (0, 1)]
+        self._targets = opened("rover_targets", "<u4", "<u4")
+        self._config = opened("rover_config", "<i4", [("epoch", "<u4"), ("all", "<u4")])
+        self._tally_map = opened("rover_tally", "<i4", "<u8")
+        self._epoch, self._all = 0, False
+        self._last_tally = dict.fromkeys(TALLIES, 0)
+        self._room = min(self._counts[0].info.max_entries, self._stacks[0].info.max_entries)
+
+    def _warm(self) -> None:
+        """Make every processor's allocator for growing maps fill its reserve, which programs draw from.
+
+        It starts with one element (kernel/bpf/memalloc.c, prefill_mem_cache) and a first tick may need several.
+        """
+        allowed = os.sched_getaffinity(0)
+        growing = [*self._counts, *self._stacks]
+        try:
+            for cpu in online_cpus():
+                os.sched_setaffinity(0, {cpu})
+                for table in growing:
+                    key = np.zeros(1, table.key)[0]
+                    table.update(key, np.zeros(1, table.value)[0])
+                    table.delete(key)
+        except OSError:  # a processor outside our cpuset: its first tick may count a sample without its stack
+            pass
+        finally:
+            os.sched_setaffinity(0, allowed)
+
+    @property
+    def room(self) -> int:
+        """Keys (or stacks) that fit between two collects."""
+        return self._room
+
+    def watch(self, pids: Iterable[int]) -> None:
+        """Count these processes too. RoverError if there are too many."""
+        try:
+            for pid in pids:
+                self._targets.update(pid, 1)
+        except OSError as error:
+            raise RoverError(
+                f"cannot watch more than {self._targets.info.max_entries} processes one by one",
+                why=error.strerror or "",
+                remedy="profile all processes instead (--all)",
+            ) from error
+
+    def unwatch(self, pids: Iterable[int]) -> None:
+        for pid in pids:
+            self._targets.delete(pid)
+
+    def watch_all(self, everything: bool) -> None:
+        self._all = everything
+        self._configure()
+
+    def _configure(self) -> None:
+        self._config.update(0, (self._epoch, int(self._all)))
+
+    def news(self) -> list[tuple[int, int]]:
+        """(pid, start_ns) of the processes that were counted for the first time since the last call."""
+        return [(int(new["tgid"]), int(new["start_ns"])) for new in map(_read_news, self._ring.drain())]
+
+    def fill(self) -> float:
+        """How full the maps in use are, 0..1."""
+        tally = self._read_tally()
+        added = max(tally[name] - self._last_tally[name] for name in ("new_keys", "new_stacks"))
+        return added / self._room
+
+    def collect(self) -> Counts:
+        """Everything counted since the last call."""
+        old, self._epoch = self._epoch, 1 - self._epoch
+        self._configure()
+        _settle()
+        keys, values = self._counts[old].drain()
+        hashes, stacks = self._stacks[old].drain()
+        tally = self._read_tally()
+        delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
+        self._last_tally = tally
+        return Counts(keys, values, _addresses(hashes, stacks), delta)
+
+    def _read_tally(self) -> dict[str, int]:
+        _, values = self._tally_map.read()
+        totals = values.reshape(len(TALLIES), -1).sum(axis=1)
+        return {name: int(total) for name, total in zip(TALLIES, totals, strict=True)}
+
+    def close(self) -> None:
+        self.attachment.detach()
+        self._ring.close()
+        self._program.close()
+
+
+def _read_news(record: memoryview) -> Any:
+    return np.frombuffer(record, NEWS, count=1)[0].copy()
+
+
+def _addresses(hashes: Array, stacks: Array) -> dict[int, Array]:
+    depths: Sequence[int] = stacks["depth"].tolist()
+    return {h: ips[:depth] for h, depth, ips in zip(hashes.tolist(), depths, stacks["ip"], strict=True)}
+
+
+def _settle() -> None:
+    """Wait until no program can still be writing to the maps of the old epoch."""
+    try:
+        wait_for_running_programs()
+    except OSError:  # nohz_full: a program runs for microseconds, so this is generous
+        time.sleep(0.02)
+
+
+def _load(path: Path, functions: dict[str, str]) -> Program:
+    for sizes in _SIZES[:-1]:
+        try:
+            return load(ProgramSource(path, functions, _MEMBERS, sizes))
+        except RoverError as error:
+            if "preallocated" not in "".join(getattr(error, "__notes__", [])):
+                raise
+    return load(ProgramSource(path, functions, _MEMBERS, _SIZES[-1]))
