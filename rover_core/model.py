@@ -5,7 +5,7 @@ innermost frame), as the kernel delivers them and as SkyWalking expects them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -194,32 +194,63 @@ class Profile:
 _Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...]]
 
 
-def merge_profiles(profiles: Iterable[Profile]) -> Profile:
-    """One profile out of several of the same task, equal stacks added up. Raises ValueError for none."""
-    parts = list(profiles)
-    if not parts:
-        raise ValueError("no profile to merge")
-    totals: dict[_Place, tuple[int, ...]] = {}
-    completeness = Completeness()
-    attributes: dict[str, str] = {}
-    for part in parts:
-        completeness += part.completeness
-        attributes.update(part.attributes)
-        for sample in part.samples:
+class ProfileMerger:
+    """Adds up profiles of one task: equal stacks become one sample.
+
+    room: stacks to keep at most; beyond it the lightest half is let go and counted in `let_go` (first sample type),
+    so a run of weeks stays small. None keeps all.
+    """
+
+    def __init__(self, room: int | None = None) -> None:
+        self._room = room
+        self._totals: dict[_Place, tuple[int, ...]] = {}
+        self._last: Profile | None = None
+        self._start_ns = 0
+        self._completeness = Completeness()
+        self._attributes: dict[str, str] = {}
+        self.let_go = 0
+
+    def add(self, profile: Profile) -> None:
+        if self._last is None:
+            self._start_ns = profile.start_ns
+        self._start_ns = min(self._start_ns, profile.start_ns)
+        self._completeness += profile.completeness
+        self._attributes.update(profile.attributes)
+        for sample in profile.samples:
             place = (sample.process, sample.name, sample.user, sample.kernel)
-            known = totals.get(place)
-            totals[place] = sample.values if known is None else _sum(known, sample.values)
-    return Profile(
-        parts[0].task_id,
-        parts[0].profiler,
-        min(part.start_ns for part in parts),
-        max(part.end_ns for part in parts),
-        parts[0].sample_types,
-        tuple(StackSample(*place, values) for place, values in totals.items()),
-        completeness,
-        parts[0].period_ns,
-        attributes,
-    )
+            known = self._totals.get(place)
+            self._totals[place] = sample.values if known is None else _sum(known, sample.values)
+        if self._room and len(self._totals) > self._room:
+            self._thin_out(self._room // 2)
+        self._last = replace(profile, samples=(), end_ns=max(profile.end_ns, self._last.end_ns if self._last else 0))
+
+    def _thin_out(self, keep: int) -> None:
+        heaviest = sorted(self._totals.items(), key=lambda item: item[1][0], reverse=True)
+        self.let_go += sum(values[0] for _, values in heaviest[keep:])
+        self._totals = dict(heaviest[:keep])
+
+    def result(self) -> Profile | None:
+        """The sum; None if nothing was added."""
+        if self._last is None:
+            return None
+        return replace(
+            self._last,
+            start_ns=self._start_ns,
+            samples=tuple(StackSample(*place, values) for place, values in self._totals.items()),
+            completeness=self._completeness,
+            attributes=self._attributes,
+        )
+
+
+def merge_profiles(profiles: Iterable[Profile]) -> Profile:
+    """One profile out of several of the same task. Raises ValueError for none."""
+    merger = ProfileMerger()
+    for profile in profiles:
+        merger.add(profile)
+    result = merger.result()
+    if result is None:
+        raise ValueError("no profile to merge")
+    return result
 
 
 def _sum(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,8 +5,10 @@ the first that loads and attaches is taken; which one it was, and why the others
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rover_core.api import Diagnostic, Health
 from rover_core.errors import RoverError
 
 from rover_bpf.attach import Probe
@@ -68,3 +70,13 @@ def _explain(error: OSError) -> str:
     if error.errno in (1, 13):  # EPERM, EACCES
         return f"{error.strerror} (needs root, or CAP_BPF and CAP_PERFMON)"
     return error.strerror or str(error)
+
+
+def diagnose(name: str, attached: Callable[[], Attachment]) -> Diagnostic:
+    """A line for `rover doctor`: what a plan comes to here. `attached` does it for real."""
+    try:
+        attachment = attached()
+    except RoverError as error:
+        return Diagnostic(name, Health.PROBLEM, f"{error.what}: {error.why}", error.remedy)
+    skipped = "".join(f"; not {label}: {reason}" for label, reason in attachment.refused.items())
+    return Diagnostic(name, Health.OK, f"by {attachment.probe.label}{skipped}")

@@ -1,0 +1,12 @@
+"""The runtime's hooks: it has no profiler of its own, but knows what the host offers to those of others."""
+
+from collections.abc import Iterable
+
+from rover_core.api import Diagnostic, Settings, hookimpl
+
+
+@hookimpl
+def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
+    from rover_bpf.features import host_diagnostics
+
+    return list(host_diagnostics())

@@ -1,0 +1,13 @@
+"""Settings of on-CPU profiling (contract section 7)."""
+
+from typing import Annotated
+
+from pydantic import BaseModel
+
+from rover_core.config.types import Duration, MinDuration, parse_duration
+
+
+class OnCpuSettings(BaseModel):
+    """dump_period: CPU time between two samples of a processor; 9ms is 111 samples a second."""
+
+    dump_period: Annotated[Duration, MinDuration("1ms")] = parse_duration("9ms")

@@ -1,0 +1,30 @@
+"""An exporter that keeps profiles in memory, for the command that started them."""
+
+from collections.abc import Sequence
+
+from rover_core.api import AgentContext, Batch
+from rover_core.model import Profile, ProfileMerger
+
+
+class Collector:
+    """Merges what arrives, by task. room: stacks to keep of each task (`ProfileMerger`)."""
+
+    name = "collector"
+
+    def __init__(self, room: int | None = None) -> None:
+        self._room = room
+        self._mergers: dict[str, ProfileMerger] = {}
+
+    async def start(self, context: AgentContext) -> None:
+        pass
+
+    async def export(self, batch: Batch) -> None:
+        self._mergers.setdefault(batch.task_id, ProfileMerger(self._room)).add(batch)
+
+    async def stop(self) -> Sequence[str]:
+        return []
+
+    @property
+    def profiles(self) -> list[Profile]:
+        """One merged profile a task, in the order the tasks delivered first."""
+        return [profile for merger in self._mergers.values() if (profile := merger.result()) is not None]

@@ -1,0 +1,233 @@
+"""The life of tasks: waiting for their start, running, prolonged, replaced, over.
+
+A task ends when its time is up, when it is cancelled, when all of its processes have exited, or when its profiler
+fails; what it saw until then is published in every case.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from rover_core import procfs
+from rover_core.api import Batch, Profiler
+from rover_core.errors import RoverError
+from rover_core.logs import get_logger
+from rover_core.model import Process, ProcessKey, Task
+
+log = get_logger("tasks")
+
+TICK_S = 0.2
+_ALIVE_CHECK_EVERY_TICKS = 5
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Running:
+    task: Task
+    alive: set[ProcessKey] | None
+    end: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    driver: asyncio.Task[None] | None = None
+    started_s: float = 0.0
+
+
+class _Desk:
+    """A profiler and the one thread it is called from."""
+
+    def __init__(self, profiler: Profiler) -> None:
+        self.profiler = profiler
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=profiler.name)
+        self.running: set[str] = set()
+
+    async def call(self, method: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, method, *arguments)
+
+    def shutdown(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+class TaskManager:
+    """Runs tasks on profilers and publishes their profiles. Used on the event loop only."""
+
+    def __init__(self, profilers: Sequence[Profiler], publish: Callable[[Batch], None]) -> None:
+        self._desks: Mapping[str, _Desk] = {profiler.name: _Desk(profiler) for profiler in profilers}
+        self._publish = publish
+        self._tasks: dict[str, _Running] = {}
+        self.failures: dict[str, RoverError] = {}
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @property
+    def profilers(self) -> Sequence[str]:
+        return list(self._desks)
+
+    @property
+    def running(self) -> Sequence[Task]:
+        """Tasks that profile now (not those that wait for their start)."""
+        return [entry.task for entry in self._tasks.values() if entry.started_s]
+
+    def submit(self, task: Task) -> None:
+        """Start a task, at its start time if that is to come. The same id again replaces the running one:
+        with only its time changed it is prolonged, else the old one is ended and the new one begun."""
+        known = self._tasks.get(task.id)
+        if known and replace(known.task, duration_ns=None) == replace(task, duration_ns=None):
+            known.task = task
+            known.changed.set()
+            return
+        entry = _Running(task, None if task.processes is None else set(task.processes))
+        self._tasks[task.id] = entry
+        self.idle.clear()
+        entry.driver = asyncio.create_task(self._drive(entry, known), name=f"task {task.id}")
+
+    def cancel(self, task_id: str) -> None:
+        entry = self._tasks.get(task_id)
+        if entry:
+            entry.end.set()
+
+    async def stop(self) -> None:
+        """End every task and publish what it saw."""
+        for entry in self._tasks.values():
+            entry.end.set()
+        drivers = [entry.driver for entry in self._tasks.values() if entry.driver]
+        await asyncio.gather(*drivers, return_exceptions=True)
+        for desk in self._desks.values():
+            await desk.call(desk.profiler.close)
+            desk.shutdown()
+
+    async def _drive(self, entry: _Running, replaced: _Running | None) -> None:
+        if replaced and replaced.driver:
+            replaced.end.set()
+            await asyncio.gather(replaced.driver, return_exceptions=True)
+        try:
+            if await self._wait_for_start(entry):
+                await self._profile(entry)
+        except RoverError as error:
+            self._fail(entry.task, error)
+        except Exception as error:  # a plugin's, whatever it is: the other tasks go on
+            log.exception("profiler failed", profiler=entry.task.profiler)
+            self._fail(entry.task, RoverError(f"the profiler {entry.task.profiler} failed", why=repr(error)))
+        finally:
+            if self._tasks.get(entry.task.id) is entry:
+                del self._tasks[entry.task.id]
+            if not self._tasks:
+                self.idle.set()
+
+    def _fail(self, task: Task, error: RoverError) -> None:
+        self.failures[task.id] = error
+        log.error("task failed", task=task.id, profiler=task.profiler, reason=str(error))
+
+    async def _wait_for_start(self, entry: _Running) -> bool:
+        """Whether the task is to be started: not if it was cancelled first."""
+        wait_s = (entry.task.start_ns - time.time_ns()) / 1e9
+        if wait_s > 0:
+            await _wait(entry.end, wait_s)
+        return not entry.end.is_set()
+
+    async def _profile(self, entry: _Running) -> None:
+        task = entry.task
+        desk = self._desks.get(task.profiler)
+        if desk is None:
+            raise RoverError(
+                f"no profiler {task.profiler}",
+                why=f"installed are: {', '.join(self._desks) or 'none'}",
+                remedy=f"pip install 'rover-agent[{task.profiler.lower().replace('_', '')}]', or see `rover plugins`",
+            )
+        processes = await asyncio.to_thread(_processes_of, task)
+        await desk.call(desk.profiler.start, task, processes)
+        entry.started_s = time.monotonic()
+        if processes is not None:
+            entry.alive = {process.key for process in processes}
+        desk.running.add(task.id)
+        log.info("task started", task=task.id, profiler=task.profiler, trigger=task.trigger)
+        try:
+            await self._wait_for_end(entry)
+        finally:
+            desk.running.discard(task.id)
+            last = await desk.call(desk.profiler.stop, task.id)
+            if last is not None:
+                self._publish(last)
+            log.info("task ended", task=task.id, profiler=task.profiler)
+
+    async def _wait_for_end(self, entry: _Running) -> None:
+        while not entry.end.is_set():
+            entry.changed.clear()
+            duration_ns = entry.task.duration_ns
+            left_s = None if duration_ns is None else entry.started_s + duration_ns / 1e9 - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return
+            await _wait_any((entry.end, entry.changed), left_s)
+
+    async def keep_flushing(self, interval_ns: int) -> None:
+        """Publish what every running task saw, interval_ns apart, for ever."""
+        while True:
+            await asyncio.sleep(interval_ns / 1e9)
+            for desk in self._desks.values():
+                if desk.running:
+                    await self._flush(desk)
+
+    async def _flush(self, desk: _Desk) -> None:
+        try:
+            for profile in await desk.call(desk.profiler.drain):
+                self._publish(profile)
+        except Exception as error:  # a plugin's, whatever it is: the next drain may work  # noqa: BLE001
+            log.error("profiler did not deliver", profiler=desk.profiler.name, reason=str(error))
+
+    async def keep_ticking(self) -> None:
+        """Tick the profilers, and end tasks whose processes have exited, for ever."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            for desk in self._desks.values():
+                if desk.running:
+                    await self._tick(desk)
+            ticks += 1
+            if ticks % _ALIVE_CHECK_EVERY_TICKS == 0:
+                await self._bury()
+
+    async def _tick(self, desk: _Desk) -> None:
+        try:
+            await desk.call(desk.profiler.tick)
+        except Exception as error:  # a plugin's, whatever it is: its drain will tell if it matters  # noqa: BLE001
+            log.warning("profiler did not tick", profiler=desk.profiler.name, reason=str(error))
+
+    async def _bury(self) -> None:
+        """Tell profilers of processes that have exited, and end the tasks that have none left."""
+        for entry in list(self._tasks.values()):
+            if not entry.alive or not entry.started_s:
+                continue
+            gone = {key for key in entry.alive if procfs.process_key(key.pid) != key}
+            for key in gone:
+                desk = self._desks[entry.task.profiler]
+                await desk.call(desk.profiler.forget, entry.task.id, key)
+                log.info("process exited", pid=key.pid, task=entry.task.id)
+            entry.alive -= gone
+            if not entry.alive:
+                entry.end.set()
+
+
+def _processes_of(task: Task) -> list[Process] | None:
+    """The task's processes that are alive. RoverError if there are none left."""
+    if task.processes is None:
+        return None
+    found = [procfs.read_process(key.pid) for key in task.processes]
+    alive = [process for process in found if process is not None and process.key in task.processes]
+    if not alive:
+        pids = ", ".join(str(key.pid) for key in task.processes)
+        raise RoverError(f"nothing to profile: process {pids} has exited", remedy="`rover processes` lists what runs")
+    return alive
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    await _wait_any((event,), timeout_s)
+
+
+async def _wait_any(events: Sequence[asyncio.Event], timeout_s: float | None) -> None:
+    waiters = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiters, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
