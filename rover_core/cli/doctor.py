@@ -1,0 +1,59 @@
+"""`rover doctor`: is this host fit for profiling, and what to do where it is not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import click
+
+from rover_core.api import Diagnostic, Health
+from rover_core.cli.options import Invocation, config_options, pass_invocation
+from rover_core.cli.output import print_json
+from rover_core.plugins import PluginInfo
+
+_MARKS = {Health.OK: ("ok", "green"), Health.WARNING: ("warn", "yellow"), Health.PROBLEM: ("FAIL", "red")}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_options
+@pass_invocation
+def doctor(invocation: Invocation, as_json: bool) -> int:
+    """Say what this host lacks for profiling, if anything, and what to do about it.
+
+    Tries the real thing: every profiler loads and attaches its eBPF program, and lets go again. Exits with 1 if
+    something that profiling cannot do without is missing.
+
+    \b
+    Examples:
+      rover doctor
+      rover doctor --json | jq '.[] | select(.health != "ok")'
+    """
+    plugins, settings = invocation.load_quietly()
+    findings = [*_plugin_findings(plugins.plugins), *plugins.diagnostics(settings)]
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        _print(findings)
+    return int(any(finding.health is Health.PROBLEM for finding in findings))
+
+
+def _plugin_findings(plugins: Sequence[PluginInfo]) -> Iterator[Diagnostic]:
+    if not any("rover_profilers" in plugin.hooks for plugin in plugins):
+        remedy = "install one, for example: pip install 'rover-agent[oncpu]'"
+        yield Diagnostic("profilers", Health.PROBLEM, "no profiler is installed", remedy)
+    for plugin in plugins:
+        if plugin.state == "failed":
+            yield Diagnostic(f"plugin {plugin.name}", Health.WARNING, plugin.reason, f"reinstall {plugin.distribution}")
+
+
+def _print(findings: Sequence[Diagnostic]) -> None:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        text, color = _MARKS[finding.health]
+        click.echo(f"{click.style(f'{text:4}', fg=color)}  {finding.name.ljust(width)}  {finding.detail}")
+        if finding.remedy:
+            click.echo(f"{'':{width + 8}}-> {finding.remedy}")
+    problems = sum(finding.health is Health.PROBLEM for finding in findings)
+    warnings = sum(finding.health is Health.WARNING for finding in findings)
+    verdict = "This host cannot be profiled yet" if problems else "This host can be profiled"
+    click.echo(f"\n{verdict}: {problems} problems, {warnings} warnings.")

@@ -1,0 +1,131 @@
+"""`rover run`: the agent."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from rover_core.cli.options import Invocation, config_options, pass_invocation
+from rover_core.cli.parameters import DURATION
+from rover_core.errors import RoverError
+from rover_core.model import Task
+
+if TYPE_CHECKING:
+    from rover_core.agent import Agent, Outcome, Parts
+    from rover_core.api import Settings
+    from rover_core.collector import Collector
+
+_ROOM = 4096  # stacks kept in memory for the closing table; the store has them all
+
+
+@click.command()
+@click.option("--duration", "duration_ns", type=DURATION, default=0, metavar="D",
+              help="How long, e.g. 15, 90s, 10m; 0, the default, until Ctrl-C or SIGTERM.")  # fmt: skip
+@click.option("--demo/--no-demo", default=None,
+              help="Start a small workload to look at. By default on an idle host, for a run with a --duration.")  # fmt: skip
+@config_options
+@pass_invocation
+def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
+    """Run the agent until it is told to stop.
+
+    Without a plugin that brings tasks it stands alone: it profiles every process of this host on CPU, keeps the
+    results where the installed exporters keep them, and ends with a table of the hottest functions.
+
+    \b
+    Examples:
+      rover run --duration 15            look around for 15 seconds
+      rover run -c /etc/rover.yaml       as a service
+      rover run --duration 15 --demo     with something to see on an idle machine
+    """
+    from rover_core.agent import Agent, Parts, Timing
+    from rover_core.collector import Collector
+    from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
+
+    plugins, settings = invocation.load()
+    collector = Collector(_ROOM)
+    parts = Parts(
+        plugins.discoverers(settings),
+        plugins.profilers(settings),
+        [collector, *plugins.exporters(settings)],
+        plugins.task_sources(settings),
+    )
+    timing = Timing(
+        settings.section(ProfilingSettings).flush_interval,
+        settings.section(ScannerSettings).period,
+        settings.section(PipelineSettings).queue_size,
+    )
+    tasks = _standalone_tasks(settings, parts, duration_ns)
+    with ExitStack() as stack:
+        _start_demo(stack, demo, duration_ns)
+        outcome = asyncio.run(_run(Agent(parts, timing), tasks, duration_ns))
+    _report(outcome, collector)
+
+
+def _standalone_tasks(settings: "Settings", parts: "Parts", duration_ns: int) -> list[Task]:
+    """What to profile when nobody says: the configured profilers, over every process of the host."""
+    from rover_core.config.sections import ProfilingSettings
+
+    profiling = settings.section(ProfilingSettings)
+    if parts.task_sources or not profiling.active:
+        return []
+    installed = {profiler.name for profiler in parts.profilers}
+    wanted = [name for name in profiling.standalone if name in installed]
+    if not wanted:
+        raise RoverError(
+            "there is nothing to run",
+            why=f"of the profilers {', '.join(profiling.standalone)} none is installed or working",
+            remedy="pip install 'rover-agent[oncpu]', or see `rover plugins`",
+        )
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return [
+        Task(f"{stamp}-{name.lower().replace('_', '')}", name, duration_ns=duration_ns or None, trigger="standalone")
+        for name in wanted
+    ]
+
+
+def _start_demo(stack: ExitStack, demo: bool | None, duration_ns: int) -> None:
+    from rover_core.cli.demo import Demo, host_is_idle
+    from rover_core.cli.session import say
+
+    if demo is None:
+        # A service must never start work of its own: only a look around that ends by itself does.
+        demo = bool(duration_ns) and host_is_idle()
+        if demo:
+            say("This host is idle. So that there is something to see, ", nl=False)
+    if demo:
+        workload = stack.enter_context(Demo())
+        say(f"Rover starts {workload.description}.")
+
+
+async def _run(agent: "Agent", tasks: Sequence[Task], duration_ns: int) -> "Outcome":
+    from rover_core.cli.progress import progress
+    from rover_core.cli.session import count_samples
+
+    for task in tasks:
+        agent.submit(task)
+    if duration_ns and not tasks:
+        asyncio.get_running_loop().call_later(duration_ns / 1e9, agent.request_stop)
+    what = f"Profiling {' and '.join(task.profiler for task in tasks)} of all processes" if tasks else "Running"
+    async with progress(what, duration_ns or None, lambda: count_samples(agent)):
+        return await agent.run(until_idle=bool(tasks))
+
+
+def _report(outcome: "Outcome", collector: "Collector") -> None:
+    from rover_core.cli.session import say
+    from rover_core.cli.tables import print_completeness, print_hottest
+
+    for profile in collector.profiles:
+        print_hottest(profile)
+    for completeness in outcome.ledger.profilers.values():
+        print_completeness(completeness)
+    for name, completeness in outcome.ledger.exporters.items():
+        if completeness.lost:
+            causes = ", ".join(f"{count} {cause}" for cause, count in completeness.lost.items())
+            say(f"The exporter {name} lost {completeness.expected - completeness.kept} samples: {causes}.")
+    for line in outcome.results:
+        say(line)
+    for error in outcome.failures.values():
+        raise error
