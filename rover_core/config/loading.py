@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from rover_core.api import Model, SettingsSection
 from rover_core.config.problems import ConfigurationError, Origin, Path, dotted, invalid_value
-from rover_core.config.sections import CORE_SECTIONS
+from rover_core.config.sections import CORE_SECTIONS, PluginsSettings
 from rover_core.config.sources import Layer, LayerSource, from_environment, from_file, from_overrides, skeleton
 from rover_core.config.tree import compose, leaves
 
@@ -69,23 +69,57 @@ def load_settings(
     mounted = (*CORE_SECTIONS, *sections)
     layers: list[Layer] = []
     root = compose(mounted, _settings_class(layers))
-    layers += [from_overrides(root, overrides or {}), from_environment(root, environ)]
-    layers += [from_file(root, FilePath(file), environ)] if file is not None else []
-    layers.append(skeleton(root))
-    origins = _merge_origins(layers)
-    problems = [problem for layer in layers for problem in layer.problems]
-    warnings = [problem for layer in layers for problem in layer.unknown]
-    if not unloaded:
-        problems, warnings = problems + warnings, []
+    layers += _layers(root, file, overrides, environ)
+    unknown = [problem for layer in layers for problem in layer.unknown]
+    values = _validate(root, layers, [] if unloaded else unknown)
+    hint = f" (or it belongs to a plugin that is not loaded: {', '.join(unloaded)})"
+    places = {section.model: section.path for section in mounted}
+    return LoadedSettings(values, places, _merge_origins(layers), [warning + hint for warning in unknown])
+
+
+def disabled_plugins(
+    *,
+    file: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[str, ...]:
+    """The setting `plugins.disabled` alone: it is needed before the plugins' sections can be known.
+
+    Raises ConfigurationError if the file cannot be read or this one setting is wrong.
+    """
+    layers: list[Layer] = []
+    root = compose([SettingsSection("plugins", PluginsSettings)], _settings_class(layers))
+    layers += _layers(root, file, overrides, environ)
+    return (
+        LoadedSettings(_validate(root, layers, []), {PluginsSettings: "plugins"}, {}, ())
+        .section(PluginsSettings)
+        .disabled
+    )
+
+
+def _layers(
+    root: type[BaseModel],
+    file: str | os.PathLike[str] | None,
+    overrides: Mapping[str, Any] | None,
+    environ: Mapping[str, str],
+) -> list[Layer]:
+    """Highest precedence first."""
+    layers = [from_overrides(root, overrides or {}), from_environment(root, environ)]
+    if file is not None:
+        layers.append(from_file(root, FilePath(file), environ))
+    return [*layers, skeleton(root)]
+
+
+def _validate(root: type[BaseModel], layers: Sequence[Layer], unknown: Sequence[str]) -> BaseModel:
+    problems = [*unknown, *(problem for layer in layers for problem in layer.problems)]
     try:
         values = root()
     except ValidationError as error:
+        origins = _merge_origins(layers)
         problems += [invalid_value(entry, origins) for entry in error.errors(include_url=False)]
     if problems:
         raise ConfigurationError(problems)
-    hint = f" (or it belongs to a plugin that is not loaded: {', '.join(unloaded)})"
-    places = {section.model: section.path for section in mounted}
-    return LoadedSettings(values, places, origins, [warning + hint for warning in warnings])
+    return values
 
 
 def _settings_class(layers: Sequence[Layer]) -> type[BaseSettings]:
