@@ -1,0 +1,71 @@
+"""`rover config`: check a file, show what is in effect."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rover_core.cli.options import Invocation, config_options, pass_invocation
+from rover_core.cli.output import print_json
+
+
+@click.group()
+def config() -> None:
+    """Check a configuration; show the effective settings."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@pass_invocation
+def check(invocation: Invocation, file: Path) -> None:
+    """Check a configuration FILE: print OK, or every problem and exit with status 2.
+
+    \b
+    Examples:
+      rover config check rover.yaml
+      rover config check /etc/rover/rover.yaml && systemctl restart rover
+    """
+    invocation.config = file
+    _, settings = invocation.load_quietly()
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{file}: OK")
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the tree, and the origin of every setting.")
+@config_options
+@pass_invocation
+def show(invocation: Invocation, as_json: bool) -> None:
+    """Show the effective settings and where each came from. The output is a configuration file.
+
+    \b
+    Examples:
+      rover config show
+      rover config show -c rover.yaml --set profiling.flush_interval=2s
+      ROVER_LOGGER_LEVEL=debug rover config show --json
+    """
+    _, settings = invocation.load_quietly()
+    if as_json:
+        print_json({"settings": settings.tree(), "origins": settings.origins()})
+    else:
+        click.echo("\n".join(_lines(settings.tree(), settings.origins(), "", 0)))
+
+
+def _lines(tree: Mapping[str, Any], origins: Mapping[str, str], path: str, depth: int) -> Iterator[str]:
+    """YAML, one setting a line, its origin as a comment. A map that has an origin is a single setting."""
+    for key, value in tree.items():
+        place = f"{path}.{key}".removeprefix(".")
+        if place in origins:
+            yield f"{'  ' * depth}{key}: {_inline(value)}".ljust(44) + f"  # {origins[place]}"
+        else:
+            yield f"{'  ' * depth}{key}:"
+            yield from _lines(value, origins, place, depth + 1)
+
+
+def _inline(value: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")
