@@ -51,7 +51,7 @@ class Outcome:
 class Agent:
     """Implements `rover_core.api.AgentContext` for its task sources and exporters."""
 
-    def __init__(self, parts: Parts, timing: Timing = Timing()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, parts: Parts, timing: Timing = Timing()) -> None:
         self.ledger = Ledger()
         self._parts = parts
         self._timing = timing

@@ -13,11 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from rover_core.errors import RoverError
-
 from rover_bpf.cpus import online_cpus
 from rover_bpf.syscalls import BpfCommand, bpf, perf_event_open
 from rover_bpf.tracefs import tracepoint_id
+from rover_core.errors import RoverError
 
 _TYPE_SOFTWARE, _TYPE_TRACEPOINT = 1, 2  # enum perf_type_id
 _COUNT_SW_CPU_CLOCK = 0  # enum perf_sw_ids

@@ -5,12 +5,11 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from rover_core.api import Diagnostic, Health
-from rover_core.errors import RoverError
-
 from rover_bpf.btf import VMLINUX, Btf
 from rover_bpf.loader import find_bcc_python
 from rover_bpf.tracefs import find_tracefs
+from rover_core.api import Diagnostic, Health
+from rover_core.errors import RoverError
 
 OLDEST_KERNEL = (5, 8)
 """Ring buffers and CAP_BPF came with 5.8; batched map reads with 5.6, BTF of the kernel itself with 5.2."""
@@ -20,7 +19,10 @@ _SYS_ADMIN = 21
 CAPABILITIES = {
     "CAP_BPF": (39, "load eBPF programs and create their maps"),
     "CAP_PERFMON": (38, "attach them to perf events, tracepoints and probes"),
-    "CAP_SYS_PTRACE": (19, "see the memory mappings of other users' processes, without which addresses have no names"),
+    "CAP_SYS_PTRACE": (
+        19,
+        "see the memory mappings of other users' processes, without which addresses have no names",
+    ),
     "CAP_DAC_READ_SEARCH": (2, "read executables, perf maps and /proc files of other users"),
     "CAP_SYSLOG": (34, "see kernel addresses in /proc/kallsyms, without which kernel frames have no names"),
 }

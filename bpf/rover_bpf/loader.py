@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rover_core.errors import RoverError
-
 from rover_bpf.btf import Btf
+from rover_core.errors import RoverError
 
 _HERE = Path(__file__).parent
 _TIMEOUT_S = 120
@@ -108,7 +107,9 @@ def load(source: ProgramSource) -> Program:
     """
     answer, descriptors, log = _run_child(_request(source))
     error = answer.get("error")
-    refused = {name: _gist(log, entry["error"]) for name, entry in answer.get("functions", {}).items() if "error" in entry}
+    refused = {
+        name: _gist(log, entry["error"]) for name, entry in answer.get("functions", {}).items() if "error" in entry
+    }
     if error is None and len(refused) < len(source.functions):
         functions = {n: descriptors[e["index"]] for n, e in answer["functions"].items() if "index" in e}
         maps = {n: MapInfo(descriptors[e.pop("index")], **e) for n, e in answer["maps"].items()}
@@ -159,7 +160,11 @@ def inline_headers(path: Path, include: Sequence[Path]) -> str:
         yield f'#line 1 "{file.name}"'
         for number, line in enumerate(file.read_text().splitlines(), 1):
             match = _INCLUDE.match(line)
-            header = next((folder / match[1] for folder in include if (folder / match[1]).exists()), None) if match else None
+            header = (
+                next((folder / match[1] for folder in include if (folder / match[1]).exists()), None)
+                if match
+                else None
+            )
             if header is None:
                 yield "" if line.startswith("#pragma once") else line
             elif header not in seen:
@@ -194,7 +199,7 @@ def _run_child(request: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]
         with theirs:
             child = subprocess.Popen(
                 [find_bcc_python(), "-I", str(_HERE / "loader_child.py")],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )

@@ -8,11 +8,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rover_core.api import Diagnostic, Health
-from rover_core.errors import RoverError
-
 from rover_bpf.attach import Probe
 from rover_bpf.loader import Program
+from rover_core.api import Diagnostic, Health
+from rover_core.errors import RoverError
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,4 +49,3 @@ class Ring:
         self._data.release()
         self._producer.close()
         self._consumer.close()
-

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from rover_core.errors import RoverError
-
 from rover_bpf.cpus import online_cpus
 from rover_bpf.loader import Program, ProgramSource, load
 from rover_bpf.maps import Array, BpfMap
 from rover_bpf.plans import Attachment, Plan, attach
 from rover_bpf.ring import Ring
 from rover_bpf.syscalls import wait_for_running_programs
+from rover_core.errors import RoverError
 
 FRAMES = 127
 """Frames of a stack that the kernel keeps (kernel.perf_event_max_stack); the root of a deeper one is lost."""

@@ -7,9 +7,11 @@ the counter is emptied whenever a task joins or leaves.
 
 import time
 from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
 
+from rover_bpf.stackcount import FRAMES, Counts, StackCounter
+from rover_bpf.symbols import Symbolizer
 from rover_core.model import (
     Completeness,
     Frame,
@@ -21,9 +23,6 @@ from rover_core.model import (
     StackSample,
     Task,
 )
-
-from rover_bpf.stackcount import FRAMES, Counts, StackCounter
-from rover_bpf.symbols import Symbolizer
 
 _TICK_NS = 10_000_000  # a clock tick of /proc/<pid>/stat: 1/100 s on every Linux architecture in use
 _NOBODY = frozenset[ProcessKey]()
@@ -55,7 +54,7 @@ class _Session:
     targets: set[ProcessKey] | None
     since_ns: int
     samples: list[StackSample] = field(default_factory=list)
-    completeness: Completeness = Completeness()
+    completeness: Completeness = field(default_factory=Completeness)
 
     def takes(self, process: ProcessKey) -> bool:
         return self.targets is None or process in self.targets
@@ -89,7 +88,7 @@ class _Engine:
             targets.discard(process)
             self._retarget(_NOBODY, {process})
 
-    def _retarget(self, joined: "set[ProcessKey] | frozenset[ProcessKey]", left: Any) -> None:
+    def _retarget(self, joined: AbstractSet[ProcessKey], left: AbstractSet[ProcessKey]) -> None:
         wanted = {process.pid for session in self.sessions.values() for process in session.targets or ()}
         self.counter.watch(process.pid for process in joined)
         self.counter.unwatch({process.pid for process in left} - wanted)
@@ -209,7 +208,7 @@ class StackProfiler:
             engine.tick()
 
     def drain(self) -> list[Profile]:
-        profiles = []
+        profiles: list[Profile] = []
         for engine in self._engines.values():
             engine.collect()
             profiles.extend(self._profile(session, engine) for session in engine.sessions.values())

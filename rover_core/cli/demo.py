@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from rover_core.procfs import PROC
+from rover_core.procfs import proc_root
 
 _IDLE_SHARE = 0.05
 _LOOK_S = 0.5
@@ -25,7 +25,7 @@ def host_is_idle() -> bool:
 
 def _busy_ticks() -> int:
     """user + nice + system + irq + softirq, in 1/100 s, summed over the processors (proc(5))."""
-    fields = (PROC / "stat").read_text().splitlines()[0].split()[1:]
+    fields = (proc_root() / "stat").read_text().splitlines()[0].split()[1:]
     user, nice, system, _, _, irq, softirq = map(int, fields[:7])
     return user + nice + system + irq + softirq
 
@@ -49,7 +49,9 @@ class Demo:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._process:
             self._process.kill()
             self._process.wait()

@@ -29,7 +29,8 @@ def doctor(invocation: Invocation, as_json: bool) -> int:
       rover doctor --json | jq '.[] | select(.health != "ok")'
     """
     plugins, settings = invocation.load_quietly()
-    findings = [*_plugin_findings(plugins.plugins), *plugins.diagnostics(settings)]
+    diagnostics = plugins.diagnostics(settings)  # asked first: a plugin may fail at that
+    findings = [*_plugin_findings(plugins.plugins), *diagnostics]
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -43,7 +44,9 @@ def _plugin_findings(plugins: Sequence[PluginInfo]) -> Iterator[Diagnostic]:
         yield Diagnostic("profilers", Health.PROBLEM, "no profiler is installed", remedy)
     for plugin in plugins:
         if plugin.state == "failed":
-            yield Diagnostic(f"plugin {plugin.name}", Health.WARNING, plugin.reason, f"reinstall {plugin.distribution}")
+            yield Diagnostic(
+                f"plugin {plugin.name}", Health.WARNING, plugin.reason, f"reinstall {plugin.distribution}"
+            )
 
 
 def _print(findings: Sequence[Diagnostic]) -> None:

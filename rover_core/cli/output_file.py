@@ -70,7 +70,9 @@ def _check_writable(path: Path) -> None:
         if not existed:
             path.unlink()
     except OSError as error:
-        raise RoverError(f"cannot write {path}", why=error.strerror or str(error), remedy="use another --output") from error
+        raise RoverError(
+            f"cannot write {path}", why=error.strerror or str(error), remedy="use another --output"
+        ) from error
 
 
 def write_output(profile: Profile, output: Output) -> None:
@@ -103,8 +105,9 @@ def _write_file(profile: Profile, chosen: ProfileFormat, path: Path) -> None:
 
 def _rescue(profile: Profile, chosen: ProfileFormat) -> str | None:
     try:
-        with tempfile.NamedTemporaryFile(prefix="rover-", suffix=f".{chosen.extension}", delete=False) as file:
+        descriptor, path = tempfile.mkstemp(prefix="rover-", suffix=f".{chosen.extension}")
+        with open(descriptor, "wb") as file:
             chosen.write(profile, file)
-            return file.name
+        return path
     except OSError:
         return None

@@ -7,7 +7,7 @@ import click
 from rover_core.config.types import parse_cli_duration
 
 
-class DurationParameter(click.ParamType):
+class DurationParameter(click.ParamType[int]):
     """`15`, `15s`, `1m30s` -> nanoseconds. A plain number is seconds."""
 
     name = "duration"

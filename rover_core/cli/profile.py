@@ -1,11 +1,9 @@
 """`rover profile`: profile now, without any configuration, and write the result."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,8 +11,8 @@ import click
 from rover_core.api import ProfileCommand, ProfileFormat
 from rover_core.cli.options import Invocation, config_options
 from rover_core.cli.parameters import DURATION
-from rover_core.errors import RoverError, UsageError
-from rover_core.model import Profile, Task
+from rover_core.errors import UsageError
+from rover_core.model import Task
 
 
 class _ProfilerGroup(click.Group):
@@ -45,7 +43,9 @@ class _ProfilerGroup(click.Group):
         names = self.list_commands(ctx)
         if args and args[0] not in names:
             installed = f"installed are: {', '.join(names)}" if names else "none is installed"
-            remedy = "`rover plugins` shows why one is missing; profilers come as extras: pip install 'rover-agent[oncpu]'"
+            remedy = (
+                "`rover plugins` shows why one is missing; profilers come as extras: pip install 'rover-agent[oncpu]'"
+            )
             raise UsageError(f"there is no profiler {args[0]!r}", why=installed, remedy=remedy)
         return super().resolve_command(ctx, args)
 
@@ -103,7 +103,9 @@ def _help(command: ProfileCommand) -> str:
 def _options(command: ProfileCommand) -> list[Any]:
     options = [
         click.option("--pid", "pids", type=int, multiple=True, metavar="PID", help="This process. Repeatable."),
-        click.option("--comm", "comms", multiple=True, metavar="NAME", help="Every process of this name. Repeatable."),
+        click.option(
+            "--comm", "comms", multiple=True, metavar="NAME", help="Every process of this name. Repeatable."
+        ),
         click.option("--all", "everything", is_flag=True, help="Every process of the host (the default)."),
         click.option("--duration", type=DURATION, default="10s", show_default=True, help="How long; 0 until Ctrl-C."),
         click.option("--format", "format_name", metavar="NAME", help="html, folded, pprof, speedscope, table, ..."),

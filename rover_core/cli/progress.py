@@ -28,7 +28,13 @@ async def _show(what: str, duration_ns: int | None, count: Callable[[], str]) ->
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[count]}"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[count]}"),
+    )
     total = duration_ns / 1e9 if duration_ns else None
     start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

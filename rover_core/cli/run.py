@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from rover_core.api import Settings
     from rover_core.collector import Collector
 
+_DURATION_HELP = "How long, e.g. 15, 90s, 10m; 0, the default, until Ctrl-C or SIGTERM."
+_DEMO_HELP = "Start a small workload to look at. By default on an idle host, for a run with a --duration."
 _ROOM = 4096  # stacks kept in memory for the closing table; the store has them all
 
 
 @click.command()
-@click.option("--duration", "duration_ns", type=DURATION, default=0, metavar="D",
-              help="How long, e.g. 15, 90s, 10m; 0, the default, until Ctrl-C or SIGTERM.")  # fmt: skip
-@click.option("--demo/--no-demo", default=None,
-              help="Start a small workload to look at. By default on an idle host, for a run with a --duration.")  # fmt: skip
+@click.option("--duration", "duration_ns", type=DURATION, default=0, metavar="D", help=_DURATION_HELP)
+@click.option("--demo/--no-demo", default=None, help=_DEMO_HELP)
 @config_options
 @pass_invocation
 def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
-
 from rover_oncpu.settings import OnCpuSettings
 
 

@@ -25,7 +25,7 @@ def plan(period_ns: int) -> Plan:
 
 
 def create(default_period_ns: int) -> StackProfiler:
-    """A profiler whose tasks sample each default_period_ns of CPU time unless their `period` setting says otherwise."""
+    """A profiler that samples each default_period_ns of CPU time, where a task's `period` does not say otherwise."""
 
     def period_of(task: Task) -> int:
         return check_period(task.settings.get("period", default_period_ns))
