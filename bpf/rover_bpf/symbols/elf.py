@@ -60,17 +60,18 @@ class Elf:
     symbol: np.dtype[np.void]
     build_id: str
 
-    def vaddr(self, offset: int) -> int:
-        """Where the file's own addresses put this file offset; the offset itself if no segment shows it.
 
-        Through the segments, not through one difference for the whole file: with lld and with -z separate-code each
-        segment has its own, and ET_EXEC, ET_DYN and files mapped in many pieces need no case of their own.
-        """
-        for segment in self.segments:
-            # Whole pages are mapped: a mapping begins where the page of the segment's first byte does.
-            if segment.offset & -_PAGE <= offset < segment.offset + segment.size:
-                return max(offset - segment.offset + segment.vaddr, 0)
-        return offset
+def to_vaddr(segments: tuple[Segment, ...], offset: int) -> int:
+    """Where the file's own addresses put this file offset; the offset itself if no segment shows it.
+
+    Through the segments, not through one difference for the whole file: with lld and with -z separate-code each
+    segment has its own, and ET_EXEC, ET_DYN and files mapped in many pieces need no case of their own.
+    """
+    for segment in segments:
+        # Whole pages are mapped: a mapping begins where the page of the segment's first byte does.
+        if segment.offset & -_PAGE <= offset < segment.offset + segment.size:
+            return max(offset - segment.offset + segment.vaddr, 0)
+    return offset
 
 
 def read_elf(read: Read) -> Elf:
