@@ -1,0 +1,134 @@
+"""From addresses to frames: the one class that the rest of Rover uses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rover_bpf.symbols.cache import TableCache
+from rover_bpf.symbols.frames import FrameCache
+from rover_bpf.symbols.images import Images
+from rover_bpf.symbols.kernel import Kernel
+from rover_bpf.symbols.perfmap import PerfMap
+from rover_bpf.symbols.process import ObservedProcess
+from rover_bpf.symbols.procfs import read_maps, start_ticks
+from rover_bpf.symbols.user import JIT, UserFrames
+from rover_core.model import Frame, Loss, ProcessKey
+
+_MAX_REASONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolizerStats:
+    """bytes_used: of all tables together; evicted: tables that had to make room; frames: held ready to be used again;
+    reasons: why names are missing, by file or module, the first 256.
+    """
+
+    processes: int
+    tables: int
+    bytes_used: int
+    evicted: int
+    frames: int
+    reasons: Mapping[str, str]
+
+
+class Symbolizer:
+    """Names addresses of live and of exited processes, and of the kernel. Not safe for concurrent use.
+
+    Stacks are leaf first, as bpf_get_stack delivers them: the first address is the instruction itself, all others
+    are return addresses. Those are looked up one byte earlier, in the call: it may be its function's last
+    instruction, and then the address it returns to is already the next function. Frame.offset is that of the
+    address as it was given, as in the kernel's own backtraces.
+
+    Of what could not be named, Frame.offset is the address within the file as nm and addr2line know it (the file
+    offset if the file could not be read), else the raw address. Modules beside files: `[kernel]`, `[nf_tables]`
+    (a kernel module), `[vdso]`, `[jit]` (named by a perf map), `[anon]` (code compiled at run time, unnamed).
+    """
+
+    def __init__(self, *, max_bytes: int = 16 << 20, proc: Path = Path("/proc")) -> None:
+        """max_bytes: for all tables together; proc: where the proc file system of the host is mounted."""
+        self._proc = proc
+        self._cache = TableCache(max_bytes)
+        self._images = Images(self._cache)
+        self._user = UserFrames(self._cache, self._images, self._note)
+        self._kernel_frames = FrameCache()
+        self._kernel = Kernel(proc, self._cache, self._kernel_frames)
+        self._processes: dict[ProcessKey, ObservedProcess] = {}
+        self._reasons: dict[str, str] = {}
+
+    def observe(self, process: ProcessKey) -> None:
+        """Snapshot the mappings of a live process; cheap when nothing has changed. Never raises.
+
+        To be called when a process is first seen and before each resolving of a live one. What has exited is left
+        as it was last observed.
+        """
+        directory = self._proc / str(process.pid)
+        try:
+            maps = read_maps(directory)
+        except PermissionError as error:
+            maps = b""
+            self._note(str(directory / "maps"), str(error))
+        except OSError:
+            return
+        # Asked after reading: if the pid still is this process, then the mappings were this process's too.
+        if start_ticks(directory) == process.start_ticks:
+            self._update(process, directory, maps)
+
+    def user(self, process: ProcessKey, addresses: Sequence[int]) -> tuple[Frame, ...]:
+        """One frame for each address of a user stack, leaf first."""
+        observed = self._processes.get(process)
+        if observed is None:
+            return tuple(Frame(None, "", address) for address in addresses)
+        return tuple(
+            self._user_frame(process, observed, address, min(index, 1)) for index, address in enumerate(addresses)
+        )
+
+    def kernel(self, addresses: Sequence[int]) -> tuple[Frame, ...]:
+        """One frame for each address of a kernel stack, leaf first."""
+        frames = self._kernel.resolve(addresses)
+        if self._kernel.reason:
+            self._note("[kernel]", self._kernel.reason)
+        return frames
+
+    def forget(self, process: ProcessKey) -> None:
+        """Nothing more will be asked about this process. Tables of files stay, for others."""
+        self._processes.pop(process, None)
+        self._cache.discard((JIT, process))
+
+    def missing_reason(self, process: ProcessKey) -> Loss:
+        """Why frames of this process have no name: it was gone before it could be observed, or the names are."""
+        return Loss.UNSYMBOLIZED if process in self._processes else Loss.PROCESS_GONE
+
+    @property
+    def stats(self) -> SymbolizerStats:
+        return SymbolizerStats(
+            processes=len(self._processes),
+            tables=len(self._cache),
+            bytes_used=self._cache.bytes_used,
+            evicted=self._cache.evicted,
+            frames=len(self._user.frames) + len(self._kernel_frames),
+            reasons=dict(self._reasons),
+        )
+
+    def _update(self, process: ProcessKey, directory: Path, maps: bytes) -> None:
+        observed = self._processes.get(process)
+        if observed is None:
+            observed = self._processes[process] = ObservedProcess(directory)
+        observed.update(maps, self._images)
+        if observed.may_have_jit:
+            self._refresh_perf_map((JIT, process), directory)
+
+    def _refresh_perf_map(self, key: tuple[str, ProcessKey], directory: Path) -> None:
+        held = self._cache.get(key)
+        perf_map = held if isinstance(held, PerfMap) else PerfMap(directory, self._cache.max_bytes // 2)
+        if perf_map.refresh():
+            self._cache.put(key, perf_map)
+        if perf_map.reason:
+            self._note(f"perf map of {key[1].pid}", perf_map.reason)
+
+    def _user_frame(self, process: ProcessKey, observed: ObservedProcess, address: int, back: int) -> Frame:
+        place = observed.find(address - back)
+        return self._user.find(process, place, address, back) if place else Frame(None, "", address)
+
+    def _note(self, what: str, why: str) -> None:
+        if len(self._reasons) < _MAX_REASONS:
+            self._reasons[what] = why
