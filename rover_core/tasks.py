@@ -15,6 +15,7 @@ from rover_core import procfs
 from rover_core.api import Batch, Profiler
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
+from rover_core.memory import release_free_memory
 from rover_core.model import Process, ProcessKey, Task
 
 log = get_logger("tasks")
@@ -167,6 +168,7 @@ class TaskManager:
             for desk in self._desks.values():
                 if desk.running:
                     await self._flush(desk)
+            release_free_memory()
 
     async def _flush(self, desk: _Desk) -> None:
         try:

@@ -1,14 +1,13 @@
 """Member offsets of the running kernel's structures, read from its own BTF.
 
 Format: Documentation/bpf/btf.rst. Only as much is decoded as it takes to find a structure by name and a member in
-it, nested and anonymous ones included. 5 MB and 130 000 types take about 0.1 s.
+it, nested and anonymous ones included. 5 MB and 130 000 types take about 0.1 s, and memory that the agent does not
+want: the loader child does this, so nothing is imported here but the standard library.
 """
 
 import struct
 from functools import cached_property
 from pathlib import Path
-
-from rover_core.errors import RoverError
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
@@ -25,24 +24,28 @@ _EXTRA = {
 }  # fmt: skip
 
 
+class BtfError(Exception):
+    """The type information is absent or cannot be read: (what, why, remedy)."""
+
+
 class Btf:
-    """The types of one BTF file. Raises RoverError if it is absent or of an unknown format."""
+    """The types of one BTF file. Raises BtfError if it is absent or of an unknown format."""
 
     def __init__(self, path: Path = VMLINUX) -> None:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise RoverError(
+            raise BtfError(
                 f"no type information of the kernel at {path}",
-                why=error.strerror or str(error),
-                remedy="Rover needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (distributions' kernels since 2020)",
+                error.strerror or str(error),
+                "Rover needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (distributions' kernels since 2020)",
             ) from error
         try:
             magic, _, _, header, types, types_length, strings, strings_length = _HEADER.unpack_from(data)
         except struct.error:
             magic = 0
         if magic != _MAGIC:
-            raise RoverError(f"{path} is not BTF", why=f"it starts with {data[:2].hex() or 'nothing'}, not 9feb")
+            raise BtfError(f"{path} is not BTF", f"it starts with {data[:2].hex() or 'nothing'}, not 9feb", "")
         self._types = data[header + types : header + types + types_length]
         self._strings = data[header + strings : header + strings + strings_length]
 

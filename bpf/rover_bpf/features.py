@@ -5,7 +5,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from rover_bpf.btf import VMLINUX, Btf
+from rover_bpf.btf import VMLINUX, Btf, BtfError
 from rover_bpf.loader import find_bcc_python
 from rover_bpf.tracefs import find_tracefs
 from rover_core.api import Diagnostic, Health
@@ -53,9 +53,11 @@ def _kernel() -> Diagnostic:
 def _btf() -> Diagnostic:
     try:
         Btf().offset("task_struct", "comm")
-    except (RoverError, KeyError) as error:
-        remedy = error.remedy if isinstance(error, RoverError) else ""
-        return Diagnostic("BTF", Health.PROBLEM, str(error), remedy)
+    except BtfError as error:
+        what, why, remedy = error.args
+        return Diagnostic("BTF", Health.PROBLEM, f"{what}: {why}", remedy)
+    except KeyError as error:
+        return Diagnostic("BTF", Health.PROBLEM, f"{VMLINUX} has no {error.args[0]}")
     return Diagnostic("BTF", Health.OK, f"{VMLINUX}, so no kernel headers are needed")
 
 

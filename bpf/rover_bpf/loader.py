@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rover_bpf.btf import Btf
 from rover_core.errors import RoverError
 
 _HERE = Path(__file__).parent
@@ -106,6 +105,11 @@ def load(source: ProgramSource) -> Program:
     Raises RoverError with the compiler's or the verifier's own words (in full in its `log` note).
     """
     answer, descriptors, log = _run_child(_request(source))
+    if "unfit" in answer:
+        what, why, remedy = answer["unfit"]
+        raise RoverError(
+            what, why=why, remedy=remedy or f"please report it with the kernel's version, {platform.release()}"
+        )
     error = answer.get("error")
     refused = {
         name: _gist(log, entry["error"]) for name, entry in answer.get("functions", {}).items() if "error" in entry
@@ -132,16 +136,12 @@ def _failure(name: str, reason: str, log: str) -> RoverError:
 
 def _request(source: ProgramSource) -> dict[str, Any]:
     defines = {**kernel_defines(), **source.defines}
-    if source.members:
-        btf = Btf()
-        for structure, member in source.members:
-            name = f"ROVER_OFFSET_{structure}_{member}".replace(".", "_")
-            defines[name] = str(_offset(btf, structure, member, source.path.name))
     include = [_HERE / "kernel/include", source.path.parent, *source.include]
     cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
     return {
         "kernel": str(_HERE / "kernel"),
         "text": inline_headers(source.path, include),
+        "members": source.members,
         "cflags": cflags,
         "functions": dict(source.functions),
     }
@@ -172,17 +172,6 @@ def inline_headers(path: Path, include: Sequence[Path]) -> str:
                 yield f'#line {number + 1} "{file.name}"'
 
     return "\n".join(expand(path)) + "\n"
-
-
-def _offset(btf: Btf, structure: str, member: str, program: str) -> int:
-    try:
-        return btf.offset(structure, member)
-    except KeyError as error:
-        raise RoverError(
-            f"the eBPF program {program} does not fit this kernel",
-            why=f"its BTF has no {error.args[0]}",
-            remedy=f"please report it with the kernel's version, {platform.release()}",
-        ) from error
 
 
 def kernel_defines() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The loader: compiles and loads one program with BCC, hands its file descriptors back, and exits.
 
 Runs as a program of its own (`python3 -I loader_child.py`), under whichever interpreter has the distribution's
-`bcc`, so it imports nothing but the standard library and bcc. Standard input is a Unix socket: a JSON request
+`bcc`, so it imports nothing but the standard library, bcc, and btf.py beside it. Standard input is a Unix socket: a JSON request
 comes in, a JSON answer goes back with the descriptors attached (SCM_RIGHTS). The compiler's and the verifier's
 own words go to standard error, which the parent keeps.
 
@@ -25,6 +25,8 @@ def main() -> None:
     os.environ["BCC_KERNEL_SOURCE"] = request["kernel"]
     try:
         answer, descriptors = _load(request)
+    except _UnfitError as error:
+        answer, descriptors = {"unfit": error.args}, []
     except Exception as error:  # whatever BCC raises is the answer  # noqa: BLE001
         answer, descriptors = {"error": str(error)}, []
     _send(channel, answer, descriptors)
@@ -34,7 +36,7 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     from bcc import BPF
     from bcc.libbcc import lib
 
-    module = BPF(text=request["text"], cflags=request["cflags"])
+    module = BPF(text=request["text"], cflags=request["cflags"] + _offsets(request["members"]))
     descriptors: list[int] = []
     functions: dict[str, Any] = {}
     for name, kind in request["functions"].items():
@@ -55,6 +57,30 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             "max_entries": lib.bpf_table_max_entries_id(module.module, number),
         }
     return {"functions": functions, "maps": maps}, descriptors
+
+
+class _UnfitError(Exception):
+    """The kernel lacks something, found before compiling: (what, why, remedy)."""
+
+
+def _offsets(members: list[list[str]]) -> list[str]:
+    """-D options with the byte offsets of kernel structures' members."""
+    if not members:
+        return []
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from btf import Btf, BtfError  # type: ignore[import-not-found]  # as a top-level module: the package's own imports are not for this interpreter
+
+    options = []
+    try:
+        btf = Btf()
+        for structure, member in members:
+            name = f"ROVER_OFFSET_{structure}_{member}".replace(".", "_")
+            options.append(f"-D{name}={btf.offset(structure, member)}")
+    except BtfError as error:
+        raise _UnfitError(*error.args) from error
+    except KeyError as error:
+        raise _UnfitError("the eBPF program does not fit this kernel", f"its BTF has no {error.args[0]}", "") from error
+    return options
 
 
 def _receive(channel: socket.socket) -> bytes:

@@ -45,7 +45,7 @@ _SIZES = (
 class Counts:
     """What was counted between two collects.
 
-    keys: shape (n,), dtype KEY. values: shape (n,), dtype VALUE. stacks: hash -> addresses, leaf first (uint64).
+    keys: shape (n,), dtype KEY. values: shape (n,), dtype VALUE. stacks: hash -> addresses, shape (depth,), uint64.
     tally: what happened in the kernel in that time, by the names of TALLIES.
     """
 
@@ -53,6 +53,11 @@ class Counts:
     values: Array
     stacks: dict[int, Array]
     tally: dict[str, int]
+
+    def stack(self, key: int) -> list[int]:
+        """Addresses of the stack with this hash, leaf first; empty if there is none."""
+        addresses = self.stacks.get(key)
+        return [] if addresses is None else addresses.tolist()
 
 
 class StackCounter:

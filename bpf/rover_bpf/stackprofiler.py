@@ -26,6 +26,7 @@ from rover_core.model import (
 
 _TICK_NS = 10_000_000  # a clock tick of /proc/<pid>/stat: 1/100 s on every Linux architecture in use
 _NOBODY = frozenset[ProcessKey]()
+_FORGET_AFTER = 24  # collects without a sample: two minutes at the default flush interval
 COLLECT_AT = 0.5
 """Fill of the kernel's maps, 0..1, from which they are emptied before the next drain is due."""
 
@@ -69,6 +70,8 @@ class _Engine:
         self.sessions: dict[str, _Session] = {}
         self._kind = kind
         self._symbolizer = symbolizer
+        self._collects = 0
+        self._last_sampled: dict[ProcessKey, int] = {}
 
     def add(self, session: _Session) -> None:
         self.collect()
@@ -105,19 +108,28 @@ class _Engine:
         for pid, start_ns in self.counter.news():
             self._symbolizer.observe(ProcessKey(pid, start_ns // _TICK_NS))
         counts = self.counter.collect()
-        rows = [*_rows(counts)]
-        for process in {process for process, *_ in rows}:
-            self._symbolizer.observe(process)
+        rows = _rows(counts)
+        self._refresh({process for process, *_ in rows})
         samples = [self._sample(counts, row) for row in rows]
         for session in self.sessions.values():
             self._deliver(session, samples, counts.tally)
 
+    def _refresh(self, sampled: set[ProcessKey]) -> None:
+        """Read the mappings of what was sampled, as far as it is alive; forget what has long been quiet."""
+        self._collects += 1
+        for process in sampled:
+            self._symbolizer.observe(process)
+            self._last_sampled[process] = self._collects
+        quiet = [process for process, last in self._last_sampled.items() if last < self._collects - _FORGET_AFTER]
+        for process in quiet:
+            self._symbolizer.forget(process)
+            del self._last_sampled[process]
+
     def _sample(self, counts: Counts, row: "_Row") -> tuple[StackSample, int, frozenset[Loss]]:
         process, name, user_hash, kernel_hash, events, total = row
-        user_ips, kernel_ips = counts.stacks.get(user_hash), counts.stacks.get(kernel_hash)
-        user = self._symbolizer.user(process, user_ips) if user_ips is not None else ()
-        kernel = self._symbolizer.kernel(kernel_ips) if kernel_ips is not None else ()
-        flaws = _flaws(user, kernel, gone=bool(user) and not self._symbolizer.observed(process))
+        user = self._symbolizer.user(process, counts.stack(user_hash))
+        kernel = self._symbolizer.kernel(counts.stack(kernel_hash))
+        flaws = _flaws(user, kernel, self._symbolizer.missing_reason(process))
         values = self._kind.values(events, total, self.key)
         return StackSample(process, name, user, kernel, values), events, flaws
 
@@ -159,11 +171,11 @@ def _rows(counts: Counts) -> "list[_Row]":
     ]
 
 
-def _flaws(user: Sequence[Frame], kernel: Sequence[Frame], *, gone: bool) -> frozenset[Loss]:
+def _flaws(user: Sequence[Frame], kernel: Sequence[Frame], why_nameless: Loss) -> frozenset[Loss]:
     flaws = set()
-    if gone:
-        flaws.add(Loss.PROCESS_GONE)
-    elif any(frame.symbol is None for frame in (*user, *kernel)):
+    if any(frame.symbol is None for frame in user):
+        flaws.add(why_nameless)
+    if any(frame.symbol is None for frame in kernel):
         flaws.add(Loss.UNSYMBOLIZED)
     if len(user) >= FRAMES or len(kernel) >= FRAMES:
         flaws.add(Loss.TRUNCATED_STACK)

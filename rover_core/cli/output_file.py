@@ -77,7 +77,9 @@ def _check_writable(path: Path) -> None:
 
 def write_output(profile: Profile, output: Output) -> None:
     """Print and write. What cannot be written where it should be is kept in the folder for temporary files."""
-    from rover_core.cli.tables import print_completeness, print_hottest
+    from rich.console import Console
+
+    from rover_core.tables import print_completeness, print_hottest
 
     if output.table:
         print_hottest(profile)
@@ -87,7 +89,7 @@ def write_output(profile: Profile, output: Output) -> None:
             sys.stdout.buffer.flush()
         else:
             _write_file(profile, output.format, output.path)
-    print_completeness(profile.completeness)
+    print_completeness(profile.completeness, Console(stderr=True))
     if not profile.samples:
         say("No samples: what was profiled used no CPU time meanwhile.")
 

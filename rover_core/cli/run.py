@@ -115,7 +115,7 @@ async def _run(agent: "Agent", tasks: Sequence[Task], duration_ns: int) -> "Outc
 
 def _report(outcome: "Outcome", collector: "Collector") -> None:
     from rover_core.cli.session import say
-    from rover_core.cli.tables import print_completeness, print_hottest
+    from rover_core.tables import print_completeness, print_hottest
 
     for profile in collector.profiles:
         print_hottest(profile)
