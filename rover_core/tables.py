@@ -1,0 +1,116 @@
+"""Profiles on a terminal: the hottest functions and how complete the data is. Floor 1.
+
+Rich is imported when something is printed: the agent itself prints no table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rover_core.hottest import HotFunction, hottest, total_value
+from rover_core.model import Completeness, Loss, Profile
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_BAR_WIDTH = 12
+
+
+def print_hottest(profile: Profile, console: Console | None = None, limit: int = 15) -> None:
+    """Print a table of the `limit` hottest functions: process, function, self and total share, and a bar of both."""
+    from rich.console import Console
+
+    console = console or Console()
+    total = total_value(profile)
+    rows = hottest(profile, limit)
+    if not rows:
+        console.print("No samples: nothing ran in the profiled processes, or it ended too soon.")
+        return
+    table = _empty_table()
+    for row in rows:
+        bar = _bar(row.self / total, row.total / total, console.options.ascii_only)
+        table.add_row(_process(row), _function(row), _percent(row.self, total), _percent(row.total, total), bar)
+    console.print(table)
+
+
+def print_completeness(completeness: Completeness, console: Console | None = None) -> None:
+    """Print one line: calm when everything is there, by cause otherwise."""
+    from rich.console import Console
+    from rich.text import Text
+
+    calm = completeness.kept == completeness.expected
+    text = Text(completeness_sentence(completeness), style="dim" if calm else "yellow")
+    (console or Console()).print(text, soft_wrap=True)
+
+
+def completeness_sentence(completeness: Completeness) -> str:
+    """`complete: all 1,485 samples kept`, or how many of how many, and what became of the others."""
+    c = completeness
+    if not c.expected:
+        return "complete: no samples were expected and none were lost"
+    if c.kept == c.expected:
+        first = f"complete: all {c.expected:,} samples kept"
+    else:
+        causes = _by_cause(c.lost) or "no cause known"
+        first = f"incomplete: {_floor_percent(c.ratio)} % of {c.expected:,} samples kept; lost: {causes}"
+    return f"{first}; poorer than they should be: {_by_cause(c.degraded)}" if any(c.degraded.values()) else first
+
+
+def plain(text: str) -> str:
+    """The same text without characters a terminal would act on: names come from other people's binaries."""
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    )
+
+
+def _floor_percent(ratio: float) -> str:
+    # Rounding up would turn one lost sample in a million into "100.0 %".
+    return f"{int(ratio * 1000) / 10:.1f}"
+
+
+def _by_cause(counts: Mapping[Loss, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count:,} {cause}" for cause, count in ordered if count)
+
+
+def _empty_table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("Function", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("Self", justify="right", no_wrap=True)
+    table.add_column("Total", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, width=_BAR_WIDTH)
+    return table
+
+
+def _process(row: HotFunction) -> Text:
+    from rich.text import Text
+
+    several = f" x{row.pid_count}" if row.pid_count > 1 else ""
+    return Text.assemble(plain(row.process_name), (several, "dim"))
+
+
+def _function(row: HotFunction) -> Text:
+    # Text, never markup: `operator[]` and `[kernel]` are names.
+    from rich.text import Text
+
+    module = "" if row.function.startswith(row.module) else f"  {row.module}"
+    return Text.assemble(plain(row.function), (plain(module), "dim"))
+
+
+def _percent(value: int, total: int) -> str:
+    return f"{100 * value / total:.1f} %" if total else "-"
+
+
+def _bar(own: float, total: float, ascii_only: bool) -> Text:
+    from rich.text import Text
+
+    full, part = ("#", "-") if ascii_only else ("█", "░")
+    own_cells, total_cells = round(own * _BAR_WIDTH), round(total * _BAR_WIDTH)
+    return Text.assemble((full * own_cells, "red"), (part * (total_cells - own_cells), "yellow"))
