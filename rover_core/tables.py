@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _BAR_WIDTH = 12
+_NUMBER_WIDTH = 7  # 100.0 %
+_GAPS = 10  # two spaces between each of five columns
 
 
 def print_hottest(profile: Profile, console: Console | None = None, limit: int = 15) -> None:
@@ -29,7 +31,7 @@ def print_hottest(profile: Profile, console: Console | None = None, limit: int =
     if not rows:
         console.print("No samples: nothing ran in the profiled processes, or it ended too soon.")
         return
-    table = _empty_table()
+    table = _empty_table(console.width)
     for row in rows:
         bar = _bar(row.self / total, row.total / total, console.options.ascii_only)
         table.add_row(_process(row), _function(row), _percent(row.self, total), _percent(row.total, total), bar)
@@ -76,16 +78,18 @@ def _by_cause(counts: Mapping[Loss, int]) -> str:
     return ", ".join(f"{count:,} {cause}" for cause, count in ordered if count)
 
 
-def _empty_table() -> Table:
+def _empty_table(width: int) -> Table:
     from rich import box
     from rich.table import Table
 
+    for_names = max(36, width - 2 * _NUMBER_WIDTH - _BAR_WIDTH - _GAPS)
+    for_process = min(24, for_names // 3)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("Function", no_wrap=True, overflow="ellipsis", ratio=1)
-    table.add_column("Self", justify="right", no_wrap=True)
-    table.add_column("Total", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, width=_BAR_WIDTH)
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=for_process)
+    table.add_column("Function", no_wrap=True, overflow="ellipsis", max_width=for_names - for_process)
+    table.add_column("Self", justify="right", min_width=_NUMBER_WIDTH)
+    table.add_column("Total", justify="right", min_width=_NUMBER_WIDTH)
+    table.add_column("", min_width=_BAR_WIDTH)
     return table
 
 

@@ -6,6 +6,13 @@ const PALETTES = {
   cool: {user: 168, spread: 60, kernel: 24},
 };
 
+// As much of a name as fits: the path in front of a Go function goes first, it is the least telling part.
+function fitted(text, room) {
+  if (text.length <= room) return text;
+  const short = text.replace(/^[\w.@-]+\/(?:[\w.@-]+\/)*/, "");
+  return short.length <= room ? short : `${short.slice(0, room - 1)}…`;
+}
+
 function hash(text) {
   let value = 2166136261;
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 16777619);
@@ -43,8 +50,8 @@ class Colours {
     switch (this.kinds[name]) {
       case USER: return [this.palette.user + hash(this.modules[this.moduleOf[name]]) * this.palette.spread, 82];
       case KERNEL: return [this.palette.kernel, 62];
-      case PROCESS: return [220, 14];
-      default: return [220, 3];
+      case ROOT: case PROCESS: return [222, 22];
+      default: return [40, 5];
     }
   }
 
@@ -128,9 +135,8 @@ class Graph {
     context.fillRect(left, top, Math.max(wide - (wide > 3 ? GAP : 0), .5), ROW - GAP);
     const room = Math.floor((wide - 8) / this.letter);
     if (room >= 2) {
-      const text = this.names[name];
       context.fillStyle = this.colours.ink;
-      context.fillText(text.length > room ? `${text.slice(0, room - 1)}…` : text, left + 4, top + ROW / 2);
+      context.fillText(fitted(this.names[name], room), left + 4, top + ROW / 2);
     }
     context.globalAlpha = 1;
   }

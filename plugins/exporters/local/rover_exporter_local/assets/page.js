@@ -4,6 +4,7 @@ const colours = new Colours(data.names, data.kinds, data.moduleOf, data.modules,
 const trees = {graph: new Tree(data.levels, data.nodes, data.own, data.kinds), leaf: null};
 const graph = new Graph(byId("canvas"), byId("chart"), byId("space"), data.names, colours);
 const total = trees.graph.total[0];
+const widest = Math.max(...data.hot.map((hot) => hot[4]), 1);
 const state = {view: "graph", zoom: 0, search: "", flame: false};
 let sorting = {column: 3, ascending: false};
 
@@ -115,7 +116,7 @@ function row(hot) {
   const cell = element("td", "");
   cell.append(button);
   const bar = element("div", "", "bar"), bars = element("td", "", "bars");
-  for (const value of [all, own]) bar.append(element("i", "")), bar.lastChild.style.width = `${100 * value / total}%`;
+  for (const value of [all, own]) bar.append(element("i", "")), bar.lastChild.style.width = `${100 * value / widest}%`;
   bars.append(bar);
   line.append(element("td", process), cell, element("td", module, "module"), element("td", percent(own), "number"),
     element("td", percent(all), "number"), bars);
