@@ -8,9 +8,10 @@ arrays, and what turns out too small is cut off the end of those arrays again. O
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import zip_longest
 from typing import NamedTuple
 
 from rover_core.hottest import function_name
@@ -137,21 +138,34 @@ class _Builder:
         self.open: list[_Open] = []
         self.opened = 0
 
-    def build(self, paths: Iterable[tuple[int, ...]]) -> CallTree:
+    def build(self, paths: Sequence[tuple[int, ...]]) -> CallTree:
         self._enter(self.remainder - 1)
-        previous: tuple[int, ...] = ()
-        for path in paths:
-            shared = min(_shared(previous, path), MAX_DEPTH)
-            while len(self.open) > shared + 1:
+        shared = 0
+        for path, following in zip_longest(paths, paths[1:], fillvalue=()):
+            while len(self.open) > min(shared, MAX_DEPTH) + 1:
                 self._leave()
-            for place in path[shared:MAX_DEPTH]:
-                self._enter(place)
-            self._add(self.stacks.values[path], whole=len(path) <= MAX_DEPTH)
-            previous = path
+            shared_before, shared = shared, _shared(path, following)
+            self._walk(path, shared_before, shared)
         while self.open:
             self._leave()
         self._count_pruned()
         return self.tree
+
+    def _walk(self, path: tuple[int, ...], shared_before: int, shared_after: int) -> None:
+        """Enter what the path before did not, and add its value at the end."""
+        value, depth = self.stacks.values[path], min(len(path), MAX_DEPTH)
+        if value < self.threshold:
+            # What no other path shares would be cut when left; most of a profile never needs to be entered.
+            depth = min(depth, max(shared_before, shared_after))
+            self.opened += len(path) - depth
+        for place in path[shared_before:depth]:
+            self._enter(place)
+        node = self.open[-1]
+        node.total += value
+        if depth == len(path):
+            self.tree.own[node.index] += value
+        else:
+            node.left_out += value
 
     def _count_pruned(self) -> None:
         tree = self.tree
@@ -168,14 +182,6 @@ class _Builder:
         self.tree.depths.append(depth)
         self.tree.places.append(place)
         self.tree.own.append(own)
-
-    def _add(self, value: int, whole: bool) -> None:
-        node = self.open[-1]
-        node.total += value
-        if whole:
-            self.tree.own[node.index] += value
-        else:
-            node.left_out += value
 
     def _leave(self) -> None:
         node = self.open.pop()

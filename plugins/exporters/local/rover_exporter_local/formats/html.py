@@ -23,8 +23,8 @@ from rover_exporter_local.tree import CallTree, Kind, build_tree, collapse
 
 # What is narrower than a pixel of a 2,000 pixel wide window at a fiftyfold zoom is left out …
 _RESOLUTION = 2_000 * 50
-# … and of the rest the smallest, down to a file of about a megabyte that draws at once.
-_MAX_NODES = 100_000
+# … and of the rest the smallest, down to a page of three megabytes that opens in half a second.
+_MAX_NODES = 300_000
 _HOT_FUNCTIONS = 300
 _PIDS_SHOWN = 5
 _COOL = {"delay", "wait", "blocked", "idle"}
