@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rover_core.model import Frame, Profile
+from rover_core.model import Frame, Profile, StackSample
+
+_Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +41,28 @@ def total_value(profile: Profile) -> int:
 
 def hottest(profile: Profile, limit: int) -> list[HotFunction]:
     """At most `limit` functions, by their own value, then by their total."""
-    own: dict[tuple[str, str, str], int] = defaultdict(int)
-    total: dict[tuple[str, str, str], int] = defaultdict(int)
+    by_name: dict[str, list[StackSample]] = defaultdict(list)
     for sample in profile.samples:
-        value = sample.values[0]
-        places = [(sample.name, function_name(frame), frame.module) for frame in sample.frames]
+        by_name[sample.name].append(sample)
+    functions = [each for name, samples in by_name.items() for each in _functions(name, samples)]
+    functions.sort(key=lambda each: (-each.self, -each.total, each.process_name, each.function, each.module))
+    return functions[:limit]
+
+
+def _functions(process_name: str, samples: list[StackSample]) -> Iterable[HotFunction]:
+    own: dict[_Place, int] = defaultdict(int)
+    total: dict[_Place, int] = defaultdict(int)
+    # By the frames' addresses, which the samples keep alive: hashing a frame costs ten times as much.
+    known: dict[int, _Place] = {}
+    for sample in samples:
+        value, frames = sample.values[0], sample.frames
+        for frame in frames:
+            if id(frame) not in known:
+                known[id(frame)] = (function_name(frame), frame.module)
+        places = [known[id(frame)] for frame in frames]
         for place in set(places):
             total[place] += value
         if places:
             own[places[0]] += value
-    order = sorted(total, key=lambda place: (-own.get(place, 0), -total[place], place))
-    pids = _pids_by_name(profile)
-    return [HotFunction(p[0], pids[p[0]], p[1], p[2], own.get(p, 0), total[p]) for p in order[:limit]]
-
-
-def _pids_by_name(profile: Profile) -> dict[str, int]:
-    seen: Iterable[tuple[str, object]] = {(sample.name, sample.process) for sample in profile.samples}
-    counts: dict[str, int] = defaultdict(int)
-    for name, _ in seen:
-        counts[name] += 1
-    return counts
+    pid_count = len({sample.process for sample in samples})
+    return (HotFunction(process_name, pid_count, *place, own.get(place, 0), total[place]) for place in total)

@@ -1,0 +1,135 @@
+"""`rover history`: what was profiled on this host, from the local exporter's store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rover_core.errors import RoverError, UsageError
+from rover_core.model import Profile
+from rover_exporter_local.settings import LocalSettings, store_path
+
+_LAST = "last"
+_FORMATS = ("html", "folded", "pprof", "speedscope")
+
+_directory = click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=LocalSettings().directory,
+    envvar="ROVER_EXPORTER_LOCAL_DIRECTORY",
+    show_default=True,
+    show_envvar=True,
+    help="Where the store lies.",
+)
+
+
+@click.group()
+def history() -> None:
+    """Look at earlier profiles of this host.
+
+    \b
+    Examples:
+      rover history list
+      rover history show last
+      rover history export last --format html --output flames.html
+    """
+
+
+@history.command("list")
+@_directory
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+def list_tasks(directory: Path, as_json: bool) -> None:
+    """List the tasks in the store, the latest last.
+
+    \b
+    Examples:
+      rover history list
+      rover history list --json | jq '.[-1].id'
+    """
+    from rover_exporter_local.listing import as_records, print_tasks
+    from rover_exporter_local.store import Store
+
+    with closing(Store.read(store_path(directory))) as store:
+        tasks = store.tasks()
+    if as_json:
+        click.echo(json.dumps(as_records(tasks), indent=2))
+    else:
+        print_tasks(tasks)
+
+
+@history.command()
+@click.argument("task")
+@_directory
+@click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="How many functions.")
+def show(task: str, directory: Path, limit: int) -> None:
+    """Show the hottest functions of TASK, an id from `rover history list` or `last`.
+
+    \b
+    Examples:
+      rover history show last
+      rover history show 4f1c --limit 40
+    """
+    from rover_core.tables import print_completeness, print_hottest
+    from rover_exporter_local.listing import print_heading
+
+    profile = _load(task, directory)
+    print_heading(profile)
+    print_hottest(profile, limit=limit)
+    print_completeness(profile.completeness)
+
+
+@history.command()
+@click.argument("task")
+@_directory
+@click.option("--format", "format_name", type=click.Choice(_FORMATS), default="html", show_default=True)
+@click.option("--output", required=True, metavar="FILE", help="The file to write; - for standard output.")
+def export(task: str, directory: Path, format_name: str, output: str) -> None:
+    """Write TASK, an id from `rover history list` or `last`, to a file.
+
+    \b
+    Examples:
+      rover history export last --output flames.html
+      rover history export last --format pprof --output last.pb.gz && go tool pprof last.pb.gz
+      rover history export last --format folded --output - | sort | head
+    """
+    from rover_exporter_local.formats import FORMATS
+
+    chosen = FORMATS[format_name]
+    if output == "-" and chosen.binary and sys.stdout.isatty():
+        raise UsageError(f"{format_name} is not text", why="it would spoil this terminal", remedy="Name a file")
+    profile = _load(task, directory)
+    if output == "-":
+        chosen.write(profile, sys.stdout.buffer)
+    else:
+        _write(Path(output), partial(chosen.write, profile))
+        click.echo(f"{chosen.description}: {output}")
+
+
+def _load(task: str, directory: Path) -> Profile:
+    from rover_exporter_local.store import Store
+
+    with closing(Store.read(store_path(directory))) as store:
+        return store.load(_last_of(store.tasks(), directory) if task == _LAST else task)
+
+
+def _last_of(tasks: list[Any], directory: Path) -> str:
+    if not tasks:
+        raise RoverError(f"no history in {directory}", why="the store is empty", remedy="Profile something first")
+    return str(tasks[-1].task_id)
+
+
+def _write(path: Path, write: Callable[[Any], None]) -> None:
+    from rover_exporter_local.files import failure_reason, write_atomically
+
+    try:
+        write_atomically(path, write)
+    except OSError as error:
+        remedy = "Name a file in a directory you may write to, with space left"
+        raise RoverError(f"cannot write {path}", why=failure_reason(error), remedy=remedy) from error

@@ -1,0 +1,34 @@
+"""The hooks of the local exporter."""
+
+from collections.abc import Sequence
+
+import click
+
+from rover_core.api import Exporter, ProfileFormat, Settings, SettingsSection, hookimpl
+from rover_exporter_local.settings import LocalSettings
+
+
+@hookimpl
+def rover_settings() -> Sequence[SettingsSection]:
+    return [SettingsSection("exporter.local", LocalSettings)]
+
+
+@hookimpl
+def rover_exporters(settings: Settings) -> Sequence[Exporter]:
+    from rover_exporter_local.exporter import LocalExporter
+
+    return [LocalExporter(settings.section(LocalSettings))]
+
+
+@hookimpl
+def rover_formats() -> Sequence[ProfileFormat]:
+    from rover_exporter_local.formats import FORMATS
+
+    return list(FORMATS.values())
+
+
+@hookimpl
+def rover_commands(cli: click.Group) -> None:
+    from rover_exporter_local.commands import history
+
+    cli.add_command(history)

@@ -1,0 +1,121 @@
+"""Queries: tasks, their completeness, and their samples, merged by SQLite."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rover_core.model import Completeness, Frame, Loss, ProcessKey, Profile, SampleType, StackSample
+from rover_exporter_local.intern import from_signed
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSummary:
+    """One task in the store. profiles: how many were stored; processes: how many were seen in them."""
+
+    task_id: str
+    profiler: str
+    start_ns: int
+    end_ns: int
+    profiles: int
+    processes: int
+    completeness: Completeness
+
+
+def read_tasks(connection: sqlite3.Connection) -> list[TaskSummary]:
+    """Every task, the one that was begun last at the end."""
+    rows = connection.execute(
+        "SELECT t.id, t.name, t.profiler, min(p.start_ns), max(p.end_ns), count(*)"
+        " FROM tasks t JOIN profiles p ON p.task = t.id GROUP BY t.id ORDER BY min(p.start_ns), t.id"
+    ).fetchall()
+    return [
+        TaskSummary(
+            *(name, profiler, start_ns, end_ns, profiles),
+            processes=_process_count(connection, task),
+            completeness=_completeness(connection, task),
+        )
+        for task, name, profiler, start_ns, end_ns, profiles in rows
+    ]
+
+
+def read_profile(connection: sqlite3.Connection, name: str) -> Profile | None:
+    """Everything stored of a task as one profile; None if there is nothing."""
+    row = connection.execute(
+        "SELECT t.id, t.profiler, t.sample_types, min(p.start_ns), max(p.end_ns), max(p.period_ns)"
+        " FROM tasks t JOIN profiles p ON p.task = t.id WHERE t.name = ? GROUP BY t.id",
+        (name,),
+    ).fetchone()
+    if row is None:
+        return None
+    task, profiler, types, start_ns, end_ns, period_ns = row
+    sample_types = tuple(SampleType(*each) for each in json.loads(types))
+    samples = _samples(connection, task, len(sample_types))
+    completeness, attributes = _completeness(connection, task), _attributes(connection, task)
+    return Profile(name, profiler, start_ns, end_ns, sample_types, samples, completeness, period_ns, attributes)
+
+
+def _process_count(connection: sqlite3.Connection, task: int) -> int:
+    query = "SELECT count(DISTINCT s.process) FROM samples s JOIN profiles p ON p.id = s.profile WHERE p.task = ?"
+    return int(connection.execute(query, (task,)).fetchone()[0])
+
+
+def _completeness(connection: sqlite3.Connection, task: int) -> Completeness:
+    rows = connection.execute(
+        "SELECT c.what, c.cause, sum(c.samples) FROM completeness c JOIN profiles p ON p.id = c.profile"
+        " WHERE p.task = ? GROUP BY c.what, c.cause ORDER BY c.what, c.cause",
+        (task,),
+    ).fetchall()
+    whole = {what: samples for what, cause, samples in rows if not cause}
+    lost = {Loss(cause): samples for what, cause, samples in rows if what == "lost"}
+    degraded = {Loss(cause): samples for what, cause, samples in rows if what == "degraded"}
+    return Completeness(whole.get("expected", 0), whole.get("kept", 0), lost, degraded)
+
+
+def _attributes(connection: sqlite3.Connection, task: int) -> dict[str, str]:
+    merged: dict[str, str] = {}
+    for (text,) in connection.execute("SELECT attributes FROM profiles WHERE task = ? ORDER BY id", (task,)):
+        merged.update(json.loads(text))
+    return merged
+
+
+def _samples(connection: sqlite3.Connection, task: int, types: int) -> tuple[StackSample, ...]:
+    # SQLite adds up, so memory holds the distinct stacks however long the task ran.
+    sums = "".join(f", sum(CASE s.type WHEN {kind} THEN s.value ELSE 0 END)" for kind in range(types))
+    rows = connection.execute(
+        f"SELECT s.process, s.user, s.kernel {sums} FROM samples s JOIN profiles p ON p.id = s.profile"
+        " WHERE p.task = ? GROUP BY s.process, s.user, s.kernel ORDER BY min(s.profile), min(s.place)",
+        (task,),
+    ).fetchall()
+    processes = _processes(connection)
+    stacks = _stacks(connection, {number for row in rows for number in row[1:3]})
+    return tuple(
+        StackSample(*processes[process], stacks[user], stacks[kernel], tuple(values))
+        for process, user, kernel, *values in rows
+    )
+
+
+def _processes(connection: sqlite3.Connection) -> dict[int, tuple[ProcessKey, str]]:
+    rows = connection.execute("SELECT id, pid, start_ticks, name FROM processes")
+    return {number: (ProcessKey(pid, ticks), name) for number, pid, ticks, name in rows}
+
+
+def _stacks(connection: sqlite3.Connection, wanted: set[int]) -> dict[int, tuple[Frame, ...]]:
+    rows = connection.execute("SELECT id, frames FROM stacks")
+    packed = {number: array("I", blob) for number, blob in rows if number in wanted}
+    frames = _frames(connection, {frame for stack in packed.values() for frame in stack})
+    return {number: tuple(frames[frame] for frame in stack) for number, stack in packed.items()}
+
+
+def _frames(connection: sqlite3.Connection, wanted: Iterable[int]) -> dict[int, Frame]:
+    rows = connection.execute(
+        "SELECT f.id, s.text, m.text, f.offset, f.kernel FROM frames f"
+        " JOIN strings s ON s.id = f.symbol JOIN strings m ON m.id = f.module"
+    )
+    return {
+        number: Frame(symbol or None, module, from_signed(offset), bool(kernel))
+        for number, symbol, module, offset, kernel in rows
+        if number in wanted
+    }

@@ -1,0 +1,154 @@
+"""Profiles on disk: one SQLite file, bounded by age and by size, readable while it is written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from rover_core.errors import UsageError
+from rover_core.model import Completeness, Profile, StackSample
+from rover_exporter_local.database import explained, open_for_reading, open_for_writing
+from rover_exporter_local.intern import Interner
+from rover_exporter_local.reading import TaskSummary, read_profile, read_tasks
+from rover_exporter_local.retention import delete, oldest, size_in_use, too_old
+from rover_exporter_local.text import encodable
+
+log = structlog.get_logger(__name__)
+_Result = TypeVar("_Result")
+
+
+class Store:
+    """Made by `open` (to write) or `read`. Methods raise RoverError when the file fails them.
+
+    May be used from any thread, but not from two at a time. `dropped` counts the profiles retention took.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, retention_ns: int, max_size: int) -> None:
+        self.path = path
+        self.dropped = 0
+        self._connection = connection
+        self._retention_ns = retention_ns
+        self._max_size = max_size
+        self._interner = Interner(connection)
+        self._names: dict[str, str] = {}
+
+    @classmethod
+    def open(cls, path: Path, *, retention_ns: int = 0, max_size: int = 0) -> Store:
+        """For writing; made if need be. retention_ns, max_size (bytes): bounds, 0 for none."""
+        store = cls(path, open_for_writing(path), retention_ns, max_size)
+        try:
+            store._retain()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def read(cls, path: Path) -> Store:
+        """For reading alone, also while an agent writes to it. RoverError if there is none."""
+        return cls(path, open_for_reading(path), 0, 0)
+
+    def add(self, profile: Profile) -> str:
+        """Store one profile, all or nothing, then drop what is too old or too much.
+
+        Returns the name to find it by: the task's id, or `id~2` where an earlier run left a task of that id.
+        """
+        with explained(self.path, "write to"):
+            name = self._names[profile.task_id] = self._transaction(partial(self._insert, profile))
+        self._retain()
+        return name
+
+    def tasks(self) -> list[TaskSummary]:
+        """Every task there is, the one begun last at the end."""
+        with explained(self.path, "read"):
+            return read_tasks(self._connection)
+
+    def load(self, task_id: str) -> Profile:
+        """Everything stored of a task in one profile, equal stacks added up. UsageError if there is nothing."""
+        with explained(self.path, "read"):
+            profile = read_profile(self._connection, task_id)
+        if profile is None:
+            remedy = "`rover history list` shows what there is"
+            raise UsageError(f"no task {task_id!r} in {self.path}", remedy=remedy)
+        return profile
+
+    def size(self) -> int:
+        """Bytes in use."""
+        with explained(self.path, "read"):
+            return size_in_use(self._connection)
+
+    def close(self) -> None:
+        with explained(self.path, "close"):
+            self._connection.close()
+
+    def _transaction(self, work: Callable[[], _Result]) -> _Result:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._interner.forget()
+            if self._connection.in_transaction:  # a full disk has rolled it back already
+                self._connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _insert(self, profile: Profile) -> str:
+        name = self._names.get(profile.task_id) or self._free_name(profile.task_id)
+        execute = self._connection.execute
+        types = json.dumps([[each.name, each.unit] for each in profile.sample_types])
+        execute("INSERT OR IGNORE INTO tasks VALUES (NULL, ?, ?, ?)", (name, encodable(profile.profiler), types))
+        task = execute("SELECT id FROM tasks WHERE name = ?", (name,)).fetchone()[0]
+        row = (task, profile.start_ns, profile.end_ns, profile.period_ns, json.dumps(dict(profile.attributes)))
+        number = execute("INSERT INTO profiles VALUES (NULL, ?, ?, ?, ?, ?)", row).lastrowid
+        self._insert_many("completeness", ((number, *entry) for entry in _ledger(profile.completeness)), 4)
+        places = enumerate(profile.samples)
+        self._insert_many("samples", ((number, *row) for place, s in places for row in self._rows(place, s)), 7)
+        return name
+
+    def _insert_many(self, table: str, rows: Iterable[tuple[object, ...]], columns: int) -> None:
+        marks = ", ".join("?" * columns)
+        self._connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+
+    def _rows(self, place: int, sample: StackSample) -> list[tuple[int, ...]]:
+        process = self._interner.process(sample.process, sample.name)
+        user, kernel = self._interner.stack(sample.user), self._interner.stack(sample.kernel)
+        return [(place, kind, process, user, kernel, value) for kind, value in enumerate(sample.values)]
+
+    def _free_name(self, task_id: str) -> str:
+        """A configured task has the same id in every run; each run is kept apart."""
+        taken = {name for (name,) in self._connection.execute("SELECT name FROM tasks")}
+        first = name = encodable(task_id)
+        run = 2
+        while name in taken:
+            name, run = f"{first}~{run}", run + 1
+        return name
+
+    def _retain(self) -> None:
+        with explained(self.path, "write to"):
+            if self._retention_ns:
+                self._drop(too_old(self._connection, self._retention_ns), "too old")
+            while self._max_size and size_in_use(self._connection) > self._max_size:
+                if not self._drop(oldest(self._connection), "store full"):
+                    break
+
+    def _drop(self, profiles: list[int], reason: str) -> int:
+        if profiles:
+            self._transaction(partial(delete, self._connection, profiles))
+            self._interner.forget()
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            self.dropped += len(profiles)
+            log.info("profiles dropped", reason=reason, profiles=len(profiles), store=str(self.path))
+        return len(profiles)
+
+
+def _ledger(completeness: Completeness) -> list[tuple[str, str, int]]:
+    rows = [("expected", "", completeness.expected), ("kept", "", completeness.kept)]
+    rows += [("lost", str(cause), count) for cause, count in completeness.lost.items()]
+    return rows + [("degraded", str(cause), count) for cause, count in completeness.degraded.items()]
