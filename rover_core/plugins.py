@@ -150,7 +150,7 @@ class PluginManager:
         try:
             self._pluggy.register(plugin.module, plugin.name)
         except pluggy.PluginValidationError as error:
-            mistake = str(error).splitlines()[-1]
+            mistake = str(error).splitlines()[-1]  # the first lines repeat the plugin and the hook
         except ValueError as error:
             return plugin.fail(str(error).splitlines()[0])
         else:
@@ -159,7 +159,7 @@ class PluginManager:
             mistake = next(_mistakes(plugin.module, plugin.hooks), "")
         if mistake:
             plugin.fail(mistake)
-            self._pluggy.unregister(plugin.module)
+            self._forget(plugin)
         return None
 
     def _implementers(self, hook: str) -> list[_Plugin]:
@@ -183,8 +183,12 @@ class PluginManager:
                 collected += [item for result in results for item in _items(result)]
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's failure is its own
                 plugin.fail(f"{hook}: {_text(error)}")
-                self._pluggy.unregister(plugin.module)
+                self._forget(plugin)
         return collected
+
+    def _forget(self, plugin: _Plugin) -> None:
+        if self._pluggy.is_registered(plugin.module):
+            self._pluggy.unregister(plugin.module)
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -89,4 +89,4 @@ def _reason(error: Mapping[str, Any]) -> str:
         return f"{value!r} is not one of {context['expected']}"
     if kind in _EXPECTED:
         return f"{value!r} is not {_EXPECTED[kind]}"
-    return f"{value!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"{value!r} {str(error['msg']).removeprefix('Input ')}"  # "should be greater than or equal to 1"

@@ -135,7 +135,10 @@ class _FileReader:
         return {key: self._plain(each, (*path, key), None) for key, each in value.values.items()}
 
     def _item(self, value: Value, path: Path, item: type[BaseModel] | None) -> Any:
-        return self.group(item, value, path) if item and isinstance(value, Fields) else self._plain(value, path, None)
+        if item is None or not isinstance(value, Fields):
+            return self._plain(value, path, None)
+        self.layer.origins[path] = self._origin(value)
+        return self.group(item, value, path)
 
     def _origin(self, value: Value) -> Origin:
         label, place = f"{self._file.name}:{value.line}", f"{self._file} line {value.line}"
