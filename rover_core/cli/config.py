@@ -12,7 +12,13 @@ from rover_core.cli.output import print_json
 
 @click.group()
 def config() -> None:
-    """Check a configuration; show the effective settings."""
+    """Check a configuration; show the effective settings.
+
+    \b
+    Examples:
+      rover config check rover.yaml
+      rover config show --set profiling.flush_interval=2s
+    """
 
 
 @config.command()

@@ -90,11 +90,8 @@ def disabled_plugins(
     layers: list[Layer] = []
     root = compose([SettingsSection("plugins", PluginsSettings)], _settings_class(layers))
     layers += _layers(root, file, overrides, environ)
-    return (
-        LoadedSettings(_validate(root, layers, []), {PluginsSettings: "plugins"}, {}, ())
-        .section(PluginsSettings)
-        .disabled
-    )
+    settings = LoadedSettings(_validate(root, layers, []), {PluginsSettings: "plugins"}, {}, ())
+    return settings.section(PluginsSettings).disabled
 
 
 def _layers(

@@ -209,6 +209,20 @@ def test_none_means_nothing_from_me() -> None:
     assert manager.plugins[0].state is PluginState.LOADED
 
 
+def test_what_is_no_section_is_the_plugins_failure() -> None:
+    """Broken: a tuple instead of a SettingsSection is a traceback of the core."""
+
+    class Tuples:
+        @hookimpl
+        def rover_settings(self) -> list[object]:
+            return [("path", LoggerSettings)]
+
+    manager = PluginManager()
+    manager.register("tuples", Tuples())
+    assert manager.sections() == []
+    assert "expected a SettingsSection" in manager.plugins[0].reason
+
+
 def test_one_module_under_two_names_is_reported() -> None:
     """Broken: a plugin registered twice takes the first registration down with it."""
     manager, plugin = PluginManager(), Good()

@@ -1,4 +1,4 @@
-"""What a plain install of each subset holds. Wheels are built once; every environment is new, without the checkout."""
+"""What a plain install of each subset holds. Wheels are built once; every environment is new."""
 
 import json
 import os
