@@ -113,6 +113,20 @@ def test_environment_names_follow_the_path_unless_the_field_says_otherwise() -> 
     assert settings.section(LoggerSettings).level == "INFO", "an empty variable counts as not set"
 
 
+def test_a_misspelt_variable_is_pointed_out_and_others_are_not() -> None:
+    """Broken: a typo in a deployment's environment goes unnoticed, or Kubernetes' own variables cause noise."""
+    environ = {
+        "ROVER_PROFILING_FLUSH_INTERVALL": "1s",
+        "ROVER_SERVICE_HOST": "::1",
+        "ROVER_HOST_PROC_MAPPING": "/host",
+    }
+    (warning,) = load_settings(SECTIONS, environ=environ).warnings
+    assert warning == (
+        "environment ROVER_PROFILING_FLUSH_INTERVALL: no setting has this variable; "
+        "did you mean ROVER_PROFILING_FLUSH_INTERVAL?"
+    )
+
+
 PLACEHOLDERS = """
 profiling:
   active: ${ROVER_ACTIVE:false}
@@ -189,6 +203,15 @@ def test_all_problems_are_reported_together_with_line_key_value_and_expectation(
         "rover.yaml line 16: flush_interval: there is no such key; did you mean profiling.flush_interval?",
         "rover.yaml line 18: logger.level: this has no value; leave the key out for the default",
     ]
+
+
+def test_a_dotted_key_in_a_file_is_explained(tmp_path: Path) -> None:
+    """Broken: who writes the command line's spelling into the file is told that the key does not exist."""
+    (problem,) = problems(tmp_path, "profiling.flush_interval: 2s")
+    assert problem == (
+        "rover.yaml line 1: profiling.flush_interval: in a file keys are nested, not dotted: "
+        "profiling: {flush_interval: ...}"
+    )
 
 
 def test_problems_of_environment_and_command_line_name_their_source(tmp_path: Path) -> None:
