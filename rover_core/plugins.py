@@ -102,7 +102,7 @@ class PluginManager:
         return [plugin.name for plugin in self._plugins if plugin.state is not PluginState.LOADED]
 
     def sections(self) -> list[SettingsSection]:
-        return self._collect("rover_settings")
+        return self._collect("rover_settings", SettingsSection)
 
     def discoverers(self, settings: Settings) -> list[Discoverer]:
         return self._collect("rover_discoverers", settings=settings)
@@ -111,7 +111,7 @@ class PluginManager:
         return self._collect("rover_profilers", settings=settings)
 
     def profile_commands(self) -> list[ProfileCommand]:
-        return self._collect("rover_profile_commands")
+        return self._collect("rover_profile_commands", ProfileCommand)
 
     def exporters(self, settings: Settings) -> list[Exporter]:
         return self._collect("rover_exporters", settings=settings)
@@ -123,7 +123,7 @@ class PluginManager:
         return self._collect("rover_task_sources", settings=settings)
 
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
-        return self._collect("rover_diagnostics", settings=settings)
+        return self._collect("rover_diagnostics", Diagnostic, settings=settings)
 
     def add_commands(self, cli: click.Group) -> None:
         """Let plugins add sub-commands to a group."""
@@ -150,7 +150,7 @@ class PluginManager:
         try:
             self._pluggy.register(plugin.module, plugin.name)
         except pluggy.PluginValidationError as error:
-            mistake = str(error).splitlines()[-1]
+            mistake = str(error).splitlines()[-1]  # the first lines repeat the plugin and the hook
         except ValueError as error:
             return plugin.fail(str(error).splitlines()[0])
         else:
@@ -159,7 +159,7 @@ class PluginManager:
             mistake = next(_mistakes(plugin.module, plugin.hooks), "")
         if mistake:
             plugin.fail(mistake)
-            self._pluggy.unregister(plugin.module)
+            self._forget(plugin)
         return None
 
     def _implementers(self, hook: str) -> list[_Plugin]:
@@ -175,26 +175,34 @@ class PluginManager:
         results: list[Any] = self._pluggy.subset_hook_caller(hook, others)(**arguments)
         return results
 
-    def _collect(self, hook: str, **arguments: object) -> list[Any]:
+    def _collect(self, hook: str, kind: type = object, **arguments: object) -> list[Any]:
+        """What all plugins return, in one list. kind: the class of its items, where it is not a protocol."""
         collected: list[Any] = []
         for plugin in self._implementers(hook):
             try:
                 results = self._call(plugin, hook, **arguments)
-                collected += [item for result in results for item in _items(result)]
+                collected += [item for result in results for item in _items(result, kind)]
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's failure is its own
                 plugin.fail(f"{hook}: {_text(error)}")
-                self._pluggy.unregister(plugin.module)
+                self._forget(plugin)
         return collected
+
+    def _forget(self, plugin: _Plugin) -> None:
+        if self._pluggy.is_registered(plugin.module):
+            self._pluggy.unregister(plugin.module)
 
 
 def _distribution(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist else ""
 
 
-def _items(result: object) -> Iterable[Any]:
+def _items(result: object, kind: type) -> Iterable[Any]:
     if not isinstance(result, Iterable) or isinstance(result, str):
         raise TypeError(f"returned {result!r}, expected a list")
-    return result
+    for item in result:
+        if not isinstance(item, kind):
+            raise TypeError(f"returned {item!r} in its list, expected a {kind.__name__}")
+        yield item
 
 
 def _mistakes(module: object, hooks: Sequence[str]) -> Iterator[str]:

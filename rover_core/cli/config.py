@@ -2,17 +2,26 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rover_core.cli.options import Invocation, config_options, pass_invocation
 from rover_core.cli.output import print_json
 
+if TYPE_CHECKING:  # costs 0.2 s to import
+    from rover_core.config.loading import LoadedSettings
+
 
 @click.group()
 def config() -> None:
-    """Check a configuration; show the effective settings."""
+    """Check a configuration; show the effective settings.
+
+    \b
+    Examples:
+      rover config check rover.yaml
+      rover config show --set profiling.flush_interval=2s
+    """
 
 
 @config.command()
@@ -27,9 +36,7 @@ def check(invocation: Invocation, file: Path) -> None:
       rover config check /etc/rover/rover.yaml && systemctl restart rover
     """
     invocation.config = file
-    _, settings = invocation.load_quietly()
-    for warning in settings.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    _load(invocation)
     click.echo(f"{file}: OK")
 
 
@@ -46,11 +53,18 @@ def show(invocation: Invocation, as_json: bool) -> None:
       rover config show -c rover.yaml --set profiling.flush_interval=2s
       ROVER_LOGGER_LEVEL=debug rover config show --json
     """
-    _, settings = invocation.load_quietly()
+    settings = _load(invocation)
     if as_json:
         print_json({"settings": settings.tree(), "origins": settings.origins()})
     else:
         click.echo("\n".join(_lines(settings.tree(), settings.origins(), "", 0)))
+
+
+def _load(invocation: Invocation) -> "LoadedSettings":
+    _, settings = invocation.load_quietly()
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return settings
 
 
 def _lines(tree: Mapping[str, Any], origins: Mapping[str, str], path: str, depth: int) -> Iterator[str]:

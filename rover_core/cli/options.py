@@ -54,12 +54,12 @@ class Invocation:
 def _log_failures(plugins: "PluginManager", settings: "LoadedSettings") -> None:
     from rover_core.logs import get_logger
 
-    log = get_logger("configuration")
+    log = get_logger("start")
     for plugin in plugins.plugins:
         if plugin.state == "failed":
             log.warning("plugin failed", plugin=plugin.name, distribution=plugin.distribution, reason=plugin.reason)
     for warning in settings.warnings:
-        log.warning("unknown setting", reason=warning)
+        log.warning("suspicious setting", reason=warning)
 
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

@@ -20,7 +20,8 @@ _DEFAULT = Origin("default", "default")
 class LoadedSettings:
     """The effective settings (`rover_core.api.Settings`) and where each came from.
 
-    warnings: keys that nobody knows, where a plugin that did not load may be the one that would.
+    warnings: near misses among environment variables; keys that nobody knows, where a plugin that did not load may
+    be the one that would.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ def load_settings(
     values = _validate(root, layers, [] if unloaded else unknown)
     hint = f" (or it belongs to a plugin that is not loaded: {', '.join(unloaded)})"
     places = {section.model: section.path for section in mounted}
-    return LoadedSettings(values, places, _merge_origins(layers), [warning + hint for warning in unknown])
+    warnings = [warning for layer in layers for warning in layer.warnings]
+    return LoadedSettings(values, places, _merge_origins(layers), warnings + [text + hint for text in unknown])
 
 
 def disabled_plugins(
@@ -90,11 +92,8 @@ def disabled_plugins(
     layers: list[Layer] = []
     root = compose([SettingsSection("plugins", PluginsSettings)], _settings_class(layers))
     layers += _layers(root, file, overrides, environ)
-    return (
-        LoadedSettings(_validate(root, layers, []), {PluginsSettings: "plugins"}, {}, ())
-        .section(PluginsSettings)
-        .disabled
-    )
+    settings = LoadedSettings(_validate(root, layers, []), {PluginsSettings: "plugins"}, {}, ())
+    return settings.section(PluginsSettings).disabled
 
 
 def _layers(

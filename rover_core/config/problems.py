@@ -63,7 +63,11 @@ def origin_of(path: Path, origins: Mapping[Path, Origin]) -> Origin | None:
 
 def unknown_key(place: str, path: Path, siblings: Iterable[str], leaves: Iterable[str]) -> str:
     """A sentence with the nearest known key: a neighbour's name, or the same name somewhere else in the tree."""
-    key, parent, known = str(path[-1]), path[:-1], sorted(siblings)
+    key, parent, known, leaves = str(path[-1]), path[:-1], sorted(siblings), list(leaves)
+    if "." in key and dotted(path).lower() in (leaf.lower() for leaf in leaves):
+        *groups, last = key.split(".")
+        nested = "".join(f"{group}: {{" for group in groups) + f"{last}: ..." + "}" * len(groups)
+        return f"{place}: {dotted(path)}: in a file keys are nested, not dotted: {nested}"
     near = [dotted((*parent, name)) for name in get_close_matches(key.lower(), known, n=1)]
     near = near or [leaf for leaf in leaves if leaf.rsplit(".", 1)[-1] == key.lower()][:1]
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known) or 'nothing'}"
@@ -89,4 +93,4 @@ def _reason(error: Mapping[str, Any]) -> str:
         return f"{value!r} is not one of {context['expected']}"
     if kind in _EXPECTED:
         return f"{value!r} is not {_EXPECTED[kind]}"
-    return f"{value!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    return f"{value!r} {str(error['msg']).removeprefix('Input ')}"  # "should be greater than or equal to 1"

@@ -1,6 +1,6 @@
 """The core's own sections of the settings tree."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -8,11 +8,13 @@ from rover_core.api import SettingsSection
 from rover_core.config.env import Env
 from rover_core.config.types import CommaList, Duration, MinDuration, parse_duration
 
-_Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-    BeforeValidator(lambda value: {"WARN": "WARNING"}.get(str(value).upper(), str(value).upper())),
-]
 
+def _read_level(value: Any) -> Any:
+    level = value.upper() if isinstance(value, str) else value
+    return "WARNING" if level == "WARN" else level
+
+
+_Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_read_level)]
 _Interval = Annotated[Duration, MinDuration("100ms")]
 
 

@@ -1,7 +1,8 @@
 """Where settings come from, each as one pydantic-settings source: command line, environment, file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -16,12 +17,16 @@ from rover_core.config.yamlfile import Fields, Items, Scalar, Value, read_yaml
 
 @dataclass(slots=True)
 class Layer:
-    """What one source says. unknown: keys that nobody mounted; problems: other things that are wrong with it."""
+    """What one source says.
+
+    unknown: keys that nobody mounted; problems: other things that are wrong; warnings: what is merely suspicious.
+    """
 
     data: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Origin] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def put(self, path: tuple[str, ...], value: Any, origin: Origin) -> None:
         data = self.data
@@ -58,11 +63,20 @@ def _empty(model: type[BaseModel]) -> dict[str, Any]:
 def from_environment(root: type[BaseModel], environ: Mapping[str, str]) -> Layer:
     """Variables by the names of the fields. An empty variable counts as not set, as in `${NAME:default}`."""
     layer = Layer()
-    for path, info in leaves(root):
-        name = variable(path, info)
+    known = {variable(path, info): path for path, info in leaves(root)}
+    for name, path in known.items():
         if value := environ.get(name):
             layer.put(path, value, Origin(f"environment {name}", f"environment {name}"))
+    for name in environ:
+        if name.startswith("ROVER_") and name not in known:
+            layer.warnings += _misspelt(name, known)
     return layer
+
+
+def _misspelt(name: str, known: Iterable[str]) -> list[str]:
+    """Only near misses: Kubernetes makes ROVER_SERVICE_HOST and its like up for a service called rover."""
+    near = get_close_matches(name, known, n=1, cutoff=0.9)
+    return [f"environment {name}: no setting has this variable; did you mean {near[0]}?"] if near else []
 
 
 def from_overrides(root: type[BaseModel], overrides: Mapping[str, Any]) -> Layer:
@@ -135,7 +149,10 @@ class _FileReader:
         return {key: self._plain(each, (*path, key), None) for key, each in value.values.items()}
 
     def _item(self, value: Value, path: Path, item: type[BaseModel] | None) -> Any:
-        return self.group(item, value, path) if item and isinstance(value, Fields) else self._plain(value, path, None)
+        if item is None or not isinstance(value, Fields):
+            return self._plain(value, path, None)
+        self.layer.origins[path] = self._origin(value)
+        return self.group(item, value, path)
 
     def _origin(self, value: Value) -> Origin:
         label, place = f"{self._file.name}:{value.line}", f"{self._file} line {value.line}"

@@ -53,7 +53,7 @@ Value = Scalar | Items | Fields
 def read_yaml(file: Path, environ: Mapping[str, str]) -> Fields:
     """Read a file. Raises ConfigurationError with one clear sentence if it is not a map of settings in YAML."""
     root = _compose(file, _read_text(file))
-    if root is None:
+    if root is None or root.tag == _NULL:
         return Fields(1, {})
     if not isinstance(root, yaml.MappingNode):
         raise ConfigurationError([f"{file}: holds {_KINDS[type(root)]}, not a map of settings"])

@@ -1,0 +1,1 @@
+"""Profiles as CSV: an example of a third party's plugin."""

@@ -1,0 +1,60 @@
+"""Who may import whom, as far as import-linter cannot say it (see [tool.importlinter] in pyproject.toml)."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PUBLIC = {"model", "errors", "api", "hookspecs", "config", "wire", "procfs", "logs"}
+"""Floors 0 and 1 of rover_core: what plugins may use outside their tests."""
+
+PACKAGES = [path.parent for path in (*ROOT.glob("bpf/*/__init__.py"), *ROOT.glob("plugins/**/rover_*/__init__.py"))]
+FILES = [file for package in PACKAGES for file in package.rglob("*.py")]
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_there_is_something_to_check() -> None:
+    """Broken: the layout changed and the tests below check nothing."""
+    assert {package.name for package in PACKAGES} >= {"rover_bpf", "rover_oncpu", "rover_discovery_host"}
+
+
+@pytest.mark.parametrize("module", ["model", "errors"])
+def test_floor_0_is_the_standard_library_alone(module: str) -> None:
+    """Broken: whoever needs the records alone (a parser's test, a worker process) pays for pydantic."""
+    roots = {name.split(".")[0] for name in imports(ROOT / "rover_core" / f"{module}.py")}
+    assert roots <= set(sys.stdlib_module_names)
+
+
+def test_procfs_is_the_standard_library_alone() -> None:
+    """Broken: reading /proc in a worker process costs more than /proc does."""
+    roots = set(imports(ROOT / "rover_core" / "procfs.py"))
+    assert {name.split(".")[0] for name in roots} - {"rover_core"} <= set(sys.stdlib_module_names)
+    assert {name for name in roots if name.startswith("rover_core")} <= {
+        "rover_core.model.Process",
+        "rover_core.model.ProcessKey",
+    }
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_plugins_use_only_the_public_floors_of_the_core(file: Path) -> None:
+    """Broken: a change inside the agent breaks plugins, third parties' included."""
+    used = {name.split(".")[1] for name in imports(file) if name.startswith("rover_core.")}
+    assert used <= PUBLIC
+
+
+def test_bcc_is_imported_by_the_loader_alone() -> None:
+    """Broken: the agent keeps LLVM in memory, and a crash of the compiler is a crash of the agent."""
+    files = [*FILES, *(ROOT / "rover_core").rglob("*.py")]
+    users = [file for file in files if any(name.split(".")[0] == "bcc" for name in imports(file))]
+    assert all("rover_bpf" in file.parts and "loader" in file.as_posix() for file in users), users
