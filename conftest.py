@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "tests/programs"
-FRAME_POINTERS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-shrink-wrap", "-fno-optimize-sibling-calls", "-pthread")
+FRAME_POINTERS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread")
 
 Build = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]

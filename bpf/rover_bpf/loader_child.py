@@ -1,9 +1,9 @@
 """The loader: compiles and loads one program with BCC, hands its file descriptors back, and exits.
 
 Runs as a program of its own (`python3 -I loader_child.py`), under whichever interpreter has the distribution's
-`bcc`, so it imports nothing but the standard library, bcc, and btf.py beside it. Standard input is a Unix socket: a JSON request
-comes in, a JSON answer goes back with the descriptors attached (SCM_RIGHTS). The compiler's and the verifier's
-own words go to standard error, which the parent keeps.
+`bcc`, so it imports nothing but the standard library, bcc, and btf.py beside it. Standard input is a Unix socket:
+a JSON request comes in, a JSON answer goes back with the descriptors attached (SCM_RIGHTS). The compiler's and the
+verifier's own words go to standard error, which the parent keeps.
 
 A crash in here is an error message in the agent, and LLVM's memory (100 MB and more) is gone once this exits.
 """
@@ -79,7 +79,9 @@ def _offsets(members: list[list[str]]) -> list[str]:
     except BtfError as error:
         raise _UnfitError(*error.args) from error
     except KeyError as error:
-        raise _UnfitError("the eBPF program does not fit this kernel", f"its BTF has no {error.args[0]}", "") from error
+        raise _UnfitError(
+            "the eBPF program does not fit this kernel", f"its BTF has no {error.args[0]}", ""
+        ) from error
     return options
 
 

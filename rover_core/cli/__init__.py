@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """The command `rover`.
 
 Commands are imported when they are called: `rover --help` reads their one-line helps from the table below.
@@ -111,6 +110,3 @@ def run_cli(arguments: Sequence[str]) -> int:
 def main() -> None:
     """The console script."""
     sys.exit(run_cli(sys.argv[1:]))
-=======
-"""The command line."""
->>>>>>> local

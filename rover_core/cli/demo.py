@@ -59,6 +59,6 @@ class Demo:
 
 
 def _compile(compiler: str, program: Path) -> bool:
-    flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-shrink-wrap", "-fno-optimize-sibling-calls", "-pthread"]
+    flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"]
     result = subprocess.run([compiler, *flags, "-o", str(program), str(_SOURCE)], capture_output=True, check=False)
     return result.returncode == 0
