@@ -39,7 +39,7 @@ class Demo:
         program = Path(self._folder.name) / "rover-demo"
         if compiler and _compile(compiler, program):
             self._command = [str(program)]
-            self.description = "a small C program that looks for primes, sorts and copies"
+            self.description = "a small C program that looks for primes, sorts and reads"
         else:
             self._command = [sys.executable, "-c", _PYTHON]
             self.description = "a Python program that hashes and sorts"
@@ -59,6 +59,6 @@ class Demo:
 
 
 def _compile(compiler: str, program: Path) -> bool:
-    flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"]
+    flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-inline", "-fno-optimize-sibling-calls", "-pthread"]
     result = subprocess.run([compiler, *flags, "-o", str(program), str(_SOURCE)], capture_output=True, check=False)
     return result.returncode == 0

@@ -43,7 +43,9 @@ def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
     from rover_core.agent import Agent, Parts, Timing
     from rover_core.collector import Collector
     from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
+    from rover_core.memory import use_one_arena
 
+    use_one_arena()
     plugins, settings = invocation.load()
     collector = Collector(_ROOM)
     parts = Parts(
