@@ -14,8 +14,9 @@ from rover_bpf.symbols.jit import Compiled, compact, merge
 from rover_bpf.symbols.procfs import read_status
 from rover_bpf.symbols.table import EMPTY, SymbolTable
 
+# The name begins with no blank: else a line of blanks could be split in as many ways as it has blanks.
 _LINE = re.compile(
-    rb"^(?:0x)?([0-9a-fA-F]{1,16})[ \t]+(?:0x)?([0-9a-fA-F]{1,8})[ \t]+([^\n\0]{1,4096})$", re.MULTILINE
+    rb"^(?:0x)?([0-9a-fA-F]{1,16})[ \t]+(?:0x)?([0-9a-fA-F]{1,8})[ \t]+([^\s\0][^\n\0]{0,4095})$", re.MULTILINE
 )
 _CHUNK = 1 << 18
 # Read in one go; what a file has grown beyond that since is left for the next time.

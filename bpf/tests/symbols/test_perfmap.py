@@ -2,6 +2,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -87,6 +88,16 @@ def test_junk_is_skipped(process: Path, file: Path) -> None:
     perf_map.refresh()
     assert len(perf_map.symbols) == 1
     assert name(perf_map.symbols, 0x1000) == "good\N{REPLACEMENT CHARACTER}"
+
+
+def test_no_line_takes_for_ever(process: Path, file: Path) -> None:
+    """Blanks that could be either separator or name would be tried in all ways: 256 000 times 4 096."""
+    file.write_bytes(b"1 1 " + b" " * 250_000 + b"x" * 5000 + b"\n" + b"1 " * 100_000 + b"\n1000 20 good\n")
+    begun = process_time()
+    perf_map = PerfMap(process, LIMIT)
+    perf_map.refresh()
+    assert process_time() - begun < 0.5
+    assert name(perf_map.symbols, 0x1000) == "good"
 
 
 def test_memory_is_bounded_and_said_so(process: Path, file: Path) -> None:
