@@ -39,6 +39,7 @@ class PerfMap:
         self._limit = limit
         self._file = (0, 0)
         self._done = 0
+        self._full = False
 
     @property
     def nbytes(self) -> int:
@@ -68,10 +69,12 @@ class PerfMap:
             self.reason = f"the perf map belongs to uid {status.st_uid}, not to the process's user"
             return False
         if (status.st_dev, status.st_ino) != self._file or status.st_size < self._done:
-            self._file, self._done, self.symbols, self.reason = (status.st_dev, status.st_ino), 0, EMPTY, ""
+            self._file, self._done, self._full = (status.st_dev, status.st_ino), 0, False
+            self.symbols = EMPTY
+        self.reason = self.reason if self._full else ""
         before = self._done
         read = reader(descriptor)
-        while self._done < min(status.st_size, before + _MAX_READ) and not self.reason:
+        while self._done < min(status.st_size, before + _MAX_READ) and not self._full:
             chunk = read(self._done, _CHUNK)
             # The last line may be half written. A line that fills the whole chunk is junk.
             whole = chunk[: chunk.rfind(b"\n") + 1] or (chunk if len(chunk) == _CHUNK else b"")
@@ -93,4 +96,6 @@ class PerfMap:
     def _keep(self, merged: SymbolTable) -> None:
         self.symbols = merged if merged.nbytes <= self._limit else compact(merged)
         if self.symbols.nbytes > self._limit:
-            self.symbols, self.reason = EMPTY, f"the perf map's names take more than {self._limit} bytes"
+            # All or nothing: without what follows, new code would go by the names of what was there before.
+            self.symbols, self._full = EMPTY, True
+            self.reason = f"the perf map's names take more than {self._limit} bytes"

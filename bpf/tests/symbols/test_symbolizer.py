@@ -236,6 +236,39 @@ def test_who_was_gone_before_anybody_looked(symbolizer: Symbolizer) -> None:
     assert symbolizer.missing_reason(key) is Loss.PROCESS_GONE
 
 
+def test_a_zombie_is_gone_too(symbolizer: Symbolizer) -> None:
+    """It still has a place in /proc, but no memory to look at."""
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as zombie:
+        assert zombie.stdout
+        zombie.stdout.read()
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        stat = Path(f"/proc/{zombie.pid}/stat").read_text()
+        key = ProcessKey(zombie.pid, int(stat.rpartition(")")[2].split()[19]))
+        symbolizer.observe(key)
+    assert symbolizer.missing_reason(key) is Loss.PROCESS_GONE
+
+
+def test_a_mapped_file_that_is_no_elf_file_is_a_reason(
+    compiled: Compiled, run: Run, symbolizer: Symbolizer, name_of: NameOf, tmp_path: Path
+) -> None:
+    source = r"""
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <sys/mman.h>
+    int main(int argc, char **argv) {
+        void *code = mmap(0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, open(argv[1], O_RDONLY), 0);
+        printf("code %p\nready 0\n", code);
+        fflush(stdout);
+        return getchar();
+    }
+    """
+    (tmp_path / "windows.exe").write_bytes(b"MZ" * 4096)
+    program = run(compiled("mapper", source=source), tmp_path / "windows.exe")
+    symbolizer.observe(program.key)
+    assert name_of(program.key, program.addresses["code"] + 16) == Frame(None, "windows.exe", 16)
+    assert symbolizer.stats.reasons == {str(tmp_path / "windows.exe"): "not an ELF file"}
+
+
 def test_a_reused_pid_is_another_process(compiled: Compiled, run: Run, symbolizer: Symbolizer) -> None:
     program = run(compiled("pie", *FLAGS["pie"]))
     predecessor = ProcessKey(program.key.pid, program.key.start_ticks - 1)
