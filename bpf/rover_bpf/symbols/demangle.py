@@ -15,7 +15,7 @@ _MAX_INPUT = 4096
 _MAX_REFERENCES = 48
 # Each back reference may double what is printed: 234 bytes of `_Z1f1A1BIS_S_ES0_IS1_S1_E…` print 25 MB, 300 would
 # print gigabytes, and LLVM has no limit. No function of Node has 40 references.
-_REFERENCE = re.compile(r"[STB][0-9A-Za-z]*_")
+_REFERENCE = re.compile(r"[STB]")
 # rustc's legacy scheme is an Itanium nested name whose last part is `h` and a 64-bit hash.
 _RUST_LEGACY = re.compile(r"_?_?ZN(.+)17h[0-9a-f]{16}E(?:\.llvm\.\w+)?")
 _LENGTH = re.compile(r"[1-9][0-9]*")
@@ -35,7 +35,8 @@ def _demangled(name: str) -> str | None:
         return None
     if (legacy := _RUST_LEGACY.fullmatch(name)) and (path := _rust_path(legacy[1])):
         return path
-    if len(_REFERENCE.findall(name)) > _MAX_REFERENCES:
+    # A reference is S, T or B, a number, and an underscore: at most one ends at each underscore.
+    if sum(map(bool, map(_REFERENCE.search, name.split("_")[:-1]))) > _MAX_REFERENCES:
         return None
     try:
         return pycxxfilt.demangle(name)

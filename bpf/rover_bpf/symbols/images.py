@@ -37,7 +37,7 @@ def read_image(read: Read, elf: Elf, limit: int) -> Image:
     """The image with its symbols, or without and with the reason."""
     try:
         symbols = read_symbols(read, elf, limit)
-    except (TooLargeError, ElfError) as error:
+    except TooLargeError as error:
         return Image(elf.segments, EMPTY, str(error))
     return Image(elf.segments, symbols, "" if len(symbols) else "it has no symbols (stripped)")
 

@@ -14,8 +14,9 @@ from rover_bpf.symbols.jit import Compiled, compact, merge
 from rover_bpf.symbols.procfs import read_status
 from rover_bpf.symbols.table import EMPTY, SymbolTable
 
+# The name begins with no blank: else a line of blanks could be split in as many ways as it has blanks.
 _LINE = re.compile(
-    rb"^(?:0x)?([0-9a-fA-F]{1,16})[ \t]+(?:0x)?([0-9a-fA-F]{1,8})[ \t]+([^\n\0]{1,4096})$", re.MULTILINE
+    rb"^(?:0x)?([0-9a-fA-F]{1,16})[ \t]+(?:0x)?([0-9a-fA-F]{1,8})[ \t]+([^\s\0][^\n\0]{0,4095})$", re.MULTILINE
 )
 _CHUNK = 1 << 18
 # Read in one go; what a file has grown beyond that since is left for the next time.
@@ -38,6 +39,7 @@ class PerfMap:
         self._limit = limit
         self._file = (0, 0)
         self._done = 0
+        self._full = False
 
     @property
     def nbytes(self) -> int:
@@ -67,10 +69,12 @@ class PerfMap:
             self.reason = f"the perf map belongs to uid {status.st_uid}, not to the process's user"
             return False
         if (status.st_dev, status.st_ino) != self._file or status.st_size < self._done:
-            self._file, self._done, self.symbols, self.reason = (status.st_dev, status.st_ino), 0, EMPTY, ""
+            self._file, self._done, self._full = (status.st_dev, status.st_ino), 0, False
+            self.symbols = EMPTY
+        self.reason = self.reason if self._full else ""
         before = self._done
         read = reader(descriptor)
-        while self._done < min(status.st_size, before + _MAX_READ) and not self.reason:
+        while self._done < min(status.st_size, before + _MAX_READ) and not self._full:
             chunk = read(self._done, _CHUNK)
             # The last line may be half written. A line that fills the whole chunk is junk.
             whole = chunk[: chunk.rfind(b"\n") + 1] or (chunk if len(chunk) == _CHUNK else b"")
@@ -92,4 +96,6 @@ class PerfMap:
     def _keep(self, merged: SymbolTable) -> None:
         self.symbols = merged if merged.nbytes <= self._limit else compact(merged)
         if self.symbols.nbytes > self._limit:
-            self.symbols, self.reason = EMPTY, f"the perf map's names take more than {self._limit} bytes"
+            # All or nothing: without what follows, new code would go by the names of what was there before.
+            self.symbols, self._full = EMPTY, True
+            self.reason = f"the perf map's names take more than {self._limit} bytes"

@@ -20,7 +20,7 @@ _MAX_REASONS = 256
 @dataclass(frozen=True, slots=True)
 class SymbolizerStats:
     """bytes_used: of all tables together; evicted: tables that had to make room; frames: held ready to be used again;
-    reasons: why names are missing, by file or module, the first 256.
+    reasons: why names are missing, by file or module, the latest 256.
     """
 
     processes: int
@@ -62,15 +62,9 @@ class Symbolizer:
         as it was last observed.
         """
         directory = self._proc / str(process.pid)
-        try:
-            maps = read_maps(directory)
-        except PermissionError as error:
-            maps = b""
-            self._note(str(directory / "maps"), str(error))
-        except OSError:
-            return
+        maps = self._maps(directory)
         # Asked after reading: if the pid still is this process, then the mappings were this process's too.
-        if start_ticks(directory) == process.start_ticks:
+        if maps is not None and start_ticks(directory) == process.start_ticks:
             self._update(process, directory, maps)
 
     def user(self, process: ProcessKey, addresses: Sequence[int]) -> tuple[Frame, ...]:
@@ -109,6 +103,16 @@ class Symbolizer:
             reasons=dict(self._reasons),
         )
 
+    def _maps(self, directory: Path) -> bytes | None:
+        """None if the process is gone, nothing if it may not be looked at."""
+        try:
+            return read_maps(directory) or None  # a zombie has lost its memory already
+        except PermissionError as error:
+            self._note(str(directory / "maps"), str(error))
+            return b""
+        except OSError:
+            return None
+
     def _update(self, process: ProcessKey, directory: Path, maps: bytes) -> None:
         observed = self._processes.get(process)
         if observed is None:
@@ -130,5 +134,7 @@ class Symbolizer:
         return self._user.find(process, place, address, back) if place else Frame(None, "", address)
 
     def _note(self, what: str, why: str) -> None:
-        if len(self._reasons) < _MAX_REASONS:
-            self._reasons[what] = why
+        self._reasons.pop(what, None)
+        self._reasons[what] = why
+        if len(self._reasons) > _MAX_REASONS:
+            del self._reasons[next(iter(self._reasons))]

@@ -44,11 +44,17 @@ class UserFrames:
             self._note(place.mapping.path, place.file.reason)
             return Frame(None, place.module, offset)
         if not image.segments:
-            # Not an ELF file, such as the shared memory into which .NET compiles.
-            return self._compiled(process, address, back) or Frame(None, place.module, offset)
+            return self._in_other_file(process, image, place, address, back)
         # Reading the image may just have told what the file is.
         key = (place.file.identity, place.module, offset, back)
         return self.frames.put(key, self._in_image(image, place, offset, back))
+
+    def _in_other_file(self, process: ProcessKey, image: Image, place: Place, address: int, back: int) -> Frame:
+        """Not an ELF file: the shared memory into which .NET compiles, a Windows program under Wine."""
+        if frame := self._compiled(process, address, back):
+            return frame
+        self._note(place.mapping.path, image.reason)
+        return Frame(None, place.module, address - place.mapping.start + place.mapping.offset)
 
     def _without_file(self, process: ProcessKey, place: Place, address: int, back: int) -> Frame:
         if place.module == VDSO and place.mapping.start >= _ABOVE_32_BIT:
