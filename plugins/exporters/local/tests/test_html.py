@@ -109,6 +109,7 @@ def test_numbers(profile: Profile) -> None:
     assert sum(data["own"]) == 16
     assert data["names"][data["nodes"][0]] == "all"
     assert data["processes"][str(data["names"].index("shop"))] == "2 processes: pid 10, 11"
+    assert "évil\\udcff.so" in data["modules"], "half a surrogate pair crashes browsers that print the page"
     assert data["hot"][0] == ["shop", "parse;line\nfeed", "shop", 5, 5]
 
 
