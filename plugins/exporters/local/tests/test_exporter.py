@@ -47,16 +47,11 @@ class Failing:
         raise self.error
 
 
-@pytest.fixture
-def recent(profile: Profile) -> Profile:
-    return profile
-
-
-async def test_every_task_gets_its_files(tmp_path: Path, recent: Profile) -> None:
+async def test_every_task_gets_its_files(tmp_path: Path, profile: Profile) -> None:
     """Broken: a file is missing, misnamed, overwritten by another task's, or not named to the user."""
-    begin = f"{moment(recent.start_ns):%Y%m%d-%H%M%S}"
-    second = replace(recent, task_id="a/b")
-    lines = await export(exporter(tmp_path, "html", "pprof"), recent, second, recent)
+    begin = f"{moment(profile.start_ns):%Y%m%d-%H%M%S}"
+    second = replace(profile, task_id="a/b")
+    lines = await export(exporter(tmp_path, "html", "pprof"), profile, second, profile)
     assert lines == [
         f"flame graph: {tmp_path}/{begin}-oncpu.html",
         f"pprof: {tmp_path}/{begin}-oncpu.pb.gz",
@@ -73,11 +68,11 @@ async def test_every_task_gets_its_files(tmp_path: Path, recent: Profile) -> Non
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("a bug")])
 async def test_one_failure_costs_one_file(
-    tmp_path: Path, recent: Profile, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tmp_path: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """Broken: one format that fails takes the others along, leaves half a file, or is passed over in silence."""
     monkeypatch.setitem(cast(dict[str, Any], FORMATS), "html", Failing(error))
-    failed, written = await export(exporter(tmp_path, "html", "folded"), recent)
+    failed, written = await export(exporter(tmp_path, "html", "folded"), profile)
     assert failed.startswith(f"not written: {tmp_path}")
     assert str(error.args[-1]) in failed
     assert written.startswith("folded stacks")
@@ -85,7 +80,7 @@ async def test_one_failure_costs_one_file(
 
 
 async def test_blocking_work_leaves_the_loop_alone(
-    tmp_path: Path, recent: Profile, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: the agent stands still while a profile is stored, or two threads use the store at once."""
     threads: list[int] = []
@@ -103,18 +98,20 @@ async def test_blocking_work_leaves_the_loop_alone(
     monkeypatch.setattr(Store, "add", recorded)
     local = exporter(tmp_path)
     await local.start(CONTEXT)
-    await asyncio.gather(*(local.export(recent) for _ in range(8)))
+    await asyncio.gather(*(local.export(profile) for _ in range(8)))
     await local.stop()
     assert len(threads) == 8
     assert threading.get_ident() not in threads
 
 
-async def test_start_says_why_not(tmp_path: Path) -> None:
-    """Broken: an agent that cannot keep anything seems to run well."""
+async def test_start_says_why_not(tmp_path: Path, profile: Profile) -> None:
+    """Broken: an agent that cannot keep anything seems to run well, its batches count as kept."""
     (tmp_path / "profiles.db").write_text("something else, long enough to be no database header" * 9)
     local = exporter(tmp_path)
     with pytest.raises(RoverError, match="Move the file out of the way"):
         await local.start(CONTEXT)
+    with pytest.raises(RoverError, match="could not be started"):
+        await local.export(profile)
     assert list(await local.stop()) == []
 
 
