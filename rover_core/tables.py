@@ -27,12 +27,11 @@ def print_hottest(profile: Profile, console: Console | None = None, limit: int =
 
     console = console or Console()
     total = total_value(profile)
-    rows = hottest(profile, limit)
-    if not rows:
+    if not total:
         console.print("No samples: nothing ran in the profiled processes, or it ended too soon.")
         return
     table = _empty_table(console.width)
-    for row in rows:
+    for row in hottest(profile, limit):
         bar = _bar(row.self / total, row.total / total, console.options.ascii_only)
         table.add_row(_process(row), _function(row), _percent(row.self, total), _percent(row.total, total), bar)
     console.print(table)

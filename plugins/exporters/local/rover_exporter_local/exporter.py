@@ -44,8 +44,7 @@ class LocalExporter:
         self._store = await self._in_thread(self._open)
 
     async def export(self, batch: Batch) -> None:
-        if self._store is not None:
-            self._tasks[await self._in_thread(lambda: self._opened.add(batch))] = None
+        self._tasks[await self._in_thread(lambda: self._opened.add(batch))] = None
 
     async def stop(self) -> Sequence[str]:
         """Write the files. Returns a line for each: its path, or why it could not be written."""
@@ -64,7 +63,8 @@ class LocalExporter:
 
     @property
     def _opened(self) -> Store:
-        assert self._store is not None, "export and stop come after start"
+        if self._store is None:
+            raise RoverError("profile not kept", why="the local exporter could not be started")
         return self._store
 
     def _open(self) -> Store:

@@ -12,7 +12,18 @@ _READABLE = 0o644
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Have `write` fill a file beside `path`, which takes that name once it is complete and on the disk."""
+    """Have `write` fill a file beside `path`, which takes that name once it is complete and on the disk.
+
+    What is no regular file (`/dev/stdout`, a named pipe) is written to instead: it must not be replaced by one.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as device:
+            write(device)
+    else:
+        _replace(path.resolve(), write)
+
+
+def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
         try:
             write(out)  # type: ignore[arg-type]  # typeshed's wrapper is a BinaryIO in all but name

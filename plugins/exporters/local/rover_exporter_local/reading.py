@@ -86,7 +86,7 @@ def _samples(connection: sqlite3.Connection, task: int, types: int) -> tuple[Sta
     sums = "".join(f", sum(CASE s.type WHEN {kind} THEN s.value ELSE 0 END)" for kind in range(types))
     rows = connection.execute(
         f"SELECT s.process, s.user, s.kernel {sums} FROM samples s JOIN profiles p ON p.id = s.profile"
-        " WHERE p.task = ? GROUP BY s.process, s.user, s.kernel ORDER BY min(s.profile), min(s.place)",
+        " WHERE p.task = ? GROUP BY s.process, s.user, s.kernel ORDER BY min(s.profile << 32 | s.place)",
         (task,),
     ).fetchall()
     processes = _processes(connection)

@@ -142,7 +142,8 @@ class Store:
         if profiles:
             self._transaction(partial(delete, self._connection, profiles))
             self._interner.forget()
-            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # It gives back one page a step, and of a statement without rows `execute` takes only the first step.
+            self._connection.executescript("PRAGMA incremental_vacuum")
             self.dropped += len(profiles)
             log.info("profiles dropped", reason=reason, profiles=len(profiles), store=str(self.path))
         return len(profiles)

@@ -7,6 +7,7 @@ content security policy lets only the one script run whose digest it names, and 
 
 import json
 import platform
+import re
 from base64 import b64encode
 from collections import defaultdict
 from hashlib import sha256
@@ -27,6 +28,7 @@ _RESOLUTION = 2_000 * 50
 _MAX_NODES = 300_000
 _HOT_FUNCTIONS = 300
 _PIDS_SHOWN = 5
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
 _COOL = {"delay", "wait", "blocked", "idle"}
 
 
@@ -64,7 +66,9 @@ def _digest(inline: str) -> str:
 
 
 def _embeddable(data: dict[str, Any]) -> str:
-    return encodable(json.dumps(data, ensure_ascii=False, separators=(",", ":"))).replace("<", "\\u003c")
+    # A half of a surrogate pair is no character: escaped once more, the page shows the escape.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return _HALF_PAIR.sub(lambda half: f"\\\\u{ord(half[0]):x}", text).replace("<", "\\u003c")
 
 
 def _title(profile: Profile) -> str:

@@ -1,0 +1,108 @@
+"""`rover history` as a person uses it."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from rover_core.errors import RoverError, UsageError
+from rover_core.model import Profile
+from rover_exporter_local.plugin import rover_commands
+from rover_exporter_local.store import Store
+
+Rover = Callable[..., Result]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, profile: Profile) -> Path:
+    store = Store.open(tmp_path / "profiles.db")
+    store.add(profile)
+    store.close()
+    return tmp_path
+
+
+@pytest.fixture
+def rover(monkeypatch: pytest.MonkeyPatch) -> Rover:
+    monkeypatch.setenv("COLUMNS", "120")
+    cli = click.Group()
+    rover_commands(cli)
+
+    def call(*arguments: str | Path) -> Result:
+        return CliRunner().invoke(cli, ["history", *map(str, arguments)], catch_exceptions=True)
+
+    return call
+
+
+def test_list(rover: Rover, directory: Path) -> None:
+    """Broken: what is there cannot be found."""
+    shown = rover("list", "--directory", directory)
+    assert shown.exit_code == 0
+    row = next(line for line in shown.output.splitlines() if "task-1" in line)
+    assert row.split()[-5:] == ["s", "16", "5", "94.1", "%"]
+
+
+def test_list_as_json(rover: Rover, directory: Path, profile: Profile) -> None:
+    """Broken: scripts that read the list."""
+    (task,) = json.loads(rover("list", "--json", "--directory", directory).output)
+    assert task.pop("complete") == pytest.approx(16 / 17)
+    assert task == {
+        "id": "task-1",
+        "profiler": "ON_CPU",
+        "start_ns": profile.start_ns,
+        "end_ns": profile.end_ns,
+        "samples": 16,
+        "expected": 17,
+        "processes": 5,
+        "completeness": "incomplete: 94.1 % of 17 samples kept; lost: 1 map full; "
+        "poorer than they should be: 4 unsymbolized",
+    }
+
+
+@pytest.mark.parametrize("task", ["last", "task-1"])
+def test_show(rover: Rover, directory: Path, task: str) -> None:
+    """Broken: the hottest functions of a stored task, or that something is missing from it, are not shown."""
+    shown = rover("show", task, "--directory", directory).output
+    assert "ON_CPU, task task-1" in shown
+    assert "vfs_read" in shown
+    assert "94.1 % of 17 samples kept" in shown
+    assert "\n" not in next(line for line in shown.splitlines() if "parse;line" in line)
+
+
+def test_export_to_a_file_and_to_a_pipe(rover: Rover, directory: Path, tmp_path: Path) -> None:
+    """Broken: what was stored cannot be taken elsewhere."""
+    output = tmp_path / "out.html"
+    assert str(output) in rover("export", "last", "--directory", directory, "--output", output).output
+    assert output.read_text().startswith("<!DOCTYPE html>")
+    piped = rover("export", "last", "--directory", directory, "--format", "folded", "--output", "-")
+    assert "shop;main;parse:line feed 5" in piped.output
+    binary = rover("export", "task-1", "--directory", directory, "--format", "pprof", "--output", "-")
+    assert b"vfs_read" in gzip.decompress(binary.stdout_bytes)
+
+
+def test_failures_are_sentences(rover: Rover, directory: Path, tmp_path: Path) -> None:
+    """Broken: a traceback, or a wrong exit status."""
+    missing = rover("show", "nope", "--directory", directory).exception
+    assert isinstance(missing, UsageError)
+    nothing = rover("list", "--directory", tmp_path / "elsewhere").exception
+    assert isinstance(nothing, RoverError)
+    assert "no history in" in str(nothing)
+    unwritable = rover("export", "last", "--directory", directory, "--output", tmp_path / "no" / "x").exception
+    assert isinstance(unwritable, RoverError)
+    assert str(unwritable).startswith(f"cannot write {tmp_path}/no/x: No such file or directory")
+
+
+def test_an_empty_store_has_no_last_task(rover: Rover, tmp_path: Path) -> None:
+    """Broken: an IndexError for whoever is too early."""
+    Store.open(tmp_path / "profiles.db").close()
+    assert "Nothing was profiled yet" in rover("list", "--directory", tmp_path).output
+    assert "no history in" in str(rover("show", "last", "--directory", tmp_path).exception)
+
+
+@pytest.mark.parametrize("command", [[], ["list"], ["show"], ["export"]])
+def test_help_has_examples(rover: Rover, command: list[str]) -> None:
+    """Broken: help that does not help."""
+    assert "Examples:\n    rover history" in rover(*command, "--help").output

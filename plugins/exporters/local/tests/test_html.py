@@ -1,0 +1,148 @@
+"""The flame graph page: complete in itself, safe against names, right in its numbers."""
+
+import base64
+import hashlib
+import html.parser
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rover_core.model import Completeness, Profile, SampleType
+from rover_exporter_local.formats import FORMATS
+
+CHROMIUM = shutil.which("chromium")
+
+
+def page_of(profile: Profile) -> str:
+    out = io.BytesIO()
+    FORMATS["html"].write(profile, out)
+    return out.getvalue().decode()
+
+
+class Elements(html.parser.HTMLParser):
+    """What a browser would see: tags with their attributes, and the text of scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags:
+            self.texts.setdefault(self.tags[-1][0], []).append(data)
+
+
+def data_of(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_hostile_names_stay_data(profile: Profile) -> None:
+    """Broken: a symbol name in somebody's binary runs as script in the reader's browser."""
+    hostile = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    attributes = {"host": hostile, "probe": hostile}
+    evil = Profile(
+        hostile, hostile, 0, 1, (SampleType(hostile, hostile),), profile.samples, Completeness(), 0, attributes
+    )
+    for page in (page_of(profile), page_of(evil)):
+        elements = Elements(page)
+        tags = [tag for tag, _ in elements.tags]
+        assert tags.count("script") == 2
+        assert "img" not in tags
+        assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+        assert "<img" not in page
+    assert any("onerror=alert(1)" in name for name in data_of(page_of(profile))["names"])
+
+
+def test_page_needs_nothing_else(profile: Profile) -> None:
+    """Broken: the page fetches something, or the policy forbids its own script or style."""
+    page = page_of(profile)
+    elements = Elements(page)
+    for _, attributes in elements.tags:
+        assert "src" not in attributes
+        assert (attributes.get("href") or "data:").startswith("data:")
+    policy = next(a["content"] or "" for _, a in elements.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+    for tag in ("script", "style"):
+        inline = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert len(inline) == 1
+        digest = base64.b64encode(hashlib.sha256(inline[0].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_page_says_what_it_shows(profile: Profile) -> None:
+    """Broken: nobody can tell which host, when, how, and how complete."""
+    page = page_of(profile)
+    for words in ("ON CPU on web-1", "one sample every 10 ms", "task task-1", "probe: cpu-clock", "15 s"):
+        assert words in page
+    assert "incomplete: 94.1 % of 17 samples kept; lost: 1 map full" in page
+
+
+def test_words_and_palette_come_from_the_profile(profile: Profile) -> None:
+    """Broken: an off-CPU graph that speaks of CPU samples."""
+    types = (SampleType("delay", "nanoseconds"),)
+    waiting = Profile("t", "OFF_CPU", 0, 1, types, profile.samples, profile.completeness)
+    data = data_of(page_of(waiting))
+    assert (data["type"], data["unit"], data["palette"], data["period"]) == ("delay", "nanoseconds", "cool", 0)
+    assert "every event" in page_of(waiting)
+    assert "OFF CPU on" in page_of(waiting)
+    assets = Path(__file__).parent.parent / "rover_exporter_local" / "assets"
+    assert not any(re.search(r"cpu", each.read_text(), re.IGNORECASE) for each in assets.iterdir())
+
+
+def test_numbers(profile: Profile) -> None:
+    """Broken: values in the page differ from the profile's."""
+    data = data_of(page_of(profile))
+    assert len(data["levels"]) == len(data["nodes"]) == len(data["own"])
+    assert sum(data["own"]) == 16
+    assert data["names"][data["nodes"][0]] == "all"
+    assert data["processes"][str(data["names"].index("shop"))] == "2 processes: pid 10, 11"
+    assert "évil\\udcff.so" in data["modules"], "half a surrogate pair crashes browsers that print the page"
+    assert data["hot"][0] == ["shop", "parse;line\nfeed", "shop", 5, 5]
+
+
+def test_large_profiles_are_pruned_and_say_so(scattered: Callable[[int], Profile]) -> None:
+    """Broken: a page of hundreds of megabytes, or one that hides what it left out."""
+    profile = scattered(30_000)
+    page = page_of(profile)
+    assert len(page) < 8_000_000
+    assert re.search(r"[\d,]+ boxes too small to be seen are summed up as “…” \([\d.e+]+ % of the total\)", page)
+    assert sum(data_of(page)["own"]) == sum(sample.values[0] for sample in profile.samples)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("", 'aria-selected="true">Callers first<'),
+        ("search=libc", ">31.3 % matched<"),
+        ("search=/^(main|parse)/", ">62.5 % matched<"),
+        ("search=/(/", 'aria-invalid="true"'),
+        ("zoom=shop&search=read", ">50.0 % matched<"),
+        ("zoom=shop", 'aria-current="true">shop<'),
+        ("view=leaf&zoom=read", 'aria-labelledby="tab-leaf"'),
+        ("view=functions", 'title="&lt;/script&gt;'),
+    ],
+)
+def test_page_works_in_a_browser(profile: Profile, tmp_path: Path, address: str, expected: str) -> None:
+    """Broken: the script fails, or an address sent to a colleague shows something else."""
+    path = tmp_path / "flames.html"
+    path.write_text(page_of(profile))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
+    home = f"--user-data-dir={tmp_path / 'browser'}"
+    command = [str(CHROMIUM), *flags, home, "--enable-logging=stderr", f"file://{path}#{address}"]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert "CONSOLE" not in result.stderr
+    assert expected in result.stdout
