@@ -3,8 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 UV := .tools/uv/bin/uv
 PY := $(VENV)/bin/python
-PACKAGES := rover_core bpf/rover_bpf plugins/oncpu/rover_oncpu plugins/discovery/host/rover_discovery_host \
-            plugins/exporters/local/rover_exporter_local
+PACKAGES := rover_core $(notdir $(wildcard bpf/rover_* plugins/*/rover_* plugins/*/*/rover_*))
 PROJECTS := pyproject.toml $(shell find bpf plugins examples -name pyproject.toml -not -path '*/.*')
 ARGS ?=
 
@@ -22,7 +21,7 @@ lint: $(VENV)/.ready ## Style and mistakes
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
 type: $(VENV)/.ready ## Types, strictly
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy $(PACKAGES:%=-p %)
 
 imports: $(VENV)/.ready ## Who may import whom
 	$(VENV)/bin/lint-imports

@@ -79,7 +79,7 @@ class Profiler(Protocol):
         ...
 
     def stop(self, task_id: str) -> Profile | None:
-        """End a task and return its last profile; None if no such task runs."""
+        """End a task and return its last profile, marked as such; None if no such task runs."""
         ...
 
     def close(self) -> None:

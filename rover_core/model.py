@@ -177,7 +177,8 @@ class Profile:
     """What one task's profiler saw in [start_ns, end_ns): the changes since its previous profile.
 
     sample_types[0] is what tables and flame graphs are drawn by unless asked otherwise. period_ns: nanoseconds
-    between samples, 0 where every event is counted. attributes: how it was made (probe, kernel, period).
+    between samples, 0 where every event is counted. attributes: how it was made (`probe`, `host`). last: the task is
+    over, no further profile of it will come.
     """
 
     task_id: str
@@ -189,6 +190,7 @@ class Profile:
     completeness: Completeness
     period_ns: int = 0
     attributes: Mapping[str, str] = field(default_factory=dict)
+    last: bool = False
 
 
 _Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...]]

@@ -5,10 +5,11 @@ program and one compilation. Each task gets the samples of its own processes, ex
 the counter is emptied whenever a task joins or leaves.
 """
 
+import platform
 import time
 from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rover_bpf.stackcount import FRAMES, Counts, StackCounter
 from rover_bpf.symbols import Symbolizer
@@ -230,7 +231,7 @@ class StackProfiler:
         engine = self._engine_of(task_id)
         if engine is None:
             return None
-        profile = self._profile(engine.remove(task_id), engine)
+        profile = replace(self._profile(engine.remove(task_id), engine), last=True)
         if not engine.sessions:
             engine.counter.close()
             del self._engines[engine.key]
@@ -251,7 +252,7 @@ class StackProfiler:
             tuple(session.samples),
             session.completeness,
             self._kind.period_ns(engine.key),
-            {"probe": engine.counter.attachment.probe.label},
+            {"probe": engine.counter.attachment.probe.label, "host": platform.node()},
         )
         session.since_ns, session.samples, session.completeness = now, [], Completeness()
         return profile

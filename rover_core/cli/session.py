@@ -1,7 +1,5 @@
 """One profile from the command line: an agent with a single task and no exporter but memory."""
 
-import platform
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -34,8 +32,7 @@ async def profile_once(plugins: "PluginManager", settings: Settings, task: Task)
         raise error
     if not collector.profiles:
         raise RoverError("nothing was collected", why="it was stopped before profiling began")
-    result = collector.profiles[0]
-    return replace(result, attributes={"host": platform.node(), **result.attributes})
+    return collector.profiles[0]
 
 
 def _describe(task: Task) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {"model", "errors", "api", "hookspecs", "config", "wire", "procfs", "logs"}
+PUBLIC = {"model", "errors", "api", "hookspecs", "config", "wire", "procfs", "logs", "hottest", "tables"}
 """Floors 0 and 1 of rover_core: what plugins may use outside their tests."""
 
 PACKAGES = [path.parent for path in (*ROOT.glob("bpf/*/__init__.py"), *ROOT.glob("plugins/**/rover_*/__init__.py"))]
@@ -58,3 +58,19 @@ def test_bcc_is_imported_by_the_loader_alone() -> None:
     files = [*FILES, *(ROOT / "rover_core").rglob("*.py")]
     users = [file for file in files if any(name.split(".")[0] == "bcc" for name in imports(file))]
     assert all("rover_bpf" in file.parts and "loader" in file.as_posix() for file in users), users
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_plugins_never_import_each_other(package: Path) -> None:
+    """Broken: installing one plugin needs another, and a subset by extras does not work."""
+    others = {other.name for other in PACKAGES} - {package.name, "rover_bpf"}
+    for file in package.rglob("*.py"):
+        used = {name.split(".")[0] for name in imports(file)}
+        assert not used & others, file
+
+
+def test_the_runtime_knows_no_plugin() -> None:
+    """Broken: the runtime cannot be used without a plugin that it knows."""
+    runtime = next(package for package in PACKAGES if package.name == "rover_bpf")
+    plugins = {package.name for package in PACKAGES} - {"rover_bpf"}
+    assert not {name.split(".")[0] for file in runtime.rglob("*.py") for name in imports(file)} & plugins

@@ -2,9 +2,8 @@
 
 import io
 
-from rover_hello.csv_format import CsvFormat
-
 from rover_core.model import Completeness, Frame, ProcessKey, Profile, SampleType, StackSample
+from rover_hello.csv_format import CsvFormat
 
 
 def test_one_line_per_stack_outermost_function_first() -> None:
