@@ -54,21 +54,22 @@ def test_rust_paths_without_their_hash(mangling: str, run: Run, symbolizer: Symb
 
 def test_go_names_as_they_are(run: Run, symbolizer: Symbolizer, tmp_path: Path) -> None:
     (tmp_path / "sqrt.go").write_text(GO)
-    environment = {**os.environ, "GOCACHE": os.environ.get("GOCACHE", str(Path.home() / ".cache/go-build"))}
+    if not os.access(Path.home(), os.W_OK):
+        pytest.skip("no home to keep the compiled standard library in")
     command = [needed("go"), "build", "-o", str(tmp_path / "sqrt"), str(tmp_path / "sqrt.go")]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=environment)
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     program = run(tmp_path / "sqrt")
     symbolizer.observe(program.key)
     assert symbolizer.user(program.key, [program.addresses["sqrt"]])[0].symbol == "main.sqrtGolang"
 
 
-def test_javascript_by_the_map_that_node_writes(symbolizer: Symbolizer) -> None:
+def test_javascript_by_the_map_that_node_writes(symbolizer: Symbolizer, tmp_path: Path) -> None:
     script = (
         "function hotFunction(n) { let x = 0; for (let i = 0; i < n; i++) x += Math.sqrt(i); return x }"
         "for (let i = 0; i < 200; i++) hotFunction(1e5); console.log('ready'); process.stdin.resume()"
     )
     command = [needed("node"), "--perf-basic-prof", "-e", script]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as node:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path) as node:
         written = Path(f"/tmp/perf-{node.pid}.map")
         try:
             assert node.stdout
