@@ -22,7 +22,7 @@ def read_symbols(read: Read, elf: Elf, limit: int) -> SymbolTable:
     main = _named(read, elf, SHT_SYMTAB, np.empty(0, np.uint64), blob, limit)
     # A .dynsym mostly repeats what .symtab has; its names would be kept twice.
     dynamic = _named(read, elf, SHT_DYNSYM, np.sort(main.starts), blob, limit)
-    return build(Candidates.concatenate((main, dynamic)), blob) if len(main) + len(dynamic) else EMPTY
+    return build(Candidates.concatenate((main, dynamic)), blob).packed() if len(main) + len(dynamic) else EMPTY
 
 
 def _named(read: Read, elf: Elf, kind: int, known: U64, blob: bytearray, limit: int) -> Candidates:

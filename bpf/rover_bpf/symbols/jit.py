@@ -35,6 +35,7 @@ def merge(known: SymbolTable, new: Compiled) -> SymbolTable:
     sizes = np.array(new.sizes, np.uint32)
     stays = ~_covered(known.starts, starts, starts + sizes)
     valid = _latest(new.starts, new.sizes)
+    assert isinstance(known.blob, bytearray)  # a table that grows is never packed
     blob = known.blob or bytearray()
     names = np.array(new.names, np.uint32) + np.uint32(len(blob))
     blob += new.blob
@@ -47,6 +48,7 @@ def merge(known: SymbolTable, new: Compiled) -> SymbolTable:
 
 def compact(table: SymbolTable) -> SymbolTable:
     """The same without the names of code that is gone."""
+    assert isinstance(table.blob, bytearray)
     blob = bytearray()
     names = gather_names(reader_of(table.blob), len(table.blob), table.names, blob, len(table.blob))
     return SymbolTable(table.starts, table.sizes, names, blob)

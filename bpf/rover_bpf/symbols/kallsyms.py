@@ -30,7 +30,7 @@ class KernelSymbols:
 
 
 def read_kallsyms(path: Path) -> KernelSymbols:
-    """The text symbols (t, T, w, W) of the running kernel; about 0.1 s and 2.5 MB. Never raises."""
+    """The text symbols (t, T, w, W) of the running kernel; about 0.1 s and 1.4 MB. Never raises."""
     starts, names, ranks, blob = array("Q"), array("I"), bytearray(), bytearray(1)
     try:
         with path.open("rb") as lines:
@@ -54,7 +54,7 @@ def read_kallsyms(path: Path) -> KernelSymbols:
 def _table(starts: U64, names: U32, ranks: bytearray, blob: bytearray) -> SymbolTable:
     unknown = np.zeros(len(starts), np.uint32)
     rooms = np.full(len(starts), _LONGEST_FUNCTION, np.uint32)
-    return build(Candidates(starts, unknown, rooms, np.frombuffer(ranks, np.uint8), names), blob)
+    return build(Candidates(starts, unknown, rooms, np.frombuffer(ranks, np.uint8), names), blob).packed()
 
 
 def split_module(name: str) -> tuple[str, str]:

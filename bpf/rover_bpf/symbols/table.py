@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rover_bpf.symbols.files import Read
+from rover_bpf.symbols.packed import PackedNames
 
 U64 = NDArray[np.uint64]
 U32 = NDArray[np.uint32]
@@ -15,6 +16,7 @@ Bools = NDArray[np.bool_]
 
 _WINDOW = 1 << 18
 _LONGEST = 1 << 16
+_WORTH_PACKING = 1 << 17
 # How many symbols to look back over for one that encloses the address: functions with other entry points inside.
 _NESTING = 16
 
@@ -61,12 +63,15 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SymbolTable:
-    """starts: ascending; sizes: bytes; names: offsets into blob, where each name ends with a NUL."""
+    """starts: ascending; sizes: bytes; names: offsets into blob, where each name ends with a NUL.
+
+    A table that may still grow has its names in a bytearray; one that is complete is better packed.
+    """
 
     starts: U64
     sizes: U32
     names: U32
-    blob: bytearray
+    blob: bytearray | PackedNames
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -86,7 +91,15 @@ class SymbolTable:
         return None
 
     def _name(self, offset: int) -> str:
-        return self.blob[offset : self.blob.index(b"\0", offset)].decode(errors="replace")
+        blob = self.blob
+        name = blob.name(offset) if isinstance(blob, PackedNames) else blob[offset : blob.index(b"\0", offset)]
+        return name.decode(errors="replace")
+
+    def packed(self) -> "SymbolTable":
+        """The same table with its names compressed, if that is worth it."""
+        if isinstance(self.blob, PackedNames) or len(self.blob) < _WORTH_PACKING:
+            return self
+        return SymbolTable(self.starts, self.sizes, self.names, PackedNames(self.blob))
 
 
 EMPTY = SymbolTable(np.empty(0, np.uint64), np.empty(0, np.uint32), np.empty(0, np.uint32), bytearray())
