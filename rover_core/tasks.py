@@ -15,7 +15,7 @@ from rover_core import procfs
 from rover_core.api import Batch, Profiler
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
-from rover_core.memory import release_free_memory
+from rover_core.memory import release_free_memory, release_startup_code
 from rover_core.model import Process, ProcessKey, Task
 
 log = get_logger("tasks")
@@ -163,12 +163,16 @@ class TaskManager:
 
     async def keep_flushing(self, interval_ns: int) -> None:
         """Publish what every running task saw, interval_ns apart, for ever."""
+        starting_up = True
         while True:
             await asyncio.sleep(interval_ns / 1e9)
             for desk in self._desks.values():
                 if desk.running:
                     await self._flush(desk)
             release_free_memory()
+            if starting_up:
+                release_startup_code()
+                starting_up = False
 
     async def _flush(self, desk: _Desk) -> None:
         try:
