@@ -3,77 +3,22 @@
 import json
 import os
 import platform
-import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rover_bpf.loaderlog import compiler_error, verdicts
+from rover_bpf.program import MapInfo, Program
+from rover_bpf.source import ProgramSource
 from rover_core.errors import RoverError
 
 _HERE = Path(__file__).parent
 _TIMEOUT_S = 120
-_INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
 _NO_BCC = "install it with: apt-get install python3-bpfcc (the PyPI project named bcc is an unrelated one)"
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramSource:
-    """One eBPF program to compile.
-
-    functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`).
-    members: kernel structure members whose offsets the program uses, as (structure, member): each becomes the
-    constant ROVER_OFFSET_<structure>_<member>, dots as underscores.
-    defines: further constants. include: folders of the program's own headers.
-    """
-
-    path: Path
-    functions: Mapping[str, str]
-    members: tuple[tuple[str, str], ...] = ()
-    defines: Mapping[str, str] = field(default_factory=dict)
-    include: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MapInfo:
-    """A map of a loaded program. Sizes in bytes; `type` is enum bpf_map_type."""
-
-    fd: int
-    type: int
-    key_size: int
-    value_size: int
-    max_entries: int
-
-
-class Program:
-    """A loaded program: descriptors of its functions and maps. Closing them lets the kernel free it all.
-
-    errors: the functions that the kernel refused, with its reason.
-    """
-
-    def __init__(
-        self, functions: Mapping[str, int], maps: Mapping[str, MapInfo], errors: Mapping[str, str], log: str
-    ) -> None:
-        self.functions = functions
-        self.maps = maps
-        self.errors = errors
-        self.log = log
-
-    def close(self) -> None:
-        for fd in [*self.functions.values(), *(info.fd for info in self.maps.values())]:
-            os.close(fd)
-        self.functions, self.maps = {}, {}
-
-    def __enter__(self) -> "Program":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @cache
@@ -104,24 +49,29 @@ def load(source: ProgramSource) -> Program:
 
     Raises RoverError with the compiler's or the verifier's own words (in full in its `log` note).
     """
-    answer, descriptors, log = _run_child(_request(source))
+    answer, descriptors, log = _run_child(source.request())
     if "unfit" in answer:
         what, why, remedy = answer["unfit"]
         raise RoverError(
             what, why=why, remedy=remedy or f"please report it with the kernel's version, {platform.release()}"
         )
-    error = answer.get("error")
-    refused = {
-        name: _gist(log, entry["error"]) for name, entry in answer.get("functions", {}).items() if "error" in entry
-    }
-    if error is None and len(refused) < len(source.functions):
+    refused = _refused(answer, log)
+    if "error" not in answer and len(refused) < len(source.functions):
         functions = {n: descriptors[e["index"]] for n, e in answer["functions"].items() if "index" in e}
         maps = {n: MapInfo(descriptors[e.pop("index")], **e) for n, e in answer["maps"].items()}
         return Program(functions, maps, refused, log)
     for fd in descriptors:
         os.close(fd)
-    reason = _gist(log, error) if error is not None else "; ".join(dict.fromkeys(refused.values()))
+    reason = compiler_error(log) or "; ".join(dict.fromkeys(refused.values())) or answer["error"]
     raise _failure(source.path.name, reason, log)
+
+
+def _refused(answer: dict[str, Any], log: str) -> dict[str, str]:
+    """The functions that the kernel refused, each with the verifier's verdict on it."""
+    refused = {name: entry["error"] for name, entry in answer.get("functions", {}).items() if "error" in entry}
+    found = verdicts(log)
+    # Each refused function has a log of its own, in the order of loading; without one BCC's words have to do.
+    return dict(zip(refused, found, strict=True)) if len(found) == len(refused) else refused
 
 
 def _failure(name: str, reason: str, log: str) -> RoverError:
@@ -132,54 +82,6 @@ def _failure(name: str, reason: str, log: str) -> RoverError:
     error = RoverError(f"the eBPF program {name} {stage}", why=reason, remedy=remedy)
     error.add_note(log)
     return error
-
-
-def _request(source: ProgramSource) -> dict[str, Any]:
-    defines = {**kernel_defines(), **source.defines}
-    include = [_HERE / "kernel/include", source.path.parent, *source.include]
-    cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
-    return {
-        "kernel": str(_HERE / "kernel"),
-        "text": inline_headers(source.path, include),
-        "members": source.members,
-        "cflags": cflags,
-        "functions": dict(source.functions),
-    }
-
-
-def inline_headers(path: Path, include: Sequence[Path]) -> str:
-    """The program's text with the `rover/` headers it includes in place, each once.
-
-    BCC rewrites map operations in the main file alone (its BTypeVisitor skips headers), and shared code that counts
-    stacks lives in headers. #line keeps the compiler's messages pointing at the right file and line.
-    """
-    seen: set[Path] = set()
-
-    def expand(file: Path) -> Iterator[str]:
-        seen.add(file)
-        yield f'#line 1 "{file.name}"'
-        for number, line in enumerate(file.read_text().splitlines(), 1):
-            match = _INCLUDE.match(line)
-            header = (
-                next((folder / match[1] for folder in include if (folder / match[1]).exists()), None)
-                if match
-                else None
-            )
-            if header is None:
-                yield "" if line.startswith("#pragma once") else line
-            elif header not in seen:
-                yield from expand(header)
-                yield f'#line {number + 1} "{file.name}"'
-
-    return "\n".join(expand(path)) + "\n"
-
-
-def kernel_defines() -> dict[str, str]:
-    """Constants of the running kernel that headers would otherwise bring."""
-    numbers = [*platform.release().split("-")[0].split("."), "0", "0"][:3]
-    version, patch, sub = (int("".join(filter(str.isdigit, part)) or 0) for part in numbers)
-    code = (version << 16) + (patch << 8) + min(sub, 255)
-    return {"LINUX_VERSION_CODE": str(code), "PAGE_SHIFT": str(os.sysconf("SC_PAGE_SIZE").bit_length() - 1)}
 
 
 def _run_child(request: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]:
@@ -222,7 +124,7 @@ def _converse(
             body += chunk
     except TimeoutError:
         child.kill()
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         pass  # the child ended early; what it said is below
     reader.join(timeout=5)
     text = b"".join(log).decode(errors="replace")
@@ -232,15 +134,3 @@ def _converse(
             os.close(fd)
         raise _failure("loader", f"it ended with status {child.wait()}: {text.strip()[-300:] or 'no message'}", text)
     return json.loads(body), descriptors, text
-
-
-def _gist(log: str, fallback: str) -> str:
-    """The sentence that matters out of a compiler's or a verifier's log."""
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if "error:" in line]
-    if errors:
-        return errors[0]
-    verdict = [line for line in lines if not line.startswith("processed ")]
-    if verdict and "Failed to load" in log:
-        return verdict[-1] if len(verdict) > 1 else verdict[0]
-    return fallback

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rover_bpf.cpus import possible_cpus
-from rover_bpf.loader import MapInfo
+from rover_bpf.program import MapInfo
 from rover_bpf.syscalls import BpfCommand, bpf
 
 Array = NDArray[Any]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rover_bpf.attach import Probe
-from rover_bpf.loader import Program
+from rover_bpf.program import Program
 from rover_core.api import Diagnostic, Health
 from rover_core.errors import RoverError
 

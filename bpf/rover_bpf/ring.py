@@ -8,7 +8,7 @@ import mmap
 import struct
 from collections.abc import Iterator
 
-from rover_bpf.loader import MapInfo
+from rover_bpf.program import MapInfo
 
 _BUSY, _DISCARD = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 _HEADER = 8

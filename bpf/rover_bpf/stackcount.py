@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from rover_bpf.cpus import online_cpus
-from rover_bpf.loader import Program, ProgramSource, load
+from rover_bpf.loader import load
 from rover_bpf.maps import Array, BpfMap
 from rover_bpf.plans import Attachment, Plan, attach
+from rover_bpf.program import Program
 from rover_bpf.ring import Ring
+from rover_bpf.source import ProgramSource
 from rover_bpf.syscalls import wait_for_running_programs
 from rover_core.errors import RoverError
 

@@ -1,0 +1,79 @@
+"""The source of an eBPF program, made ready for BCC: headers in place, constants of the running kernel."""
+
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KERNEL = Path(__file__).parent / "kernel"
+"""What stands in for the kernel's header tree."""
+
+_INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSource:
+    """One eBPF program to compile.
+
+    functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`).
+    members: kernel structure members whose offsets the program uses, as (structure, member): each becomes the
+    constant ROVER_OFFSET_<structure>_<member>, dots as underscores.
+    defines: further constants. include: folders of the program's own headers.
+    """
+
+    path: Path
+    functions: Mapping[str, str]
+    members: tuple[tuple[str, str], ...] = ()
+    defines: Mapping[str, str] = field(default_factory=dict)
+    include: tuple[Path, ...] = ()
+
+    def request(self) -> dict[str, Any]:
+        """What the loader child is asked (JSON)."""
+        defines = {**kernel_defines(), **self.defines}
+        include = [KERNEL / "include", self.path.parent, *self.include]
+        cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
+        return {
+            "kernel": str(KERNEL),
+            "text": inline_headers(self.path, include),
+            "members": self.members,
+            "cflags": cflags,
+            "functions": dict(self.functions),
+        }
+
+
+def inline_headers(path: Path, include: Sequence[Path]) -> str:
+    """The program's text with the `rover/` headers it includes in place, each once.
+
+    BCC rewrites map operations in the main file alone (its BTypeVisitor skips headers), and shared code that counts
+    stacks lives in headers. #line keeps the compiler's messages pointing at the right file and line.
+    """
+    seen: set[Path] = set()
+
+    def expand(file: Path) -> Iterator[str]:
+        seen.add(file)
+        yield f'#line 1 "{file.name}"'
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            match = _INCLUDE.match(line)
+            header = (
+                next((folder / match[1] for folder in include if (folder / match[1]).exists()), None)
+                if match
+                else None
+            )
+            if header is None:
+                yield "" if line.startswith("#pragma once") else line
+            elif header not in seen:
+                yield from expand(header)
+                yield f'#line {number + 1} "{file.name}"'
+
+    return "\n".join(expand(path)) + "\n"
+
+
+def kernel_defines() -> dict[str, str]:
+    """Constants of the running kernel that headers would otherwise bring."""
+    numbers = [*platform.release().split("-")[0].split("."), "0", "0"][:3]
+    version, patch, sub = (int("".join(filter(str.isdigit, part)) or 0) for part in numbers)
+    code = (version << 16) + (patch << 8) + min(sub, 255)
+    return {"LINUX_VERSION_CODE": str(code), "PAGE_SHIFT": str(os.sysconf("SC_PAGE_SIZE").bit_length() - 1)}

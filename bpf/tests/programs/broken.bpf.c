@@ -1,0 +1,7 @@
+/* Does not compile. */
+#include <rover/rover.h>
+
+int broken(void *ctx)
+{
+    return no_such_name;
+}
