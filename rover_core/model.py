@@ -84,6 +84,7 @@ class Loss(StrEnum):
     QUEUE_FULL = "queue full"
     EXPORTER_DOWN = "exporter down"
     UNSYMBOLIZED = "unsymbolized"
+    MISSED_EVENT = "missed event"
     PROCESS_GONE = "process gone"
     TRUNCATED_STACK = "truncated stack"
 
@@ -144,12 +145,16 @@ class Frame:
         return self.symbol or f"{self.module or '[unknown]'}+{self.offset:#x}"
 
 
+Labels = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class StackSample:
     """How often (and how long) one process was seen in one place.
 
     name: the process's name at that time. user, kernel: frames, leaf first; the kernel part lies below (is called
     by) nothing: a whole stack is kernel frames, then user frames. values: one per sample type of the profile.
+    labels: what else tells this sample from others of the same stack, as (name, value): `("state", "preempted")`.
     """
 
     process: ProcessKey
@@ -157,6 +162,7 @@ class StackSample:
     user: tuple[Frame, ...]
     kernel: tuple[Frame, ...]
     values: tuple[int, ...]
+    labels: Labels = ()
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -193,7 +199,7 @@ class Profile:
     last: bool = False
 
 
-_Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...]]
+_Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...], Labels]
 
 
 class ProfileMerger:
@@ -219,7 +225,7 @@ class ProfileMerger:
         self._completeness += profile.completeness
         self._attributes.update(profile.attributes)
         for sample in profile.samples:
-            place = (sample.process, sample.name, sample.user, sample.kernel)
+            place = (sample.process, sample.name, sample.user, sample.kernel, sample.labels)
             known = self._totals.get(place)
             self._totals[place] = sample.values if known is None else _sum(known, sample.values)
         if self._room and len(self._totals) > self._room:
@@ -238,7 +244,7 @@ class ProfileMerger:
         return replace(
             self._last,
             start_ns=self._start_ns,
-            samples=tuple(StackSample(*place, values) for place, values in self._totals.items()),
+            samples=tuple(StackSample(*p[:4], values, p[4]) for p, values in self._totals.items()),
             completeness=self._completeness,
             attributes=self._attributes,
         )

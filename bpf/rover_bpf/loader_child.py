@@ -73,9 +73,9 @@ def _offsets(members: list[list[str]]) -> list[str]:
     options = []
     try:
         btf = Btf()
-        for structure, member in members:
-            name = f"ROVER_OFFSET_{structure}_{member}".replace(".", "_")
-            options.append(f"-D{name}={btf.offset(structure, member)}")
+        for structure, *alternatives in members:
+            name = f"ROVER_OFFSET_{structure}_{alternatives[0]}".replace(".", "_")
+            options.append(f"-D{name}={_first_offset(btf, structure, alternatives)}")
     except BtfError as error:
         raise _UnfitError(*error.args) from error
     except KeyError as error:
@@ -83,6 +83,15 @@ def _offsets(members: list[list[str]]) -> list[str]:
             "the eBPF program does not fit this kernel", f"its BTF has no {error.args[0]}", ""
         ) from error
     return options
+
+
+def _first_offset(btf: Any, structure: str, alternatives: list[str]) -> int:
+    for member in alternatives[:-1]:
+        try:
+            return int(btf.offset(structure, member))
+        except KeyError:
+            continue
+    return int(btf.offset(structure, alternatives[-1]))
 
 
 def _receive(channel: socket.socket) -> bytes:

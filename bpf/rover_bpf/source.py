@@ -19,14 +19,14 @@ class ProgramSource:
     """One eBPF program to compile.
 
     functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`).
-    members: kernel structure members whose offsets the program uses, as (structure, member): each becomes the
-    constant ROVER_OFFSET_<structure>_<member>, dots as underscores.
+    members: kernel structure members whose offsets the program uses, as (structure, member, names it had in other
+    kernels...): each becomes the constant ROVER_OFFSET_<structure>_<member>, dots as underscores.
     defines: further constants. include: folders of the program's own headers.
     """
 
     path: Path
     functions: Mapping[str, str]
-    members: tuple[tuple[str, str], ...] = ()
+    members: tuple[tuple[str, ...], ...] = ()
     defines: Mapping[str, str] = field(default_factory=dict)
     include: tuple[Path, ...] = ()
 

@@ -6,7 +6,7 @@ one, and empties that: what it returns are exact deltas, and counting never paus
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ KEY = np.dtype(
 VALUE = np.dtype([("events", "<u8"), ("total", "<u8")])
 STACK = np.dtype([("depth", "<u8"), ("ip", "<u8", (FRAMES + 1,))])
 NEWS = np.dtype([("start_ns", "<u8"), ("tgid", "<u4"), ("unused", "<u4")])
-TALLIES = ("events", "matched", "counted", "counts_full", "stacks_full", "new_keys", "new_stacks")
+CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("minimum", "<u8"), ("tags", "<u8")])
+ALL_TAGS = (1 << 64) - 1
+TALLIES = ("events", "matched", "counted", "counts_full", "stacks_full", "missed", "new_keys", "new_stacks")
 
 _MEMBERS = (("task_struct", "group_leader"), ("task_struct", "start_boottime"), ("task_struct", "comm"))
 _NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
@@ -62,30 +64,48 @@ class Counts:
         return [] if addresses is None else addresses.tolist()
 
 
+@dataclass(frozen=True, slots=True)
+class CounterSpec:
+    """A stack-counting program and what it is to count.
+
+    functions and members: as of a ProgramSource. minimum_ns: shorter events are not counted. tags: bit n set means
+    that events with tag n are counted; a program without tags leaves them 0.
+    """
+
+    path: Path
+    functions: Mapping[str, str]
+    plan: Plan
+    members: tuple[tuple[str, ...], ...] = ()
+    minimum_ns: int = 0
+    tags: int = ALL_TAGS
+
+
 class StackCounter:
     """One loaded and attached stack-counting program. Blocks like its kernel calls do; used by one thread."""
 
-    def __init__(self, path: Path, functions: dict[str, str], plan: Plan) -> None:
+    def __init__(self, spec: CounterSpec) -> None:
         """Load and attach. Raises RoverError with the reason."""
-        self._program = _load(path, functions)
+        self._spec = spec
+        self._program = _load(spec)
         try:
-            self._open_maps(self._program)
+            self._open_maps()
             self._ring = Ring(self._program.maps["rover_news"])
             self._warm()
-            self.attachment: Attachment = attach(plan, self._program)
+            self._configure()
+            self.attachment: Attachment = attach(spec.plan, self._program)
         except BaseException:
             self._program.close()
             raise
 
-    def _open_maps(self, program: Program) -> None:
-        def opened(name: str, key: Any, value: Any) -> BpfMap:
-            return BpfMap(program.maps[name], key, value)
+    def _map(self, name: str, key: Any, value: Any) -> BpfMap:
+        return BpfMap(self._program.maps[name], key, value)
 
-        self._counts = [opened(f"rover_counts_{epoch}", KEY, VALUE) for epoch in (0, 1)]
-        self._stacks = [opened(f"rover_stacks_{epoch}", "<u8", STACK) for epoch in (0, 1)]
-        self._targets = opened("rover_targets", "<u4", "<u4")
-        self._config = opened("rover_config", "<i4", [("epoch", "<u4"), ("all", "<u4")])
-        self._tally_map = opened("rover_tally", "<i4", "<u8")
+    def _open_maps(self) -> None:
+        self._counts = [self._map(f"rover_counts_{epoch}", KEY, VALUE) for epoch in (0, 1)]
+        self._stacks = [self._map(f"rover_stacks_{epoch}", "<u8", STACK) for epoch in (0, 1)]
+        self._targets = self._map("rover_targets", "<u4", "<u4")
+        self._config = self._map("rover_config", "<i4", CONFIG)
+        self._tally_map = self._map("rover_tally", "<i4", "<u8")
         self._epoch, self._all = 0, False
         self._last_tally = dict.fromkeys(TALLIES, 0)
         self._room = min(self._counts[0].info.max_entries, self._stacks[0].info.max_entries)
@@ -135,7 +155,7 @@ class StackCounter:
         self._configure()
 
     def _configure(self) -> None:
-        self._config.update(0, (self._epoch, int(self._all)))
+        self._config.update(0, (self._epoch, int(self._all), self._spec.minimum_ns, self._spec.tags))
 
     def news(self) -> list[tuple[int, int]]:
         """(pid, start_ns) of the processes that were counted for the first time since the last call."""
@@ -164,6 +184,10 @@ class StackCounter:
         totals = values.reshape(len(TALLIES), -1).sum(axis=1)
         return {name: int(total) for name, total in zip(TALLIES, totals, strict=True)}
 
+    def unfinished(self) -> tuple[Array, Array]:
+        """Keys and values of events that have begun and not ended; none where events have no length."""
+        return np.empty(0, KEY), np.empty(0, VALUE)
+
     def close(self) -> None:
         self.attachment.detach()
         self._ring.close()
@@ -176,7 +200,8 @@ def _read_news(record: memoryview) -> Any:
 
 def _addresses(hashes: Array, stacks: Array) -> dict[int, Array]:
     depths: Sequence[int] = stacks["depth"].tolist()
-    return {h: ips[:depth] for h, depth, ips in zip(hashes.tolist(), depths, stacks["ip"], strict=True)}
+    # Copies: a view of a few addresses would keep the whole drained array alive.
+    return {h: ips[:depth].copy() for h, depth, ips in zip(hashes.tolist(), depths, stacks["ip"], strict=True)}
 
 
 def _settle() -> None:
@@ -187,11 +212,12 @@ def _settle() -> None:
         time.sleep(0.02)
 
 
-def _load(path: Path, functions: dict[str, str]) -> Program:
+def _load(spec: CounterSpec) -> Program:
+    members = _MEMBERS + spec.members
     for sizes in _SIZES[:-1]:
         try:
-            return load(ProgramSource(path, functions, _MEMBERS, sizes))
+            return load(ProgramSource(spec.path, spec.functions, members, sizes))
         except RoverError as error:
             if "preallocated" not in "".join(getattr(error, "__notes__", [])):
                 raise
-    return load(ProgramSource(path, functions, _MEMBERS, _SIZES[-1]))
+    return load(ProgramSource(spec.path, spec.functions, members, _SIZES[-1]))

@@ -7,45 +7,32 @@ the counter is emptied whenever a task joins or leaves.
 
 import platform
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from rover_bpf.stackcount import FRAMES, Counts, StackCounter
+from rover_bpf.stackkind import Row, StackKind, process_key, read_rows
 from rover_bpf.symbols import Symbolizer
 from rover_core.model import (
     Completeness,
     Frame,
+    Labels,
     Loss,
     Process,
     ProcessKey,
     Profile,
-    SampleType,
     StackSample,
     Task,
 )
 
-_TICK_NS = 10_000_000  # a clock tick of /proc/<pid>/stat: 1/100 s on every Linux architecture in use
 _NOBODY = frozenset[ProcessKey]()
+_NOTHING: Mapping[Loss, int] = {}
+_UNFINISHED: Labels = (("unfinished", "true"),)
 _FORGET_AFTER = 24  # collects without a sample: two minutes at the default flush interval
 COLLECT_AT = 0.5
 """Fill of the kernel's maps, 0..1, from which they are emptied before the next drain is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of stack profile.
-
-    values: from a counted (events, total ns) to the values of `sample_types`.
-    counter_key: which counter a task needs; open_counter: make that counter; period_ns: of such a counter.
-    """
-
-    profiler: str
-    sample_types: tuple[SampleType, ...]
-    values: Callable[[int, int, Hashable], tuple[int, ...]]
-    counter_key: Callable[[Task], Hashable]
-    open_counter: Callable[[Hashable], StackCounter]
-    period_ns: Callable[[Hashable], int]
 
 
 @dataclass(slots=True)
@@ -61,11 +48,29 @@ class _Session:
     def takes(self, process: ProcessKey) -> bool:
         return self.targets is None or process in self.targets
 
+    def take(self, counted: "Iterable[_Counted]", lost: Mapping[Loss, int] = _NOTHING, stackless: int = 0) -> None:
+        """Keep the samples of this session's processes, and what became of others, as numbers of events."""
+        kept = 0
+        degraded = {Loss.MAP_FULL: stackless} if stackless else {}
+        for sample, events, flaws in counted:
+            if self.takes(sample.process):
+                self.samples.append(sample)
+                kept += events
+                for flaw in flaws:
+                    degraded[flaw] = degraded.get(flaw, 0) + events
+        self.completeness += Completeness(kept + sum(lost.values()), kept, lost, degraded)
+
+
+class _Counted(NamedTuple):
+    sample: StackSample
+    events: int
+    flaws: frozenset[Loss]
+
 
 class _Engine:
     """One stack counter and the sessions that share it."""
 
-    def __init__(self, counter: StackCounter, key: Hashable, kind: Kind, symbolizer: Symbolizer) -> None:
+    def __init__(self, counter: StackCounter, key: Hashable, kind: StackKind, symbolizer: Symbolizer) -> None:
         self.counter = counter
         self.key = key
         self.sessions: dict[str, _Session] = {}
@@ -80,8 +85,9 @@ class _Engine:
         self._retarget(session.targets or _NOBODY, _NOBODY)
 
     def remove(self, task_id: str) -> _Session:
-        self.collect()
+        counts = self.collect()
         session = self.sessions.pop(task_id)
+        self._deliver_unfinished(session, counts)
         self._retarget(_NOBODY, session.targets or _NOBODY)
         return session
 
@@ -100,20 +106,27 @@ class _Engine:
 
     def tick(self) -> None:
         for pid, start_ns in self.counter.news():
-            self._symbolizer.observe(ProcessKey(pid, start_ns // _TICK_NS))
+            self._symbolizer.observe(process_key(pid, start_ns))
         if self.counter.fill() > COLLECT_AT:
             self.collect()
 
-    def collect(self) -> None:
+    def collect(self) -> Counts:
         """Take what the kernel has counted and hand every session its share."""
         for pid, start_ns in self.counter.news():
-            self._symbolizer.observe(ProcessKey(pid, start_ns // _TICK_NS))
+            self._symbolizer.observe(process_key(pid, start_ns))
         counts = self.counter.collect()
-        rows = _rows(counts)
-        self._refresh({process for process, *_ in rows})
+        rows = read_rows(counts.keys, counts.values)
+        self._refresh({row.process for row in rows})
         samples = [self._sample(counts, row) for row in rows]
         for session in self.sessions.values():
-            self._deliver(session, samples, counts.tally)
+            # The kernel counts losses for all that it watches, so sessions that share a counter share them too.
+            session.take(samples, _lost(counts.tally), counts.tally["stacks_full"])
+        return counts
+
+    def _deliver_unfinished(self, session: _Session, counts: Counts) -> None:
+        rows = [row for row in read_rows(*self.counter.unfinished()) if session.takes(row.process)]
+        self._refresh({row.process for row in rows})
+        session.take([self._sample(counts, row, _UNFINISHED) for row in rows])
 
     def _refresh(self, sampled: set[ProcessKey]) -> None:
         """Read the mappings of what was sampled, as far as it is alive; forget what has long been quiet."""
@@ -126,50 +139,18 @@ class _Engine:
             self._symbolizer.forget(process)
             del self._last_sampled[process]
 
-    def _sample(self, counts: Counts, row: "_Row") -> tuple[StackSample, int, frozenset[Loss]]:
-        process, name, user_hash, kernel_hash, events, total = row
-        user = self._symbolizer.user(process, counts.stack(user_hash))
-        kernel = self._symbolizer.kernel(counts.stack(kernel_hash))
-        flaws = _flaws(user, kernel, self._symbolizer.missing_reason(process))
-        values = self._kind.values(events, total, self.key)
-        return StackSample(process, name, user, kernel, values), events, flaws
-
-    def _deliver(
-        self, session: _Session, samples: list[tuple[StackSample, int, frozenset[Loss]]], tally: dict[str, int]
-    ) -> None:
-        kept = 0
-        degraded: dict[Loss, int] = {}
-        for sample, events, flaws in samples:
-            if session.takes(sample.process):
-                session.samples.append(sample)
-                kept += events
-                for flaw in flaws:
-                    degraded[flaw] = degraded.get(flaw, 0) + events
-        # The kernel counts these for all processes it watches together, so sessions that share a counter share them.
-        lost = {Loss.MAP_FULL: tally["counts_full"]} if tally["counts_full"] else {}
-        if tally["stacks_full"]:
-            degraded[Loss.MAP_FULL] = tally["stacks_full"]
-        session.completeness += Completeness(kept + sum(lost.values()), kept, lost, degraded)
+    def _sample(self, counts: Counts, row: Row, more: Labels = ()) -> "_Counted":
+        user = self._symbolizer.user(row.process, counts.stack(row.user))
+        kernel = self._kind.trim(self._symbolizer.kernel(counts.stack(row.kernel)))
+        flaws = _flaws(user, kernel, self._symbolizer.missing_reason(row.process))
+        labels = self._kind.labels(row.tag) + more
+        values = self._kind.values(row, self.key)
+        return _Counted(StackSample(row.process, row.name, user, kernel, values, labels), row.events, flaws)
 
 
-_Row = tuple[ProcessKey, str, int, int, int, int]
-
-
-def _rows(counts: Counts) -> "list[_Row]":
-    keys, values = counts.keys, counts.values
-    columns = (
-        keys["tgid"].tolist(),
-        keys["start_ns"].tolist(),
-        keys["comm"].tolist(),
-        keys["user"].tolist(),
-        keys["kernel"].tolist(),
-        values["events"].tolist(),
-        values["total"].tolist(),
-    )
-    return [
-        (ProcessKey(pid, start // _TICK_NS), comm.decode(errors="replace"), user, kernel, events, total)
-        for pid, start, comm, user, kernel, events, total in zip(*columns, strict=True)
-    ]
+def _lost(tally: Mapping[str, int]) -> dict[Loss, int]:
+    causes = {Loss.MAP_FULL: tally["counts_full"], Loss.MISSED_EVENT: tally["missed"]}
+    return {cause: count for cause, count in causes.items() if count}
 
 
 def _flaws(user: Sequence[Frame], kernel: Sequence[Frame], why_nameless: Loss) -> frozenset[Loss]:
@@ -186,7 +167,7 @@ def _flaws(user: Sequence[Frame], kernel: Sequence[Frame], why_nameless: Loss) -
 class StackProfiler:
     """A `rover_core.api.Profiler` over stack counters."""
 
-    def __init__(self, kind: Kind, symbolizer: Symbolizer | None = None) -> None:
+    def __init__(self, kind: StackKind, symbolizer: Symbolizer | None = None) -> None:
         self.name = kind.profiler
         self._kind = kind
         self._symbolizer = symbolizer or Symbolizer()

@@ -15,6 +15,7 @@ int rover_on_tick(struct bpf_perf_event_data *ctx)
     rover_tell(ROVER_MATCHED);
     rover_identify(&scratch->key, tgid);
     scratch->value.events = 1;
-    rover_count(ctx, config, &scratch->key, &scratch->value, scratch);
+    rover_capture(ctx, config, scratch);
+    rover_count(config, &scratch->key, &scratch->value);
     return 0;
 }

@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from rover_bpf.attach import CpuClock
 from rover_bpf.plans import Attachment, Choice, Plan
-from rover_bpf.stackcount import StackCounter
-from rover_bpf.stackprofiler import Kind, StackProfiler
+from rover_bpf.stackcount import CounterSpec, StackCounter
+from rover_bpf.stackkind import Row, StackKind
+from rover_bpf.stackprofiler import StackProfiler
 from rover_core.config.types import format_duration, parse_duration
 from rover_core.errors import UsageError
 from rover_core.model import SampleType, Task
@@ -19,36 +20,39 @@ SHORTEST_PERIOD_NS = 100_000
 """Below 100 us a tick costs the profiled program a noticeable share of its time."""
 
 
-def plan(period_ns: int) -> Plan:
-    """How processors are made to tick. One way is enough: every kernel with eBPF has it."""
-    return Plan("on-CPU profiling", (Choice("rover_on_tick", CpuClock(period_ns)),))
+class OnCpu(StackKind):
+    """On-CPU profiles: a counter's key is its period in ns."""
+
+    profiler = NAME
+    sample_types = (SampleType("samples", "count"), SampleType("cpu", "nanoseconds"))
+
+    def __init__(self, default_period_ns: int) -> None:
+        """default_period_ns: for tasks whose settings have no `period`."""
+        self._default_period_ns = default_period_ns
+
+    def counter_key(self, task: Task) -> int:
+        return check_period(task.settings.get("period", self._default_period_ns))
+
+    def open_counter(self, key: Hashable) -> StackCounter:
+        # One way is enough: every kernel with eBPF has it.
+        plan = Plan("on-CPU profiling", (Choice("rover_on_tick", CpuClock(cast(int, key))),))
+        return StackCounter(CounterSpec(PROGRAM, FUNCTIONS, plan))
+
+    def values(self, row: Row, key: Hashable) -> tuple[int, int]:
+        return row.events, row.events * cast(int, key)
+
+    def period_ns(self, key: Hashable) -> int:
+        return cast(int, key)
 
 
 def create(default_period_ns: int) -> StackProfiler:
-    """A profiler that samples each default_period_ns of CPU time, where a task's `period` does not say otherwise."""
-
-    def period_of(task: Task) -> int:
-        return check_period(task.settings.get("period", default_period_ns))
-
-    return StackProfiler(
-        Kind(
-            NAME,
-            (SampleType("samples", "count"), SampleType("cpu", "nanoseconds")),
-            lambda events, _, period: (events, events * cast(int, period)),
-            period_of,
-            _open,
-            lambda period: cast(int, period),
-        )
-    )
-
-
-def _open(period: Hashable) -> StackCounter:
-    return StackCounter(PROGRAM, FUNCTIONS, plan(cast(int, period)))
+    """The profiler that the plugin hands over."""
+    return StackProfiler(OnCpu(default_period_ns))
 
 
 def try_out(period_ns: int) -> Attachment:
     """Load and attach for real, then let go: what this comes to on this kernel. Raises RoverError."""
-    counter = _open(period_ns)
+    counter = OnCpu(period_ns).open_counter(period_ns)
     counter.close()
     return counter.attachment
 

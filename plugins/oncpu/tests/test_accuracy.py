@@ -132,7 +132,7 @@ def test_a_full_map_keeps_the_count_and_says_so(profiler, build, start) -> None:
 )
 def test_names_are_those_of_the_source(profiler, build, start, source: str, name: str) -> None:  # type: ignore[no-untyped-def]
     """Wrong: C++ and Rust names appear mangled, or Go's are taken for mangled ones."""
-    program = start(build(source), "2")
+    program = start(build(source), "20")
     profiler.start(Task("names", "ON_CPU"), [process_of(program)])
     time.sleep(1)
     profile = profiler.stop("names")
@@ -143,7 +143,7 @@ def test_names_are_those_of_the_source(profiler, build, start, source: str, name
 
 def test_rust_v0_names(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: Rust's newer mangling is not understood."""
-    program = start(build("names.rs", "-Csymbol-mangling-version=v0"), "2")
+    program = start(build("names.rs", "-Csymbol-mangling-version=v0"), "20")
     profiler.start(Task("names", "ON_CPU"), [process_of(program)])
     time.sleep(1)
     profile = profiler.stop("names")
@@ -154,7 +154,7 @@ def test_rust_v0_names(profiler, build, start) -> None:  # type: ignore[no-untyp
 def test_a_process_that_is_not_watched_is_not_sampled(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: the filter by process leaks."""
     spin = build("spin.c")
-    watched, other = start(spin, "2000"), start(spin, "2000")
+    watched, other = start(spin, "20000"), start(spin, "20000")
     profiler.start(Task("one", "ON_CPU"), [process_of(watched)])
     time.sleep(1)
     profile = profiler.stop("one")
@@ -166,7 +166,7 @@ def test_a_process_that_is_not_watched_is_not_sampled(profiler, build, start) ->
 def test_tasks_share_one_sampler_and_get_their_own_samples(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: thirty tasks for thirty processes cost thirty programs, or see each other's samples."""
     spin = build("spin.c")
-    programs = [start(spin, "3000") for _ in range(2)]
+    programs = [start(spin, "20000") for _ in range(2)]
     for program in programs:
         profiler.start(Task(str(program.pid), "ON_CPU"), [process_of(program)])
     profiler.start(Task("both", "ON_CPU"), [process_of(program) for program in programs])

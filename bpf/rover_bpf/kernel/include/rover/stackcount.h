@@ -37,8 +37,10 @@ struct rover_stack {
 };
 
 struct rover_config {
-    u32 epoch; /* 0 or 1: the set of maps that is written */
-    u32 all;   /* 1: every process, else those in rover_targets */
+    u32 epoch;   /* 0 or 1: the set of maps that is written */
+    u32 all;     /* 1: every process, else those in rover_targets */
+    u64 minimum; /* events shorter than this are not counted; nanoseconds, 0 where events have no length */
+    u64 tags;    /* bit n: events with tag n are counted */
 };
 
 /* A process counted for the first time in an epoch: user space reads its mappings while it is alive. */
@@ -54,6 +56,7 @@ enum rover_tally {
     ROVER_COUNTED,     /* in rover_counts */
     ROVER_COUNTS_FULL, /* lost: no room for the key */
     ROVER_STACKS_FULL, /* counted, but without its stack */
+    ROVER_MISSED,      /* lost: the kernel never told of its end */
     ROVER_NEW_KEYS,    /* keys added since the start: how full the maps are getting */
     ROVER_NEW_STACKS,
     ROVER_TALLIES,
@@ -137,13 +140,18 @@ static __always_inline int rover_watched(struct rover_config *config, u32 tgid)
     return tgid && (config->all || rover_targets.lookup(&tgid));
 }
 
-/* Counts one event, `total` long, of the task under its current stacks. The task has to be the current one. */
-static __always_inline void rover_count(void *ctx, struct rover_config *config, struct rover_key *key,
-                                        struct rover_value *one, struct rover_scratch *scratch)
+/* Puts the current task's stacks into the key. */
+static __always_inline void rover_capture(void *ctx, struct rover_config *config, struct rover_scratch *scratch)
 {
     u32 epoch = config->epoch & 1;
-    key->user = rover_stack_of(ctx, &scratch->user, BPF_F_USER_STACK, epoch);
-    key->kernel = rover_stack_of(ctx, &scratch->kernel, 0, epoch);
+    scratch->key.user = rover_stack_of(ctx, &scratch->user, BPF_F_USER_STACK, epoch);
+    scratch->key.kernel = rover_stack_of(ctx, &scratch->kernel, 0, epoch);
+}
+
+/* Counts one event under a key whose stacks were captured. */
+static __always_inline void rover_count(struct rover_config *config, struct rover_key *key, struct rover_value *one)
+{
+    u32 epoch = config->epoch & 1;
     rover_announce(key);
     struct rover_value *known = epoch ? rover_counts_1.lookup(key) : rover_counts_0.lookup(key);
     if (known) {
@@ -168,14 +176,19 @@ static __always_inline void rover_count(void *ctx, struct rover_config *config, 
     rover_tell(ROVER_COUNTED);
 }
 
-/* Who the current task's process is: thread-group leader's start and name. */
-static __always_inline void rover_identify(struct rover_key *key, u32 tgid)
+/* Who a task's process is: thread-group leader's start and name. */
+static __always_inline void rover_identify_task(struct rover_key *key, u64 task, u32 tgid)
 {
     u64 leader = 0;
-    u64 task = (u64)bpf_get_current_task();
     key->tgid = tgid;
+    key->tag = 0;
     key->start_ns = 0;
     ROVER_READ(leader, task, ROVER_OFFSET_task_struct_group_leader);
     ROVER_READ(key->start_ns, leader, ROVER_OFFSET_task_struct_start_boottime);
     bpf_probe_read_kernel(key->comm, ROVER_COMM, (const void *)(leader + ROVER_OFFSET_task_struct_comm));
+}
+
+static __always_inline void rover_identify(struct rover_key *key, u32 tgid)
+{
+    rover_identify_task(key, (u64)bpf_get_current_task(), tgid);
 }

@@ -1,0 +1,1 @@
+"""Off-CPU profiling for Rover: where threads wait, and for how long."""

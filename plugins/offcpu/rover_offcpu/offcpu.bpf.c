@@ -1,0 +1,134 @@
+/* Off-CPU time: how long threads were switched out, by where they were.
+ *
+ * Two ways to the same numbers. finish_task_switch runs in the thread that was switched in, so its stack (still the one
+ * it was switched out with) is taken only for waits that count. The sched_switch tracepoint runs in the thread that is
+ * about to be switched out, so every switch of a watched thread has its stack taken.
+ */
+#include <rover/stackcount.h>
+
+/* include/linux/sched.h */
+#define TASK_RUNNING 0x00
+#define TASK_INTERRUPTIBLE 0x01
+#define TASK_UNINTERRUPTIBLE 0x02
+#define TASK_DEAD 0x80
+#define TASK_WAKING 0x200
+
+/* Tags of keys; profiler.py names them. */
+enum { ROVER_INTERRUPTIBLE = 1, ROVER_UNINTERRUPTIBLE, ROVER_PREEMPTED, ROVER_OTHER };
+
+/* A thread that is off CPU. The stacks of its key are 0 where they are only taken when it comes back. */
+struct rover_off {
+    u64 since_ns;
+    struct rover_key key;
+};
+
+BPF_F_TABLE("hash", u32, struct rover_off, rover_off, ROVER_COUNTS, ROVER_HASH_FLAGS);
+BPF_TABLE("percpu_array", int, struct rover_off, rover_off_scratch, 1);
+
+static __always_inline u32 rover_state(u64 task, int preempted)
+{
+    u32 state = 0; /* task_struct.__state: unsigned int since 5.14, the low half of a long before */
+    ROVER_READ(state, task, ROVER_OFFSET_task_struct___state);
+    if (state & TASK_DEAD)
+        return 0;
+    if (preempted || state == TASK_RUNNING)
+        return ROVER_PREEMPTED;
+    /* Woken while it was still leaving: of what kind of sleep is no longer to be seen, and most are of this kind. */
+    if (state & (TASK_INTERRUPTIBLE | TASK_WAKING))
+        return ROVER_INTERRUPTIBLE;
+    return state & TASK_UNINTERRUPTIBLE ? ROVER_UNINTERRUPTIBLE : ROVER_OTHER;
+}
+
+/* The thread leaves its processor now; a thread that exits never comes back.
+ *
+ * One that is still noted as off CPU came back unseen: there are kernels that do not report every switch. How long that
+ * wait was cannot be known any more, but that it was there can.
+ */
+static __always_inline void rover_leave(u32 thread, u32 tag, struct rover_key *key)
+{
+    int zero = 0;
+    struct rover_off *off = rover_off_scratch.lookup(&zero);
+    if (rover_off.lookup(&thread)) {
+        rover_tell(ROVER_MISSED);
+        rover_off.delete(&thread);
+    }
+    if (!off || !tag)
+        return;
+    off->since_ns = bpf_ktime_get_ns();
+    off->key = *key;
+    off->key.tag = tag;
+    rover_tell(ROVER_MATCHED);
+    if (rover_off.update(&thread, off))
+        rover_tell(ROVER_COUNTS_FULL);
+}
+
+/* Whether this wait counts, by length and state; `value` receives it. */
+static __always_inline int rover_counts(struct rover_config *config, struct rover_off *off, struct rover_value *value)
+{
+    value->events = 1;
+    value->total = bpf_ktime_get_ns() - off->since_ns;
+    return value->total >= config->minimum && config->tags >> (off->key.tag & 63) & 1;
+}
+
+/* raw_tracepoint sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, ...): current is prev. */
+struct rover_switch {
+    u64 preempt;
+    u64 prev;
+    u64 next;
+};
+
+int rover_on_switch(struct rover_switch *ctx)
+{
+    int zero = 0;
+    u32 thread = 0, tgid = bpf_get_current_pid_tgid() >> 32;
+    rover_tell(ROVER_EVENTS);
+    struct rover_config *config = rover_config.lookup(&zero);
+    struct rover_scratch *scratch = rover_scratch.lookup(&zero);
+    if (!config || !scratch)
+        return 0;
+    ROVER_READ(thread, ctx->next, ROVER_OFFSET_task_struct_pid);
+    struct rover_off *off = thread ? rover_off.lookup(&thread) : NULL;
+    if (off) {
+        if (rover_counts(config, off, &scratch->value)) {
+            scratch->key = off->key;
+            rover_count(config, &scratch->key, &scratch->value);
+        }
+        rover_off.delete(&thread);
+    }
+    if (!rover_watched(config, tgid))
+        return 0;
+    rover_identify(&scratch->key, tgid);
+    rover_capture(ctx, config, scratch);
+    rover_leave((u32)bpf_get_current_pid_tgid(), rover_state(ctx->prev, ctx->preempt & 1), &scratch->key);
+    return 0;
+}
+
+/* kprobe finish_task_switch(struct task_struct *prev): current was switched in, prev was switched out. */
+int rover_on_finish(struct pt_regs *ctx)
+{
+    int zero = 0;
+    u32 tgid = 0, prev_thread = 0, thread = (u32)bpf_get_current_pid_tgid();
+    u64 prev = ROVER_FIRST_ARGUMENT(ctx);
+    rover_tell(ROVER_EVENTS);
+    struct rover_config *config = rover_config.lookup(&zero);
+    struct rover_scratch *scratch = rover_scratch.lookup(&zero);
+    if (!config || !scratch)
+        return 0;
+    ROVER_READ(tgid, prev, ROVER_OFFSET_task_struct_tgid);
+    ROVER_READ(prev_thread, prev, ROVER_OFFSET_task_struct_pid);
+    if (rover_watched(config, tgid)) {
+        rover_identify_task(&scratch->key, prev, tgid);
+        scratch->key.user = scratch->key.kernel = 0;
+        rover_leave(prev_thread, rover_state(prev, 0), &scratch->key);
+    }
+    struct rover_off *off = thread ? rover_off.lookup(&thread) : NULL;
+    if (!off)
+        return 0;
+    if (rover_counts(config, off, &scratch->value)) {
+        scratch->key = off->key;
+        rover_capture(ctx, config, scratch);
+        rover_count(config, &scratch->key, &scratch->value);
+    }
+    rover_off.delete(&thread);
+    return 0;
+}

@@ -1,0 +1,33 @@
+"""The off-CPU plugin's hooks."""
+
+from collections.abc import Iterable
+
+from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
+from rover_offcpu.settings import OffCpuSettings
+
+
+@hookimpl
+def rover_settings() -> list[SettingsSection]:
+    return [SettingsSection("profiling.task.off_cpu", OffCpuSettings)]
+
+
+@hookimpl
+def rover_profilers(settings: Settings) -> list[Profiler]:
+    from rover_offcpu.profiler import create
+
+    return [create(settings.section(OffCpuSettings))]
+
+
+@hookimpl
+def rover_profile_commands() -> list[ProfileCommand]:
+    from rover_offcpu.command import COMMAND
+
+    return [COMMAND]
+
+
+@hookimpl
+def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
+    from rover_bpf.plans import diagnose
+    from rover_offcpu.profiler import try_out
+
+    return [diagnose("off-CPU profiling", lambda: try_out(settings.section(OffCpuSettings)))]

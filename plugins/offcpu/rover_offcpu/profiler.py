@@ -1,0 +1,102 @@
+"""The off-CPU profiler: what threads wait for, how often and how long."""
+
+from collections.abc import Hashable
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from rover_bpf.attach import Kprobe, RawTracepoint
+from rover_bpf.plans import Attachment, Choice, Plan
+from rover_bpf.stackcount import CounterSpec
+from rover_bpf.stackkind import Row, StackKind
+from rover_bpf.stackprofiler import StackProfiler
+from rover_core.config.types import parse_duration
+from rover_core.errors import UsageError
+from rover_core.model import Frame, Labels, SampleType, Task
+from rover_core.procfs import proc_root
+from rover_offcpu.counter import OffCpuCounter
+from rover_offcpu.settings import STATES, OffCpuSettings, State, check_states
+
+NAME = "OFF_CPU"
+PROGRAM = Path(__file__).with_name("offcpu.bpf.c")
+FUNCTIONS = {"rover_on_finish": "KPROBE", "rover_on_switch": "RAW_TRACEPOINT"}
+MEMBERS = (("task_struct", "pid"), ("task_struct", "tgid"), ("task_struct", "__state", "state"))
+_OUR_FRAMES = 16  # at most so many of the innermost frames are the scheduler's and the measuring's own
+
+Key = tuple[int, tuple[State, ...]]
+"""Of a counter: shortest wait in ns, states."""
+
+
+def plan() -> Plan:
+    """The end of a context switch where the kernel has kprobes, else its beginning."""
+    choices = [Choice("rover_on_finish", Kprobe(symbol)) for symbol in _finish_task_switch()]
+    return Plan("off-CPU profiling", (*choices, Choice("rover_on_switch", RawTracepoint("sched_switch"))))
+
+
+@cache
+def _finish_task_switch() -> tuple[str, ...]:
+    """The names that the compiler gave the function: whole, or a clone of it (`.isra.0`)."""
+    name = b"finish_task_switch"
+    try:
+        with (proc_root() / "kallsyms").open("rb") as lines:
+            found = {line.split()[2] for line in lines if name in line}
+    except OSError:
+        found = set()
+    clones = sorted(symbol.decode() for symbol in found if symbol == name or symbol.startswith(name + b".isra."))
+    return tuple(clones) or (name.decode(),)
+
+
+class OffCpu(StackKind):
+    """Off-CPU profiles. Settings of a task: `min_block` (duration) and `state` (names, comma separated)."""
+
+    profiler = NAME
+    sample_types = (SampleType("delay", "nanoseconds"), SampleType("contentions", "count"))
+
+    def __init__(self, settings: OffCpuSettings) -> None:
+        self._settings = settings
+
+    def counter_key(self, task: Task) -> Key:
+        minimum = check_min_block(task.settings.get("min_block", self._settings.min_block))
+        return minimum, check_states(task.settings.get("state", self._settings.state))
+
+    def open_counter(self, key: Hashable) -> OffCpuCounter:
+        minimum_ns, states = cast(Key, key)
+        tags = sum(1 << STATES.index(state) + 1 for state in states)
+        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, plan(), MEMBERS, minimum_ns, tags))
+
+    def values(self, row: Row, key: Hashable) -> tuple[int, int]:
+        return row.total, row.events
+
+    def labels(self, tag: int) -> Labels:
+        return (("state", STATES[tag - 1]),) if 1 <= tag <= len(STATES) else ()
+
+    def trim(self, kernel: tuple[Frame, ...]) -> tuple[Frame, ...]:
+        """Without the switch itself, which is the innermost of every wait: up to and including __schedule."""
+        for index, frame in enumerate(kernel[:_OUR_FRAMES]):
+            if frame.symbol == "__schedule":
+                return kernel[index + 1 :]
+        return kernel
+
+
+def create(settings: OffCpuSettings) -> StackProfiler:
+    """The profiler that the plugin hands over."""
+    return StackProfiler(OffCpu(settings))
+
+
+def try_out(settings: OffCpuSettings) -> Attachment:
+    """Load and attach for real, then let go: what this comes to on this kernel. Raises RoverError."""
+    kind = OffCpu(settings)
+    counter = kind.open_counter(kind.counter_key(Task("", NAME)))
+    counter.close()
+    return counter.attachment
+
+
+def check_min_block(value: Any) -> int:
+    """Nanoseconds of a task's shortest wait, given as such or as text. UsageError if it makes no sense."""
+    try:
+        minimum_ns = parse_duration(value) if isinstance(value, str) else int(value)
+    except ValueError as error:
+        raise UsageError("the shortest wait to count is not usable", why=str(error)) from error
+    if minimum_ns < 0:
+        raise UsageError("the shortest wait to count is negative", remedy="use 0 to count every wait")
+    return minimum_ns

@@ -1,0 +1,33 @@
+"""Settings of off-CPU profiling."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator
+
+from rover_core.config.types import Duration, parse_duration
+from rover_core.errors import UsageError
+
+State = Literal["interruptible", "uninterruptible", "preempted", "other"]
+STATES: tuple[State, ...] = get_args(State)
+"""In the order of the kernel program's tags, which start at 1."""
+
+
+def parse_states(value: object) -> object:
+    """`interruptible,preempted` or a list of these; anything else is left for pydantic to refuse."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class OffCpuSettings(BaseModel):
+    """min_block: shorter waits are not counted. state: the kinds of waits that are, all by default."""
+
+    min_block: Duration = parse_duration("1us")
+    state: Annotated[tuple[State, ...], BeforeValidator(parse_states)] = STATES
+
+
+def check_states(value: object) -> tuple[State, ...]:
+    """A task's states. UsageError naming what there is."""
+    chosen = parse_states(value)
+    known = {state: state for state in STATES}
+    if not isinstance(chosen, (list, tuple)) or not chosen or any(state not in known for state in chosen):
+        raise UsageError(f"{value!r} are not states of waiting", why=f"there are: {', '.join(STATES)}")
+    return tuple(known[state] for state in chosen)

@@ -1,0 +1,183 @@
+"""Off-CPU profiles against programs whose waits are known, by the kernel's account of their threads."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from rover_bpf.stackprofiler import StackProfiler
+from rover_core import procfs
+from rover_core.errors import UsageError
+from rover_core.model import Loss, Process, Profile, StackSample, Task, merge_profiles
+from rover_offcpu.profiler import create
+from rover_offcpu.settings import OffCpuSettings
+
+pytestmark = pytest.mark.kernel
+
+TIMES = 23
+
+
+@pytest.fixture
+def profiler() -> Iterator[StackProfiler]:
+    profiler = create(OffCpuSettings())
+    yield profiler
+    profiler.close()
+
+
+@pytest.fixture
+def file_on_disk(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    path.write_bytes(bytes(TIMES << 20))
+    return path
+
+
+def process_of(program: "Popen[str]") -> Process:
+    process = procfs.read_process(program.pid)
+    assert process is not None
+    return process
+
+
+def say(program: "Popen[str]") -> None:
+    assert program.stdin is not None
+    program.stdin.write("\n")
+    program.stdin.flush()
+
+
+def profile_waits(profiler: StackProfiler, program: "Popen[str]", **settings: object) -> tuple[Profile, list[int]]:
+    """The profile of all that the program did, and its own account: waited ns, voluntary, involuntary switches."""
+    time.sleep(0.2)  # until it waits for the line, so that this wait began before the profile
+    profiler.start(Task("waits", "OFF_CPU", settings=settings), [process_of(program)])
+    say(program)
+    assert program.stdout is not None
+    account = [int(number) for number in program.stdout.readline().split()]
+    profiles = profiler.drain()
+    last = profiler.stop("waits")
+    assert last is not None
+    return merge_profiles([*profiles, last]), account
+
+
+def finished(profile: Profile, *states: str) -> list[StackSample]:
+    """Samples of waits that ended, of these states or of all."""
+    labelled = [(dict(sample.labels), sample) for sample in profile.samples]
+    return [s for labels, s in labelled if "unfinished" not in labels and (not states or labels["state"] in states)]
+
+
+def total(samples: list[StackSample], value: int) -> int:
+    return sum(sample.values[value] for sample in samples)
+
+
+@pytest.mark.parametrize("mode", ["sleep", "mutex", "pipe", "file", "pool"])
+def test_waits_are_what_the_kernel_says_of_each_thread(profiler, build, start, file_on_disk, mode: str) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: waits are missed, counted twice, or measured from the wrong moment.
+
+    Some virtual machines' kernels do not report switches away from certain processes, so now and then the end of a
+    wait is not seen. It is then in the ledger, and how long it was cannot be known: such a run says nothing of times.
+    """
+    for _ in range(8):
+        program = start(build("waits.c"), mode, str(file_on_disk))
+        profile, (waited_ns, voluntary, involuntary) = profile_waits(profiler, program, min_block=0)
+        missed = profile.completeness.lost.get(Loss.MISSED_EVENT, 0)
+        waits = total(finished(profile, "interruptible", "uninterruptible"), 1)
+        # Starting and ending a thread may wait too, before and after its own account: at most once each.
+        assert voluntary - missed <= waits <= voluntary + 5
+        assert total(finished(profile, "preempted"), 1) == pytest.approx(involuntary, abs=6)
+        if not missed:
+            break
+    assert profile.completeness.lost == {}
+    assert total(finished(profile), 0) == pytest.approx(waited_ns, rel=0.02)
+
+
+def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: the count of one kind of wait is off by even one."""
+    profile, _ = profile_waits(profiler, start(build("waits.c"), "sleep"))
+    naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
+    assert total(naps, 1) == TIMES
+    assert total(naps, 0) == pytest.approx(TIMES * 50e6, rel=0.02)
+    assert all(sample.kernel[0].symbol == "schedule" for sample in naps)
+
+
+def test_reads_from_disk_are_uninterruptible(profiler, build, start, file_on_disk: Path) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: waiting for a disk cannot be told from waiting for a message."""
+    profile, _ = profile_waits(profiler, start(build("waits.c"), "file", str(file_on_disk)))
+    for_disk = [
+        sample
+        for sample in finished(profile)
+        if any((f.symbol or "").startswith("io_schedule") for f in sample.kernel)
+    ]
+    assert total(for_disk, 1) >= TIMES
+    assert {dict(sample.labels)["state"] for sample in for_disk} <= {"uninterruptible", "preempted"}
+
+
+def test_preemption_is_told_apart_from_waiting(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: a busy program looks as if it waited for something."""
+    spin = build("spin.c")
+    for _ in range(3):  # more than there are processors, so that they take turns
+        start("taskset", "1", str(spin), "20000")
+    program = start("taskset", "1", str(spin), "20000")
+    time.sleep(0.2)
+    profiler.start(Task("busy", "OFF_CPU"), [process_of(program)])
+    time.sleep(1)
+    profile = profiler.stop("busy")
+    assert profile is not None
+    assert total(finished(profile, "preempted"), 1) > 5
+    assert total(finished(profile, "interruptible", "uninterruptible"), 1) <= 1
+
+
+def test_a_thread_that_still_waits_is_accounted_to_the_end_and_marked(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: a thread that hangs for the whole profile is not in it, and that is the one that was looked for."""
+    program = start(build("waits.c"), "sleep")
+    time.sleep(0.2)
+    profiler.start(Task("hang", "OFF_CPU"), [process_of(program)])
+    say(program)
+    program.stdout.readline()
+    begin_ns = time.monotonic_ns()  # from here on it waits for a line that does not come
+    time.sleep(1)
+    profile = profiler.stop("hang")
+    waited_ns = time.monotonic_ns() - begin_ns
+    assert profile is not None
+    hanging = [sample for sample in profile.samples if ("unfinished", "true") in sample.labels]
+    assert total(hanging, 1) == 1
+    assert total(hanging, 0) == pytest.approx(waited_ns, rel=0.1)
+    assert any("read" in (frame.symbol or "") for frame in hanging[0].kernel)
+
+
+def test_short_waits_and_unwanted_states_are_left_out(profiler, build, start, file_on_disk: Path) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: `--min-block` and `--state` do not filter, or filter too much."""
+    program = start(build("waits.c"), "mutex")
+    profile, _ = profile_waits(profiler, program, min_block="30ms")
+    assert finished(profile)
+    assert all(sample.values[0] >= 30e6 * sample.values[1] for sample in finished(profile))
+    program = start(build("waits.c"), "file", str(file_on_disk))
+    profile, _ = profile_waits(profiler, program, state="uninterruptible")
+    assert {dict(sample.labels)["state"] for sample in profile.samples} == {"uninterruptible"}
+
+
+def test_a_wait_longer_than_many_flushes_keeps_its_stack(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: the stack that was taken at the beginning is gone by the time the wait ends."""
+    program = start(build("waits.c"), "pipe")
+    time.sleep(0.2)
+    profiler.start(Task("long", "OFF_CPU"), [process_of(program)])
+    profiles: list[Profile] = []
+    say(program)
+    while not any(dict(s.labels) for p in profiles for s in p.samples if s.values[0] > 300e6) and len(profiles) < 60:
+        time.sleep(0.02)
+        profiles += profiler.drain()
+    waits = [sample for profile in profiles for sample in finished(profile) if sample.values[0] > 300e6]
+    assert waits, "the main thread's wait for its threads did not end"
+    assert any("futex" in (frame.symbol or "") for frame in waits[0].kernel), waits[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_block": "fast"}, "shortest wait"),
+        ({"min_block": -1}, "negative"),
+        ({"state": "bored"}, "interruptible"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(profiler, settings: dict[str, object], message: str) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: a typing error profiles something else than was asked for."""
+    with pytest.raises(UsageError, match=message):
+        profiler.start(Task("nonsense", "OFF_CPU", settings=settings), None)
