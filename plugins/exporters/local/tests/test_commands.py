@@ -83,6 +83,25 @@ def test_export_to_a_file_and_to_a_pipe(rover: Rover, directory: Path, tmp_path:
     assert b"vfs_read" in gzip.decompress(binary.stdout_bytes)
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_the_configured_directory(rover: Rover, directory: Path, tmp_path: Path, before: bool) -> None:
+    """Broken: the agent of a configuration file keeps its history where `rover history -c` does not look."""
+    file = tmp_path / "rover.yaml"
+    file.write_text(f"exporter:\n  local:\n    directory: {directory}\nprofiling:\n  unheard_of: 1\n")
+    arguments = ("-c", file, "list") if before else ("list", "-c", file)
+    assert "task-1" in rover(*arguments).output
+
+
+def test_the_directory_by_other_means(
+    rover: Rover, directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Broken: the environment or `--set` is not heeded, or weighs more than `--directory`."""
+    assert "task-1" in rover("show", "last", "--set", f"exporter.local.directory={directory}").output
+    monkeypatch.setenv("ROVER_EXPORTER_LOCAL_DIRECTORY", str(directory))
+    assert "task-1" in rover("show", "last").output
+    assert "no history in" in str(rover("list", "--directory", tmp_path / "elsewhere").exception)
+
+
 def test_failures_are_sentences(rover: Rover, directory: Path, tmp_path: Path) -> None:
     """Broken: a traceback, or a wrong exit status."""
     missing = rover("show", "nope", "--directory", directory).exception
