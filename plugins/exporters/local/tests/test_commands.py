@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -43,6 +44,18 @@ def test_list(rover: Rover, directory: Path) -> None:
     assert shown.exit_code == 0
     row = next(line for line in shown.output.splitlines() if "task-1" in line)
     assert row.split()[-5:] == ["s", "16", "5", "94.1", "%"]
+
+
+def test_a_task_is_named_whole(
+    rover: Rover, directory: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: on a terminal of 80 columns, or in a pipe, the id that `show` and `export` want is cut off."""
+    task = "20260314-101500-oncpu"
+    store = Store.open(directory / "profiles.db")
+    store.add(replace(profile, task_id=task))
+    store.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert task in rover("list", "--directory", directory).output
 
 
 def test_list_as_json(rover: Rover, directory: Path, profile: Profile) -> None:
