@@ -36,8 +36,9 @@ packaging: $(VENV)/.ready ## Wheels, and what a plain install of each subset hol
 	$(PY) -m pytest -m packaging
 
 bench: $(VENV)/.ready ## Costs side by side with bcc and perf (minutes; ARGS=--quick)
-	bash tests/apt-install bench
-	$(PY) tests/bench/oncpu.py $(ARGS)
+	@bash tests/apt-install bench
+	@$(PY) tests/bench/oncpu.py $(ARGS)
+	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools build dist
