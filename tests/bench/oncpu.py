@@ -95,7 +95,12 @@ def _median(value: Callable[[Measurement], float], style: str) -> Callable[[Roun
     return cell
 
 
+def _processors(taken: Rounds, name: str) -> str:
+    return f"{statistics.median(each.work.cpu_s / each.work.wall_s for each in taken[name]):.2f}"
+
+
 _ROWS = {
+    "processors the load had, of 2 (less: others were at work)": _processors,
     "work done per second, of without": _against_nothing(lambda m: m.work.per_second),
     "work done per CPU second, of without": _against_nothing(lambda m: m.work.per_cpu_second),
     "samples of the load kept, of expected": _median(lambda m: m.samples / m.expected if m.expected else 0, ".1%"),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from contenders import KERNEL_HEADERS, versions
 
@@ -44,6 +45,14 @@ class Comparison:
     prepare: Callable[[], object] = lambda: None
 
 
+class Turn(NamedTuple):
+    """CPU microseconds for one `unit`."""
+
+    unit: str
+    theirs_us: float
+    ours_us: float
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9, help="turns of each (default 9)")
@@ -52,7 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     results = {each.name: _take_turns(each, 1 if options.quick else options.rounds) for each in _comparisons()}
     if options.json:
-        print(json.dumps({**versions(), "cpu_us": results}, indent=2))
+        print(
+            json.dumps(
+                {
+                    **versions(),
+                    "cpu_us": {name: [turn._asdict() for turn in turns] for name, turns in results.items()},
+                },
+                indent=2,
+            )
+        )
     else:
         print("\n".join(_report(results)))
     return 0
@@ -156,14 +173,14 @@ def _kernel_addresses() -> list[int]:
     return random.Random(1).choices(functions, k=_ADDRESSES)
 
 
-def _take_turns(comparison: Comparison, rounds: int) -> list[tuple[str, float, float]]:
-    """By round: the unit, and CPU microseconds for each, theirs and ours. A round before them all warms up."""
+def _take_turns(comparison: Comparison, rounds: int) -> list[Turn]:
+    """One by round, after a round that warms up."""
     turns = []
     for number in range(rounds + 1):
         comparison.prepare()
-        times = [_cpu_us(work) / comparison.count for work in (comparison.theirs, comparison.ours)]
+        theirs_us, ours_us = (_cpu_us(work) / comparison.count for work in (comparison.theirs, comparison.ours))
         if number:
-            turns.append((comparison.unit, *times))
+            turns.append(Turn(comparison.unit, theirs_us, ours_us))
     return turns
 
 
@@ -173,14 +190,14 @@ def _cpu_us(work: Callable[[], object]) -> float:
     return (time.process_time_ns() - start_ns) / 1000
 
 
-def _report(results: dict[str, list[tuple[str, float, float]]]) -> list[str]:
+def _report(results: dict[str, list[Turn]]) -> list[str]:
     facts = ", ".join(f"{name} {value}" for name, value in versions().items())
     lines = [f"{time.strftime('%Y-%m-%d')}; {facts}; CPU time, medians", ""]
     lines += ["| | BCC, µs | Rover, µs | BCC / Rover |", "|---|---:|---:|---:|"]
     for name, turns in results.items():
-        theirs, ours = (statistics.median(turn[which] for turn in turns) for which in (1, 2))
-        ratio = statistics.median(turn[1] / turn[2] for turn in turns)
-        lines.append(f"| {name}, per {turns[0][0]} | {theirs:.2f} | {ours:.2f} | {ratio:.1f} |")
+        theirs, ours = (statistics.median(times) for times in zip(*(turn[1:] for turn in turns), strict=True))
+        ratio = statistics.median(turn.theirs_us / turn.ours_us for turn in turns)
+        lines.append(f"| {name}, per {turns[0].unit} | {theirs:.2f} | {ours:.2f} | {ratio:.1f} |")
     return lines
 
 
