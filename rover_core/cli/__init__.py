@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from rover_core.cli.options import config_options
+from rover_core.commands import config_options
 from rover_core.errors import RoverError
 
 COMMANDS = {

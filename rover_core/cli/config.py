@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover_core.cli.options import Invocation, config_options, pass_invocation
 from rover_core.cli.output import print_json
+from rover_core.commands import Invocation, config_options, pass_invocation
 
 if TYPE_CHECKING:  # costs 0.2 s to import
     from rover_core.config.loading import LoadedSettings

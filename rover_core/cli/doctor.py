@@ -6,8 +6,8 @@ from dataclasses import asdict
 import click
 
 from rover_core.api import Diagnostic, Health
-from rover_core.cli.options import Invocation, config_options, pass_invocation
 from rover_core.cli.output import print_json
+from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.plugins import PluginInfo
 
 _MARKS = {Health.OK: ("ok", "green"), Health.WARNING: ("warn", "yellow"), Health.PROBLEM: ("FAIL", "red")}

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import click
 
-from rover_core.cli.options import Invocation, config_options, pass_invocation
 from rover_core.cli.output import print_columns, print_json
+from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.plugins import PluginInfo, PluginState
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from rover_core.api import Discoverer
-from rover_core.cli.options import Invocation, config_options, pass_invocation
 from rover_core.cli.output import print_columns, print_json
+from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError
 from rover_core.model import Process, ProcessKey
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from rover_core.api import ProfileCommand, ProfileFormat
-from rover_core.cli.options import Invocation, config_options
 from rover_core.cli.parameters import DURATION
+from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
 from rover_core.model import Task
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rover_core.cli.options import Invocation, config_options, pass_invocation
 from rover_core.cli.parameters import DURATION
+from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError
 from rover_core.model import Task
 

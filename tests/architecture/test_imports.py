@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {"model", "errors", "api", "hookspecs", "config", "wire", "procfs", "logs", "hottest", "tables"}
-"""Floors 0 and 1 of rover_core: what plugins may use outside their tests."""
+PUBLIC = {"model", "errors", "api", "hookspecs", "config", "wire", "procfs", "logs", "hottest", "tables", "commands"}
+"""What plugins may use outside their tests: floors 0 and 1 of rover_core, and what commands have in common."""
 
 PACKAGES = [path.parent for path in (*ROOT.glob("bpf/*/__init__.py"), *ROOT.glob("plugins/**/rover_*/__init__.py"))]
 FILES = [file for package in PACKAGES for file in package.rglob("*.py")]

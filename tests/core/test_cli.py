@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import rover_core.cli
 from rover_core.cli import COMMANDS, cli, run_cli
-from rover_core.cli.options import Invocation, config_options, pass_invocation
+from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
 
 OWN = ["processes", "plugins", "config", "config check", "config show"]

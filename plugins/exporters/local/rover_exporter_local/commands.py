@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
+from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
 from rover_core.model import Profile
-from rover_exporter_local.settings import LocalSettings, store_path
+from rover_exporter_local.settings import SECTION, LocalSettings, store_path
 
 _LAST = "last"
 _FORMATS = ("html", "folded", "pprof", "speedscope")
@@ -22,21 +23,19 @@ _FORMATS = ("html", "folded", "pprof", "speedscope")
 _directory = click.option(
     "--directory",
     type=click.Path(path_type=Path),
-    default=LocalSettings().directory,
-    envvar="ROVER_EXPORTER_LOCAL_DIRECTORY",
-    show_default=True,
-    show_envvar=True,
-    help="Where the store lies.",
+    help=f"Where the store lies. By default where the agent keeps it: the setting {SECTION}.directory.",
 )
 
 
 @click.group()
+@config_options
 def history() -> None:
     """Look at earlier profiles of this host.
 
     \b
     Examples:
       rover history list
+      rover history -c /etc/rover.yaml list
       rover history show last
       rover history export last --format html --output flames.html
     """
@@ -45,7 +44,9 @@ def history() -> None:
 @history.command("list")
 @_directory
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
-def list_tasks(directory: Path, as_json: bool) -> None:
+@config_options
+@pass_invocation
+def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) -> None:
     """List the tasks in the store, the latest last.
 
     \b
@@ -56,7 +57,7 @@ def list_tasks(directory: Path, as_json: bool) -> None:
     from rover_exporter_local.listing import as_records, print_tasks
     from rover_exporter_local.store import Store
 
-    with closing(Store.read(store_path(directory))) as store:
+    with closing(Store.read(_store(invocation, directory))) as store:
         tasks = store.tasks()
     if as_json:
         click.echo(json.dumps(as_records(tasks), indent=2))
@@ -68,7 +69,9 @@ def list_tasks(directory: Path, as_json: bool) -> None:
 @click.argument("task")
 @_directory
 @click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="How many functions.")
-def show(task: str, directory: Path, limit: int) -> None:
+@config_options
+@pass_invocation
+def show(invocation: Invocation, task: str, directory: Path | None, limit: int) -> None:
     """Show the hottest functions of TASK, an id from `rover history list` or `last`.
 
     \b
@@ -79,7 +82,7 @@ def show(task: str, directory: Path, limit: int) -> None:
     from rover_core.tables import print_completeness, print_hottest
     from rover_exporter_local.listing import print_heading
 
-    profile = _load(task, directory)
+    profile = _load(task, _store(invocation, directory))
     print_heading(profile)
     print_hottest(profile, limit=limit)
     print_completeness(profile.completeness)
@@ -90,7 +93,9 @@ def show(task: str, directory: Path, limit: int) -> None:
 @_directory
 @click.option("--format", "format_name", type=click.Choice(_FORMATS), default="html", show_default=True)
 @click.option("--output", required=True, metavar="FILE", help="The file to write; - for standard output.")
-def export(task: str, directory: Path, format_name: str, output: str) -> None:
+@config_options
+@pass_invocation
+def export(invocation: Invocation, task: str, directory: Path | None, format_name: str, output: str) -> None:
     """Write TASK, an id from `rover history list` or `last`, to a file.
 
     \b
@@ -104,7 +109,7 @@ def export(task: str, directory: Path, format_name: str, output: str) -> None:
     chosen = FORMATS[format_name]
     if output == "-" and chosen.binary and sys.stdout.isatty():
         raise UsageError(f"{format_name} is not text", why="it would spoil this terminal", remedy="Name a file")
-    profile = _load(task, directory)
+    profile = _load(task, _store(invocation, directory))
     if output == "-":
         chosen.write(profile, sys.stdout.buffer)
     else:
@@ -112,11 +117,15 @@ def export(task: str, directory: Path, format_name: str, output: str) -> None:
         click.echo(f"{chosen.description}: {output}")
 
 
-def _load(task: str, directory: Path) -> Profile:
+def _store(invocation: Invocation, directory: Path | None) -> Path:
+    return store_path(directory or invocation.section(SECTION, LocalSettings).directory)
+
+
+def _load(task: str, path: Path) -> Profile:
     from rover_exporter_local.store import Store
 
-    with closing(Store.read(store_path(directory))) as store:
-        return store.load(_last_of(store.tasks(), directory) if task == _LAST else task)
+    with closing(Store.read(path)) as store:
+        return store.load(_last_of(store.tasks(), path.parent) if task == _LAST else task)
 
 
 def _last_of(tasks: list[Any], directory: Path) -> str:

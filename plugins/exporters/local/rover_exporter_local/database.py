@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rover_core.errors import RoverError
-from rover_exporter_local.schema import APPLICATION_ID, TABLES, VERSION
+from rover_exporter_local.schema import APPLICATION_ID, FILES, TABLES, VERSION
 
 _BUSY_SECONDS = 10.0
+_CACHE = "PRAGMA cache_size = -1024"  # KB of pages in memory: a flush is many small inserts near each other
 
 # By SQLite's own error names (https://www.sqlite.org/rescode.html), without the extended part.
 _REMEDIES = {
@@ -54,7 +55,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """The database as it is, also while an agent writes to it. Raises RoverError."""
     if not path.exists():
-        remedy = "Profile something first, or name the directory with --directory"
+        remedy = "Profile something first, or name the directory (--directory) or the agent's configuration (-c)"
         raise RoverError(f"no history in {path.parent}", why=f"{path.name} does not exist", remedy=remedy)
     with explained(path, "read"):
         try:
@@ -86,9 +87,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_size_limit = 4000000")
+    connection.execute(_CACHE)
     if not connection.execute("PRAGMA user_version").fetchone()[0]:
         stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {TABLES} {stamp} COMMIT;")
+    connection.execute(FILES)
 
 
 def _check_owner(connection: sqlite3.Connection, path: Path) -> None:

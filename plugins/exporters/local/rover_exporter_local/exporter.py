@@ -1,61 +1,67 @@
-"""Keeps what the agent saw: every batch in the store, and files of each task when the agent stops."""
+"""Keeps what the agent saw: every batch in the store, and files of each task when it is over."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
-from rover_core.api import AgentContext, Batch, ProfileFormat
+from rover_core.api import AgentContext, Batch
 from rover_core.errors import RoverError
-from rover_core.model import Profile
-from rover_exporter_local.files import failure_reason, write_atomically
-from rover_exporter_local.formats import FORMATS
+from rover_exporter_local.filewriter import FileWriter
 from rover_exporter_local.settings import LocalSettings, store_path
-from rover_exporter_local.text import moment
 
 if TYPE_CHECKING:
     from rover_exporter_local.store import Store
 
-log = structlog.get_logger(__name__)
 _Result = TypeVar("_Result")
+_STOP_WITHIN_S = 2.0  # of the 2.5 that the agent gives exporters, so that what was written is still told
+_UNFINISHED = 1000  # tasks whose last profile is awaited; a lost one must not be remembered for ever
 
 
 class LocalExporter:
-    """All blocking work is done in threads, one piece at a time."""
+    """All work on the store is done in threads, one piece at a time; files are written by other processes."""
 
     name = "local"
 
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
-        self._formats: list[ProfileFormat] = [FORMATS[name] for name in settings.formats]
         self._lock = asyncio.Lock()
         self._store: Store | None = None
-        self._tasks: dict[str, None] = {}
-        self._written: set[Path] = set()
+        self._unfinished: dict[str, None] = {}
+        self._files = FileWriter(store_path(settings.directory), settings.formats, self._keep)
 
     async def start(self, context: AgentContext) -> None:
         """Open the store; RoverError says why that is not possible."""
         self._store = await self._in_thread(self._open)
 
     async def export(self, batch: Batch) -> None:
-        self._tasks[await self._in_thread(lambda: self._opened.add(batch))] = None
+        """Store it. With a task's last batch its files are begun, which nobody waits for."""
+        task = await self._in_thread(lambda: self._opened.add(batch))
+        if batch.last:
+            self._unfinished.pop(task, None)
+            self._files.write(task)
+        else:
+            self._unfinished[task] = None
+            if len(self._unfinished) > _UNFINISHED:
+                del self._unfinished[next(iter(self._unfinished))]
 
     async def stop(self) -> Sequence[str]:
-        """Write the files. Returns a line for each: its path, or why it could not be written."""
+        """Write the files of tasks that did not end. A line for each of the newest files since the start."""
         if self._store is None:
             return []
         try:
-            lines = [await self._in_thread(partial(self._write, task)) for task in self._tasks]
-            return [line for each in lines for line in each]
+            for task in self._unfinished:
+                self._files.write(task)
+            await self._files.finish(_STOP_WITHIN_S)
+            return list(self._files.lines)
         finally:
             await self._in_thread(self._opened.close)
             self._store = None
+
+    async def _keep(self, path: str, size: int, modified_ns: int) -> None:
+        """Have retention look after a file that was written."""
+        await self._in_thread(lambda: self._opened.add_file(path, size, modified_ns))
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         async with self._lock:
@@ -73,33 +79,3 @@ class LocalExporter:
 
         s = self._settings
         return Store.open(store_path(s.directory), retention_ns=s.retention, max_size=s.max_size)
-
-    def _write(self, task_id: str) -> list[str]:
-        try:
-            profile = self._opened.load(task_id)
-        except RoverError as error:
-            return [f"no files of task {task_id}: {error}"]
-        return [self._write_file(profile, each) for each in self._formats]
-
-    def _write_file(self, profile: Profile, file_format: ProfileFormat) -> str:
-        path = self._path(profile, file_format)
-        try:
-            write_atomically(path, lambda out: file_format.write(profile, out))
-        except Exception as error:  # noqa: BLE001  # whatever one format stumbles over, the other files are written
-            log.warning("file not written", path=str(path), reason=failure_reason(error))
-            return f"not written: {path} ({failure_reason(error)}); `rover history export` can write it later"
-        return f"{file_format.description}: {path}"
-
-    def _path(self, profile: Profile, file_format: ProfileFormat) -> Path:
-        """`<start>-<profiler>.<extension>`, with the task's id where that name is taken."""
-        profiler = _file_word(profile.profiler.lower().replace("_", ""))
-        stem = f"{moment(profile.start_ns):%Y%m%d-%H%M%S}-{profiler}"
-        path = self._settings.directory / f"{stem}.{file_format.extension}"
-        if path in self._written or path.exists():
-            path = self._settings.directory / f"{stem}-{_file_word(profile.task_id)}.{file_format.extension}"
-        self._written.add(path)
-        return path
-
-
-def _file_word(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "_", text)[:80]

@@ -38,11 +38,12 @@ def print_tasks(tasks: list[TaskSummary]) -> None:
     if not tasks:
         console.print("Nothing was profiled yet.")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("Task", "Profiler", "Start"):
-        table.add_column(title)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=0)
+    table.add_column("Task", no_wrap=True)  # whole, for it is what the other commands take
+    table.add_column("Profiler", no_wrap=True)
+    table.add_column("Start", min_width=10)  # the one to be wrapped, between day and time
     for title in ("Duration", "Samples", "Processes", "Complete"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for task in tasks:
         table.add_row(*(Text(cell) for cell in _cells(task)))
     console.print(table)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import click
 
 from rover_core.api import Exporter, ProfileFormat, Settings, SettingsSection, hookimpl
-from rover_exporter_local.settings import LocalSettings
+from rover_exporter_local.settings import SECTION, LocalSettings
 
 
 @hookimpl
 def rover_settings() -> Sequence[SettingsSection]:
-    return [SettingsSection("exporter.local", LocalSettings)]
+    return [SettingsSection(SECTION, LocalSettings)]
 
 
 @hookimpl

@@ -40,6 +40,11 @@ def oldest(connection: sqlite3.Connection) -> list[int]:
     return [number for (number,) in rows]
 
 
+def end_of(connection: sqlite3.Connection, profile: int) -> int:
+    """When it ended, in nanoseconds of the Unix epoch."""
+    return int(connection.execute("SELECT end_ns FROM profiles WHERE id = ?", (profile,)).fetchone()[0])
+
+
 def delete(connection: sqlite3.Connection, profiles: list[int]) -> None:
     """Inside the caller's transaction; their samples and completeness go with them."""
     connection.executemany("DELETE FROM profiles WHERE id = ?", [(number,) for number in profiles])

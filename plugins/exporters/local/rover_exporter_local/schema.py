@@ -59,3 +59,12 @@ CREATE TABLE samples (
 ) WITHOUT ROWID;
 INSERT INTO strings VALUES (0, '');
 """
+
+FILES = """
+CREATE TABLE IF NOT EXISTS files (
+    name TEXT PRIMARY KEY,  -- in the store's directory
+    size INTEGER NOT NULL,
+    modified_ns INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+"""Made when missing: stores of the same version that lack it are only without a memory of their files."""

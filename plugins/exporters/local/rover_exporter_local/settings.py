@@ -5,13 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-# Whole nanoseconds and bytes until the core's parsed types arrive; these two lines are all there is to swap.
-Duration = int
-Size = int
+from rover_core.config import Duration, MinDuration, MinSize, Size, parse_duration, parse_size
+
+SECTION = "exporter.local"
 
 FormatName = Literal["folded", "html", "pprof", "speedscope"]
-_DAY_NS = 24 * 3600 * 1_000_000_000
-_MB = 1024 * 1024
 
 
 def _split(value: Any) -> Any:
@@ -25,10 +23,14 @@ class LocalSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     directory: Path = Field(default=Path("rover-data"), description="Where the store and the files are kept")
-    retention: Duration = Field(default=7 * _DAY_NS, gt=0, description="How long profiles stay in the store")
-    max_size: Size = Field(default=256 * _MB, ge=_MB, description="How large the store may grow")
+    retention: Annotated[Duration, MinDuration("1s")] = Field(
+        default=parse_duration("7d"), description="How long profiles and files are kept"
+    )
+    max_size: Annotated[Size, MinSize("1MB")] = Field(
+        default=parse_size("256MB"), description="How large the store and the files may grow together"
+    )
     formats: Annotated[tuple[FormatName, ...], BeforeValidator(_split)] = Field(
-        default=("html",), description="Files to write of each task when the agent ends"
+        default=("html",), description="Files to write of each task when it is over"
     )
 
 

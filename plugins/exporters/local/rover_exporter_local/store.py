@@ -9,29 +9,31 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
-
 from rover_core.errors import UsageError
+from rover_core.logs import get_logger
 from rover_core.model import Completeness, Profile, StackSample
+from rover_exporter_local import filekeeping
 from rover_exporter_local.database import explained, open_for_reading, open_for_writing
 from rover_exporter_local.intern import Interner
 from rover_exporter_local.reading import TaskSummary, read_profile, read_tasks
-from rover_exporter_local.retention import delete, oldest, size_in_use, too_old
+from rover_exporter_local.retention import delete, end_of, oldest, size_in_use, too_old
 from rover_exporter_local.text import encodable
 
-log = structlog.get_logger(__name__)
+log = get_logger("local")
 _Result = TypeVar("_Result")
 
 
 class Store:
     """Made by `open` (to write) or `read`. Methods raise RoverError when the file fails them.
 
-    May be used from any thread, but not from two at a time. `dropped` counts the profiles retention took.
+    May be used from any thread, but not from two at a time. dropped, removed: how many profiles and
+    files retention took.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, retention_ns: int, max_size: int) -> None:
         self.path = path
         self.dropped = 0
+        self.removed = 0
         self._connection = connection
         self._retention_ns = retention_ns
         self._max_size = max_size
@@ -40,7 +42,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, *, retention_ns: int = 0, max_size: int = 0) -> Store:
-        """For writing; made if need be. retention_ns, max_size (bytes): bounds, 0 for none."""
+        """For writing; made if need be. retention_ns, max_size (bytes, with the files): bounds, 0 for none."""
         store = cls(path, open_for_writing(path), retention_ns, max_size)
         try:
             store._retain()
@@ -61,8 +63,16 @@ class Store:
         """
         with explained(self.path, "write to"):
             name = self._names[profile.task_id] = self._transaction(partial(self._insert, profile))
+        if profile.last:
+            del self._names[profile.task_id]
         self._retain()
         return name
+
+    def add_file(self, path: str, size: int, modified_ns: int) -> None:
+        """Remember a file in the store's directory, for retention to look after."""
+        with explained(self.path, "write to"):
+            filekeeping.remember(self._connection, filekeeping.KeptFile(Path(path).name, size, modified_ns))
+        self._retain()
 
     def tasks(self) -> list[TaskSummary]:
         """Every task there is, the one begun last at the end."""
@@ -134,11 +144,32 @@ class Store:
         with explained(self.path, "write to"):
             if self._retention_ns:
                 self._drop(too_old(self._connection, self._retention_ns), "too old")
-            while self._max_size and size_in_use(self._connection) > self._max_size:
-                if not self._drop(oldest(self._connection), "store full"):
-                    break
+                self._remove(filekeeping.older_than(self._connection, self._retention_ns), "too old")
+            if self._too_large():
+                filekeeping.forget_missing(self._connection, self.path.parent)
+            while self._too_large() and self._drop_oldest():
+                pass
 
-    def _drop(self, profiles: list[int], reason: str) -> int:
+    def _too_large(self) -> bool:
+        used = size_in_use(self._connection) + filekeeping.total_size(self._connection)
+        return 0 < self._max_size < used
+
+    def _drop_oldest(self) -> bool:
+        """A file or some profiles, whichever is older; False if only the newest of each are left."""
+        file, profiles = filekeeping.oldest(self._connection), oldest(self._connection)
+        if file and (not profiles or file.modified_ns <= end_of(self._connection, profiles[0])):
+            self._remove([file], "store full")
+        else:
+            self._drop(profiles, "store full")
+        return bool(file or profiles)
+
+    def _remove(self, files: list[filekeeping.KeptFile], reason: str) -> None:
+        removed = filekeeping.remove(self._connection, self.path.parent, files)
+        self.removed += removed
+        if removed:
+            log.info("files removed", reason=reason, files=removed, directory=str(self.path.parent))
+
+    def _drop(self, profiles: list[int], reason: str) -> None:
         if profiles:
             self._transaction(partial(delete, self._connection, profiles))
             self._interner.forget()
@@ -146,7 +177,6 @@ class Store:
             self._connection.executescript("PRAGMA incremental_vacuum")
             self.dropped += len(profiles)
             log.info("profiles dropped", reason=reason, profiles=len(profiles), store=str(self.path))
-        return len(profiles)
 
 
 def _ledger(completeness: Completeness) -> list[tuple[str, str, int]]:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -45,6 +46,18 @@ def test_list(rover: Rover, directory: Path) -> None:
     assert row.split()[-5:] == ["s", "16", "5", "94.1", "%"]
 
 
+def test_a_task_is_named_whole(
+    rover: Rover, directory: Path, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: on a terminal of 80 columns, or in a pipe, the id that `show` and `export` want is cut off."""
+    task = "20260314-101500-oncpu"
+    store = Store.open(directory / "profiles.db")
+    store.add(replace(profile, task_id=task))
+    store.close()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert task in rover("list", "--directory", directory).output
+
+
 def test_list_as_json(rover: Rover, directory: Path, profile: Profile) -> None:
     """Broken: scripts that read the list."""
     (task,) = json.loads(rover("list", "--json", "--directory", directory).output)
@@ -81,6 +94,25 @@ def test_export_to_a_file_and_to_a_pipe(rover: Rover, directory: Path, tmp_path:
     assert "shop;main;parse:line feed 5" in piped.output
     binary = rover("export", "task-1", "--directory", directory, "--format", "pprof", "--output", "-")
     assert b"vfs_read" in gzip.decompress(binary.stdout_bytes)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_configured_directory(rover: Rover, directory: Path, tmp_path: Path, before: bool) -> None:
+    """Broken: the agent of a configuration file keeps its history where `rover history -c` does not look."""
+    file = tmp_path / "rover.yaml"
+    file.write_text(f"exporter:\n  local:\n    directory: {directory}\nprofiling:\n  unheard_of: 1\n")
+    arguments = ("-c", file, "list") if before else ("list", "-c", file)
+    assert "task-1" in rover(*arguments).output
+
+
+def test_the_directory_by_other_means(
+    rover: Rover, directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Broken: the environment or `--set` is not heeded, or weighs more than `--directory`."""
+    assert "task-1" in rover("show", "last", "--set", f"exporter.local.directory={directory}").output
+    monkeypatch.setenv("ROVER_EXPORTER_LOCAL_DIRECTORY", str(directory))
+    assert "task-1" in rover("show", "last").output
+    assert "no history in" in str(rover("list", "--directory", tmp_path / "elsewhere").exception)
 
 
 def test_failures_are_sentences(rover: Rover, directory: Path, tmp_path: Path) -> None:

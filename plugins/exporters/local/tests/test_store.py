@@ -139,6 +139,71 @@ def test_the_newest_profile_stays_whatever_its_size(path: Path, scattered: Calla
     store.close()
 
 
+def a_file(path: Path, content: str, age_ns: int = 0) -> tuple[str, int, int]:
+    """Written so long ago; what `Store.add_file` wants to know of it."""
+    path.write_text(content)
+    stamp = time.time_ns() - age_ns
+    os.utime(path, ns=(stamp, stamp))
+    return str(path), len(content), stamp
+
+
+def test_old_files_are_removed_but_only_ours(path: Path, profile: Profile) -> None:
+    """Broken: files pile up until the disk is full, or Rover removes what somebody else put there."""
+    now = time.time_ns()
+    store = Store.open(path, retention_ns=10**12)
+    folder = path.parent
+    (folder / "theirs.html").write_text("never ours")
+    os.utime(folder / "theirs.html", ns=(1, 1))
+    for name in ("old.html", "edited.html", "gone.html"):
+        store._retention_ns = 0
+        store.add_file(*a_file(folder / name, "x", 2 * 10**12))
+    store.add_file(*a_file(folder / "fresh.html", "x"))
+    (folder / "edited.html").write_text("changed since")
+    (folder / "gone.html").unlink()
+    store._retention_ns = 10**12
+    store.add(replace(profile, start_ns=now, end_ns=now))
+    assert store.removed == 1
+    assert sorted(each.name for each in folder.glob("*.html")) == ["edited.html", "fresh.html", "theirs.html"]
+    store.close()
+
+
+def test_files_count_towards_the_size(path: Path, profile: Profile) -> None:
+    """Broken: a bounded store with unbounded files beside it; the newest file gone before anyone saw it."""
+    store = Store.open(path, max_size=400_000)
+    store.add(profile)  # ends in the future: whatever is old, it is not this
+    for number in range(5):
+        store.add_file(*a_file(path.parent / f"{number}.html", "x" * 100_000, age_ns=10**10 - number))
+    assert sorted(each.name for each in path.parent.glob("*.html")) == ["2.html", "3.html", "4.html"]
+    assert (store.removed, store.dropped) == (2, 0)
+    store.add_file(*a_file(path.parent / "huge.html", "x" * 900_000))
+    assert [each.name for each in path.parent.glob("*.html")] == ["huge.html"]
+    assert [task.task_id for task in store.tasks()] == ["task-1"]
+    store.close()
+
+
+def test_files_that_somebody_removed_cost_nothing(path: Path, profile: Profile) -> None:
+    """Broken: profiles are dropped to make room for files that are no more."""
+    store = Store.open(path, max_size=400_000)
+    for number in range(3):
+        store.add_file(*a_file(path.parent / f"{number}.html", "x" * 300_000))
+        (path.parent / f"{number}.html").unlink()
+    store.add(replace(profile, task_id="old", start_ns=1, end_ns=2))
+    store.add(profile)
+    assert store.dropped == 0
+    store.close()
+
+
+def test_a_store_from_before_files_were_remembered(path: Path, profile: Profile) -> None:
+    """Broken: an existing store is refused, or fails with the first file."""
+    Store.open(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE files")
+    connection.close()
+    store = Store.open(path)
+    store.add_file(*a_file(path.parent / "x.html", "x"))
+    store.close()
+
+
 def test_readers_and_the_writer_do_not_disturb_each_other(path: Path, profile: Profile) -> None:
     """Broken: looking at the history stops the agent from writing, or fails while it writes."""
     store = Store.open(path)

@@ -1,4 +1,4 @@
-"""Options that every command shares, and what they add up to: plugins and settings."""
+"""Options that every command shares, and what they add up to: plugins and settings. For plugins' commands too."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:  # these cost 0.2 s to import, and `rover --help` needs none of them
+    from rover_core.api import Model
     from rover_core.config.loading import LoadedSettings
     from rover_core.plugins import PluginManager
 
@@ -49,6 +50,18 @@ class Invocation:
         sections = plugins.sections()
         unloaded = plugins.unloaded
         return plugins, load_settings(sections, file=self.config, overrides=self.overrides, unloaded=unloaded)
+
+    def section(self, path: str, model: "type[Model]") -> "Model":
+        """One section's settings alone, for a plugin's own command: no plugin is loaded, other sections are not read.
+
+        Raises ConfigurationError (a UsageError).
+        """
+        from rover_core.api import SettingsSection
+        from rover_core.config.loading import load_settings
+
+        section = SettingsSection(path, model)
+        unread = ("other plugins",)
+        return load_settings([section], file=self.config, overrides=self.overrides, unloaded=unread).section(model)
 
 
 def _log_failures(plugins: "PluginManager", settings: "LoadedSettings") -> None:

@@ -1,0 +1,79 @@
+"""What a process and its descendants cost, from /proc."""
+
+import os
+import threading
+from collections import defaultdict
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def descendants(pid: int) -> list[int]:
+    """The process itself first; what has ended is not in it."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children[int(fields[1])].append(int(entry.name))
+    found = [pid]
+    for each in found:
+        found += children[each]
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of the process, of its live descendants, and of those it has waited for."""
+    fields = [_stat(each) for each in descendants(pid)]
+    return sum(sum(map(int, each[11:15])) for each in fields if each) / _TICKS
+
+
+def perf_events(pid: int) -> int:
+    """How many perf events the process and its descendants hold open."""
+    return sum(_events(each) for each in descendants(pid))
+
+
+def _stat(pid: int) -> list[str]:
+    """proc(5) from field 3 (state) on; empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return []
+
+
+def _events(pid: int) -> int:
+    try:
+        return sum(os.readlink(fd.path) == "anon_inode:[perf_event]" for fd in os.scandir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0
+
+
+class MemoryWatch:
+    """Looks ten times a second. steady_mb: resident together at `mark_steady`; peak_mb: the most."""
+
+    def __init__(self, pid: int) -> None:
+        self.steady_mb = self.peak_mb = 0.0
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            self.peak_mb = max(self.peak_mb, self.look())
+
+    def look(self) -> float:
+        return sum(map(_resident_kb, descendants(self._pid))) / 1024
+
+    def mark_steady(self) -> None:
+        self.steady_mb = self.look()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+
+def _resident_kb(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
