@@ -128,6 +128,7 @@ def _failure(name: str, reason: str, log: str) -> RoverError:
     stage = "did not compile" if "error:" in log else "was refused by the kernel"
     remedy = "see `rover doctor`"
     if "Operation not permitted" in log or "EPERM" in reason:
+        stage = "may not be loaded by this user"
         remedy = "run as root, or grant CAP_BPF and CAP_PERFMON; `rover doctor` shows what is missing"
     error = RoverError(f"the eBPF program {name} {stage}", why=reason, remedy=remedy)
     error.add_note(log)
@@ -191,6 +192,7 @@ def _run_child(request: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                process_group=0,  # Ctrl-C is for the agent, which finishes what it has begun
             )
         ours.settimeout(_TIMEOUT_S)
         with child:

@@ -6,6 +6,8 @@ Commands are imported when they are called: `rover --help` reads their one-line 
 import importlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 import click
@@ -24,6 +26,7 @@ COMMANDS = {
 """Name to (module:attribute, one line of help)."""
 
 _ABORTED = 130  # 128 + SIGINT, as shells have it
+_THREADS_END_WITHIN_S = 0.3
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
@@ -96,7 +99,7 @@ def run_cli(arguments: Sequence[str]) -> int:
         click.echo(f"rover: {error}", err=True)
         return error.exit_status
     except click.ClickException as error:
-        error.show()
+        click.echo(f"rover: {_sentence(error)}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _ABORTED
@@ -107,6 +110,24 @@ def run_cli(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _sentence(error: click.ClickException) -> str:
+    text = error.format_message().rstrip(".").replace("\n", " ")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{text}; see '{context.command_path} --help'" if context else text
+
+
 def main() -> None:
     """The console script."""
-    sys.exit(run_cli(sys.argv[1:]))
+    _leave(run_cli(sys.argv[1:]))
+
+
+def _leave(status: int) -> None:
+    """End the process. The interpreter would wait for threads; one that hangs in a plugin is not waited for."""
+    deadline = time.monotonic() + _THREADS_END_WITHIN_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                os._exit(status)
+    sys.exit(status)

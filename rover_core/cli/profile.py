@@ -1,6 +1,5 @@
 """`rover profile`: profile now, without any configuration, and write the result."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rover_core.cli.options import Invocation, config_options
 from rover_core.cli.parameters import DURATION
 from rover_core.errors import UsageError
 from rover_core.model import Task
+from rover_core.tasks import COMMAND_LINE
 
 
 class _ProfilerGroup(click.Group):
@@ -122,7 +122,7 @@ def _options(command: ProfileCommand) -> list[Any]:
 
 def _run(command: ProfileCommand, invocation: Invocation, options: Mapping[str, Any]) -> None:
     from rover_core.cli.output_file import check_output, write_output
-    from rover_core.cli.session import profile_once
+    from rover_core.cli.session import profile_once, run_to_end
     from rover_core.cli.targets import find_targets
 
     if invocation.overrides.get("logger.level") is None:
@@ -136,7 +136,9 @@ def _run(command: ProfileCommand, invocation: Invocation, options: Mapping[str, 
         find_targets(options["pids"], options["comms"], options["everything"]),
         duration_ns=options["duration"] or None,
         settings=command.task_settings(options),
-        trigger="command line",
+        trigger=COMMAND_LINE,
     )
-    result = asyncio.run(profile_once(plugins, settings, task))
+    result = run_to_end(profile_once(plugins, settings, task))
     write_output(result, chosen)
+    if result.failure:
+        raise result.failure

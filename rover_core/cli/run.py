@@ -41,6 +41,7 @@ def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
       rover run --duration 15 --demo     with something to see on an idle machine
     """
     from rover_core.agent import Agent, Parts, Timing
+    from rover_core.cli.session import run_to_end
     from rover_core.collector import Collector
     from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
     from rover_core.memory import use_one_arena
@@ -62,7 +63,7 @@ def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
     tasks = _standalone_tasks(settings, parts, duration_ns)
     with ExitStack() as stack:
         _start_demo(stack, demo, duration_ns)
-        outcome = asyncio.run(_run(Agent(parts, timing), tasks, duration_ns))
+        outcome = run_to_end(_run(Agent(parts, timing), tasks, duration_ns))
     _report(outcome, collector)
 
 

@@ -33,7 +33,10 @@ def rover_profile_commands() -> list[ProfileCommand]:
 
 
 def _task_settings(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"period": options["period_ns"]} if options.get("period_ns") else {}
+    from rover_oncpu.period import check_period
+
+    period_ns = options.get("period_ns")
+    return {} if period_ns is None else {"period": check_period(period_ns)}
 
 
 @hookimpl
