@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -96,10 +97,13 @@ def run_cli(arguments: Sequence[str]) -> int:
         status = cli.main(list(arguments), prog_name="rover", standalone_mode=False)
         sys.stdout.flush()
     except RoverError as error:
-        click.echo(f"rover: {error}", err=True)
+        _complain(str(error))
         return error.exit_status
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
-        click.echo(f"rover: {_sentence(error)}", err=True)
+        _complain(_sentence(error))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _ABORTED
@@ -107,7 +111,18 @@ def run_cli(arguments: Sequence[str]) -> int:
         # The interpreter flushes stdout once more at exit; let it find an open door.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+    except (
+        OSError
+    ) as error:  # of a host, not of a programmer; what can be said more precisely was said where it arose
+        _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # standard error is full or closed: the exit status still tells
+        click.echo(f"rover: {text}", err=True)
 
 
 def _sentence(error: click.ClickException) -> str:
@@ -118,6 +133,9 @@ def _sentence(error: click.ClickException) -> str:
 
 def main() -> None:
     """The console script."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before the start: `2>&-`
+            setattr(sys, name, open(os.devnull, "w"))
     _leave(run_cli(sys.argv[1:]))
 
 

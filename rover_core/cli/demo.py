@@ -14,7 +14,10 @@ _IDLE_SHARE = 0.05
 _LOOK_S = 0.5
 _SOURCE = Path(__file__).with_name("demo.c")
 # PR_SET_PDEATHSIG, SIGKILL: the workload must not outlive a Rover that is killed. demo.c does the same.
-_PYTHON = "import ctypes, hashlib\nctypes.CDLL(None).prctl(1, 9)\nwhile True:\n    sorted(hashlib.sha256(bytes(n)).digest() for n in range(4096))"
+_PYTHON = (
+    "import ctypes, hashlib\nctypes.CDLL(None).prctl(1, 9)\n"
+    "while True:\n    sorted(hashlib.sha256(bytes(n)).digest() for n in range(4096))"
+)
 
 
 def host_is_idle() -> bool:

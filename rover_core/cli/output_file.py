@@ -6,7 +6,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,22 +107,25 @@ def _say_how_it_went(result: Result, output: Output) -> None:
 
 
 def _print_table(profile: Profile) -> None:
-    from rich.console import Console
-
     from rover_core.tables import print_hottest
 
-    out = io.StringIO()
-    real = Console()  # tells the width and the colours of the terminal, if there is one
-    print_hottest(profile, Console(file=out, width=real.width, force_terminal=real.is_terminal))
-    try:
-        sys.stdout.write(out.getvalue())
+    with writing_stdout("The table is lost, --format writes a file"):
+        print_hottest(profile)
         sys.stdout.flush()
+
+
+@contextmanager
+def writing_stdout(remedy: str) -> Iterator[None]:
+    """What standard output refuses becomes a RoverError. A reader who has gone is none of that."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:
         close_stdout()
-        why, remedy = error.strerror or str(error), "the table is lost, --format writes a file"
-        raise RoverError("cannot write to standard output", why=why, remedy=remedy) from error
+        raise RoverError(
+            "cannot write to standard output", why=error.strerror or str(error), remedy=remedy
+        ) from error
 
 
 def close_stdout() -> None:

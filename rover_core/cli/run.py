@@ -1,6 +1,7 @@
 """`rover run`: the agent."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -117,18 +118,28 @@ async def _run(agent: "Agent", tasks: Sequence[Task], duration_ns: int) -> "Outc
 
 
 def _report(outcome: "Outcome", collector: "Collector") -> None:
+    from rover_core.cli.output_file import writing_stdout
     from rover_core.cli.session import say
+
+    try:
+        with writing_stdout("The results are where the exporters keep them"):
+            _print(outcome, collector)
+    finally:
+        for name, completeness in outcome.ledger.exporters.items():
+            if completeness.lost:
+                causes = ", ".join(f"{count} {cause}" for cause, count in completeness.lost.items())
+                say(f"The exporter {name} lost {completeness.expected - completeness.kept} samples: {causes}.")
+        for line in outcome.results:
+            say(line)
+    for error in outcome.failures.values():
+        raise error
+
+
+def _print(outcome: "Outcome", collector: "Collector") -> None:
     from rover_core.tables import print_completeness, print_hottest
 
     for profile in collector.profiles:
         print_hottest(profile)
     for completeness in outcome.ledger.profilers.values():
         print_completeness(completeness)
-    for name, completeness in outcome.ledger.exporters.items():
-        if completeness.lost:
-            causes = ", ".join(f"{count} {cause}" for cause, count in completeness.lost.items())
-            say(f"The exporter {name} lost {completeness.expected - completeness.kept} samples: {causes}.")
-    for line in outcome.results:
-        say(line)
-    for error in outcome.failures.values():
-        raise error
+    sys.stdout.flush()

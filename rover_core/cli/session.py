@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,4 +78,5 @@ def count_samples(agent: Agent) -> str:
 
 def say(text: str, *, nl: bool = True) -> None:
     """A sentence for the person at the terminal, on stderr: standard output is for results."""
-    click.echo(text, err=True, nl=nl)
+    with suppress(OSError):  # full or closed: not worth more than the results
+        click.echo(text, err=True, nl=nl)
