@@ -33,7 +33,7 @@ _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
 class _Stderr:
-    """Standard error, whichever it is when something is logged. One that is full or closed must not stop the agent."""
+    """Standard error as it is when something is logged. One that is full or closed must not stop the agent."""
 
     def write(self, text: str) -> None:
         if sys.stderr is not None:  # closed before the start: `2>&-`

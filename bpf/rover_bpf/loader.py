@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -232,8 +233,20 @@ def _converse(
     if not body:
         for fd in descriptors:
             os.close(fd)
-        raise _failure("loader", f"it ended with status {child.wait()}: {text.strip()[-300:] or 'no message'}", text)
+        raise _ended(child.wait(), text)
     return json.loads(body), descriptors, text
+
+
+def _ended(status: int, text: str) -> RoverError:
+    """The child is gone without an answer."""
+    killed = f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with status {status}"
+    error = RoverError(
+        "the loader of eBPF programs did not finish",
+        why=f"{killed}, saying {text.strip()[-300:] or 'nothing'}",
+        remedy="a compilation needs 150 MB of memory and two seconds: `dmesg` tells whether the kernel ended it",
+    )
+    error.add_note(text)
+    return error
 
 
 def _gist(log: str, fallback: str) -> str:

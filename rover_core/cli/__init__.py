@@ -135,7 +135,7 @@ def main() -> None:
     """The console script."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed before the start: `2>&-`
-            setattr(sys, name, open(os.devnull, "w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
     _leave(run_cli(sys.argv[1:]))
 
 

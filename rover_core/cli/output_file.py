@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,8 @@ def _say_how_it_went(result: Result, output: Output) -> None:
         say(f"What was profiled has exited after {seconds:.1f} s; what it did until then is kept.")
     if not profile.samples and not output.table:
         say("No samples: what was profiled used no CPU time meanwhile.")
-    print_completeness(profile.completeness, Console(stderr=True))
+    with suppress(OSError):  # standard error is full: the result is what matters
+        print_completeness(profile.completeness, Console(stderr=True))
 
 
 def _print_table(profile: Profile) -> None:
