@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rover_core.api import Batch
@@ -27,6 +28,7 @@ class FakeProfiler:
         self.release = threading.Event()
         self.running: dict[str, Task] = {}
         self.processes: dict[str, Sequence[Process] | None] = {}
+        self._since_ns: dict[str, int] = {}
 
     def called(self, method: str) -> int:
         """How often a method was called."""
@@ -42,6 +44,7 @@ class FakeProfiler:
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
         self._enter("start", task.id)
         self.running[task.id] = task
+        self._since_ns[task.id] = time.time_ns()
         self.processes[task.id] = processes
 
     def forget(self, task_id: str, process: ProcessKey) -> None:
@@ -63,7 +66,10 @@ class FakeProfiler:
         self.running.clear()
 
     def _profile(self, task_id: str, last: bool = False) -> Profile:
-        return make_profile(*self.samples, task_id=task_id, profiler=self.name, last=last)
+        start_ns, now_ns = self._since_ns[task_id], time.time_ns()
+        self._since_ns[task_id] = now_ns
+        span = {"start_ns": start_ns, "end_ns": now_ns}
+        return make_profile(*self.samples, task_id=task_id, profiler=self.name, last=last, **span)
 
 
 class FakeExporter:

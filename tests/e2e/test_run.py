@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end import children, interrupt, until, wait_for_line
+from end_to_end import ENVIRONMENT, children, interrupt, until, wait_for_line
 
 from rover_core import procfs
 from rover_core.cli import demo
@@ -84,10 +84,11 @@ def programs() -> dict[int, set[int]]:
 
 
 @pytest.mark.parametrize("moment", ["compiling", "profiling"])
-def test_kill_leaves_nothing_behind(moment: str, begin: Any) -> None:
-    """Broken: after kill -9 (or the out-of-memory killer) programs go on ticking in the kernel, or a child lives on."""
+def test_kill_leaves_nothing_behind(moment: str, begin: Any, tmp_path: Path) -> None:
+    """Broken: after kill -9 programs go on ticking in the kernel, or a child lives on."""
     before = programs()
-    process = begin("run", "--duration", "0", "--demo", "--set", "profiling.flush_interval=500ms")
+    environment = {**ENVIRONMENT, "TMPDIR": str(tmp_path)}  # where the demo's program is left
+    process = begin("run", "--duration", "0", "--demo", env=environment)
     if moment == "compiling":
         until(lambda: len(children(process.pid)) >= 2)  # the demo and the loader (or its probe)
     else:
