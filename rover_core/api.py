@@ -123,7 +123,9 @@ class Exporter(Protocol):
 
     name: str
 
-    async def start(self, context: AgentContext) -> None: ...
+    async def start(self, context: AgentContext) -> None:
+        """Connect, open. Batches queue meanwhile; one that raises gets none, and is not stopped either."""
+        ...
 
     async def export(self, batch: Batch) -> None: ...
 

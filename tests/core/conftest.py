@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("rover", deadline=None)
+hypothesis.settings.load_profile("rover")
 
 
 @pytest.fixture(autouse=True)
