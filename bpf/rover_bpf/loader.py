@@ -225,8 +225,8 @@ def _converse(
             body += chunk
     except TimeoutError:
         child.kill()
-    except BrokenPipeError:
-        pass  # the child ended early; what it said is below
+    except ConnectionError:
+        pass  # the child ended early, with or without having read the request; what it said is below
     reader.join(timeout=5)
     text = b"".join(log).decode(errors="replace")
     body = body.lstrip(b"\0")
