@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rover_core.api import Batch, Discoverer, Exporter, Profiler, TaskSource
+from rover_core.errors import RoverError
 from rover_core.ledger import Ledger
 from rover_core.logs import get_logger
 from rover_core.model import Process, Task
@@ -16,8 +19,11 @@ from rover_core.tasks import TaskManager
 
 log = get_logger("agent")
 
-STOP_WITHIN_S = 5.0
-"""From SIGINT or SIGTERM to the end: half for the profilers' last drain, half for the exporters."""
+STOP_WITHIN_S = 4.5
+"""From SIGINT or SIGTERM to the end of `run`; what is left of five seconds is for the interpreter."""
+_DRAIN_WITHIN_S = 3.0  # of it, for the profilers' last drain; what is left is the exporters'
+_CANCEL_WITHIN_S = 0.5  # for a plugin's task source that does not let itself be cancelled
+_AT_LEISURE_S = 60.0  # for either, when nobody asked to stop and the tasks are just over
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,13 @@ class Timing:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run left behind: the ledger, what exporters want a person to see, and tasks that failed."""
+    """What a run left behind: the ledger, what exporters want a person to see, which tasks failed and why, and which
+    ended because their processes had exited."""
 
     ledger: Ledger
     results: list[str] = field(default_factory=list)
-    failures: dict[str, Exception] = field(default_factory=dict)
+    failures: dict[str, RoverError] = field(default_factory=dict)
+    exited: set[str] = field(default_factory=set)
 
 
 class Agent:
@@ -59,6 +67,7 @@ class Agent:
         self._pipeline = Pipeline(parts.exporters, self.ledger, timing.queue_size)
         self.tasks = TaskManager(parts.profilers, self._publish)
         self._stopping = asyncio.Event()
+        self._stop_before_s = float("inf")
 
     @property
     def processes(self) -> Collection[Process]:
@@ -78,26 +87,28 @@ class Agent:
 
     def request_stop(self) -> None:
         """End the run: tasks are drained, exporters finish. Safe to call twice."""
+        if not self._stopping.is_set():
+            self._stop_before_s = time.monotonic() + STOP_WITHIN_S
+            self._pipeline.hurry(STOP_WITHIN_S)
         self._stopping.set()
 
     async def run(self, *, until_idle: bool = False) -> Outcome:
         """Run until `request_stop`, SIGINT or SIGTERM, or with until_idle until every submitted task is over."""
         with _signals(self.request_stop):
+            self._pipeline.start(self)
             loops = [
-                asyncio.create_task(self.tasks.keep_flushing(self._timing.flush_interval_ns)),
-                asyncio.create_task(self.tasks.keep_ticking()),
+                _spawn("flushing", self.tasks.keep_flushing(self._timing.flush_interval_ns)),
+                _spawn("ticking", self.tasks.keep_ticking()),
             ]
             if self._parts.discoverers:
-                loops.append(asyncio.create_task(self._keep_scanning()))
-            await self._pipeline.start(self)
-            sources = [asyncio.create_task(self._run_source(source)) for source in self._parts.task_sources]
+                loops.append(_spawn("scanning", self._registry.keep_scanning(self._timing.scan_period_ns)))
+            sources = [_spawn(source.name, self._run_source(source)) for source in self._parts.task_sources]
             try:
                 await self._until(until_idle)
+                await _cancel(sources)  # or they would submit tasks to an agent that is ending them
                 return await self._stop()
             finally:
-                for loop in (*loops, *sources):
-                    loop.cancel()
-                await asyncio.gather(*loops, *sources, return_exceptions=True)
+                await _cancel([*loops, *sources])
 
     async def _until(self, until_idle: bool) -> None:
         waiters = [asyncio.create_task(self._stopping.wait())]
@@ -107,9 +118,6 @@ class Agent:
         for waiter in waiters:
             waiter.cancel()
 
-    async def _keep_scanning(self) -> None:
-        await self._registry.keep_scanning(self._timing.scan_period_ns)
-
     async def _run_source(self, source: TaskSource) -> None:
         try:
             await source.run(self)
@@ -118,14 +126,36 @@ class Agent:
 
     async def _stop(self) -> Outcome:
         outcome = Outcome(self.ledger)
+        patience_s = _DRAIN_WITHIN_S if self._stopping.is_set() else _AT_LEISURE_S
         try:
-            async with asyncio.timeout(STOP_WITHIN_S / 2):
+            async with asyncio.timeout(patience_s):
                 await self.tasks.stop()
         except TimeoutError:
-            log.error("profilers did not finish in time", seconds=STOP_WITHIN_S / 2)
-        outcome.results = await self._pipeline.stop(STOP_WITHIN_S / 2)
+            log.error("profilers did not finish in time", seconds=patience_s)
+        left_s = self._stop_before_s - time.monotonic()
+        outcome.results = await self._pipeline.stop(min(_AT_LEISURE_S, left_s))
         outcome.failures = dict(self.tasks.failures)
+        outcome.exited = set(self.tasks.exited)
         return outcome
+
+
+def _spawn(name: str, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run one of the agent's loops. Should it end by an error, which is a bug, the log has it."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            log.error("a part of the agent failed", part=name, reason=repr(task.exception()))
+
+    task = asyncio.create_task(loop, name=name)
+    task.add_done_callback(ended)
+    return task
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=_CANCEL_WITHIN_S)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ All are structural (`typing.Protocol`): a plugin need not inherit from anything 
 conformance suites to subclass in a plugin's own tests.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol, TypeVar
@@ -123,7 +123,9 @@ class Exporter(Protocol):
 
     name: str
 
-    async def start(self, context: AgentContext) -> None: ...
+    async def start(self, context: AgentContext) -> None:
+        """Connect, open. Batches queue meanwhile; one that raises gets none, and is not stopped either."""
+        ...
 
     async def export(self, batch: Batch) -> None: ...
 
@@ -147,18 +149,30 @@ class ProfileFormat(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileOption:
+    """An option of a profiler's sub-command: `--min-block` for the name `min_block`.
+
+    What `parse` makes of its text becomes `Task.settings[name]`; it raises UsageError (or ValueError) for nonsense. Not
+    given, there is no such setting. metavar: what stands for the value in the help.
+    """
+
+    name: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileCommand:
     """What a profiler adds to `rover profile`: a sub-command.
 
-    profiler: name of the profiler; command: `oncpu`; help: one line; default_period_ns: shown as the default of
-    `--period`, None if the profiler does not sample; task_settings: from parsed options to `Task.settings`.
+    profiler: name of the profiler; command: `oncpu`; help: one line; options: beside those that all have.
     """
 
     profiler: str
     command: str
     help: str
-    default_period_ns: int | None
-    task_settings: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    options: tuple[ProfileOption, ...] = ()
 
 
 class Health(StrEnum):

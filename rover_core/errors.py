@@ -23,8 +23,12 @@ class RoverError(Exception):
 
     def __str__(self) -> str:
         reason = f": {self.why}" if self.why else ""
-        advice = f". {self.remedy}" if self.remedy else ""
-        return f"{self.what}{reason}{advice}"
+        return f"{self.what}{reason}{_joint(self.remedy)}{self.remedy}"
+
+
+def _joint(remedy: str) -> str:
+    # Commands (`pip install ...`) keep their small letter, so they cannot begin a sentence.
+    return "" if not remedy else ". " if remedy[0].isupper() else "; "
 
 
 class UsageError(RoverError):

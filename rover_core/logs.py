@@ -4,6 +4,7 @@ Modules take their logger from here, not from structlog, whose import brings ric
 """
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 
@@ -31,6 +32,20 @@ import structlog  # noqa: E402
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 
 
+class _Stderr:
+    """Standard error as it is when something is logged. One that is full or closed must not stop the agent."""
+
+    def write(self, text: str) -> None:
+        if sys.stderr is not None:  # closed before the start: `2>&-`
+            with suppress(OSError, ValueError):
+                sys.stderr.write(text)
+
+    def flush(self) -> None:
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                sys.stderr.flush()
+
+
 def configure_logs(level: str = "INFO", style: str = "auto") -> None:
     """Log to stderr from `level` up. style: `json`, or lines for people (`console` and `auto`)."""
     structlog.configure(
@@ -41,7 +56,7 @@ def configure_logs(level: str = "INFO", style: str = "auto") -> None:
             *_renderers(style),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Stderr()),  # type: ignore[arg-type]  # as much of a file as it needs
         cache_logger_on_first_use=False,  # or tests and a changed level would have no effect
     )
 

@@ -33,8 +33,9 @@ class ProcessRegistry:
     async def scan(self) -> None:
         """Ask every discoverer, in a thread. One that fails is logged once and keeps none of its processes."""
         found: dict[ProcessKey, Process] = {}
-        for discoverer in self._discoverers:
-            for process in await asyncio.to_thread(self._ask, discoverer):
+        answers = await asyncio.gather(*(asyncio.to_thread(self._ask, each) for each in self._discoverers))
+        for processes in answers:
+            for process in processes:
                 known = found.get(process.key)
                 found[process.key] = _join(known, process) if known else process
         self._processes = found

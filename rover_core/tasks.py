@@ -21,7 +21,10 @@ from rover_core.model import Process, ProcessKey, Task
 log = get_logger("tasks")
 
 TICK_S = 0.2
-_ALIVE_CHECK_EVERY_TICKS = 5
+ALIVE_CHECK_S = 1.0
+COMMAND_LINE = "command line"
+"""The trigger of tasks whose failure the command that ordered them reports itself."""
+_REMEMBERED = 100  # failures and exits, of tasks: a backend may send faulty ones for weeks
 Result = TypeVar("Result")
 
 
@@ -42,6 +45,7 @@ class _Desk:
         self.profiler = profiler
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=profiler.name)
         self.running: set[str] = set()
+        self.complaining = False
 
     async def call(self, method: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, method, *arguments)
@@ -57,7 +61,10 @@ class TaskManager:
         self._desks: Mapping[str, _Desk] = {profiler.name: _Desk(profiler) for profiler in profilers}
         self._publish = publish
         self._tasks: dict[str, _Running] = {}
+        self._stopping = False
         self.failures: dict[str, RoverError] = {}
+        self.exited: dict[str, None] = {}
+        """Ids of tasks that ended because all of their processes had exited."""
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -73,8 +80,11 @@ class TaskManager:
     def submit(self, task: Task) -> None:
         """Start a task, at its start time if that is to come. The same id again replaces the running one:
         with only its time changed it is prolonged, else the old one is ended and the new one begun."""
+        if self._stopping:
+            log.warning("task refused", task=task.id, reason="the agent is stopping")
+            return
         known = self._tasks.get(task.id)
-        if known and replace(known.task, duration_ns=None) == replace(task, duration_ns=None):
+        if known and not known.end.is_set() and replace(known.task, duration_ns=task.duration_ns) == task:
             known.task = task
             known.changed.set()
             return
@@ -89,13 +99,20 @@ class TaskManager:
             entry.end.set()
 
     async def stop(self) -> None:
-        """End every task and publish what it saw."""
+        """End every task, publish what it saw and close the profilers. A profiler that hangs delays no other."""
+        self._stopping = True
         for entry in self._tasks.values():
             entry.end.set()
-        drivers = [entry.driver for entry in self._tasks.values() if entry.driver]
-        await asyncio.gather(*drivers, return_exceptions=True)
-        for desk in self._desks.values():
+        await asyncio.gather(*(self._close(desk) for desk in self._desks.values()))
+
+    async def _close(self, desk: _Desk) -> None:
+        entries = [entry for entry in self._tasks.values() if entry.task.profiler == desk.profiler.name]
+        try:
+            await asyncio.gather(*(entry.driver for entry in entries if entry.driver), return_exceptions=True)
             await desk.call(desk.profiler.close)
+        except Exception as error:  # a plugin's, whatever it is: the others are still to be closed  # noqa: BLE001
+            log.error("profiler did not close", profiler=desk.profiler.name, reason=_text(error))
+        finally:
             desk.shutdown()
 
     async def _drive(self, entry: _Running, replaced: _Running | None) -> None:
@@ -109,7 +126,7 @@ class TaskManager:
             self._fail(entry.task, error)
         except Exception as error:  # a plugin's, whatever it is: the other tasks go on
             log.exception("profiler failed", profiler=entry.task.profiler)
-            self._fail(entry.task, RoverError(f"the profiler {entry.task.profiler} failed", why=repr(error)))
+            self._fail(entry.task, RoverError(f"the profiler {entry.task.profiler} failed", why=_text(error)))
         finally:
             if self._tasks.get(entry.task.id) is entry:
                 del self._tasks[entry.task.id]
@@ -117,8 +134,9 @@ class TaskManager:
                 self.idle.set()
 
     def _fail(self, task: Task, error: RoverError) -> None:
-        self.failures[task.id] = error
-        log.error("task failed", task=task.id, profiler=task.profiler, reason=str(error))
+        _remember(self.failures, task.id, error)
+        report = log.info if task.trigger == COMMAND_LINE else log.error
+        report("task failed", task=task.id, profiler=task.profiler, reason=str(error))
 
     async def _wait_for_start(self, entry: _Running) -> bool:
         """Whether the task is to be started: not if it was cancelled first."""
@@ -146,6 +164,7 @@ class TaskManager:
         try:
             await self._wait_for_end(entry)
         finally:
+            entry.end.set()  # from here on a task of the same id is another one
             desk.running.discard(task.id)
             last = await desk.call(desk.profiler.stop, task.id)
             if last is not None:
@@ -163,55 +182,88 @@ class TaskManager:
 
     async def keep_flushing(self, interval_ns: int) -> None:
         """Publish what every running task saw, interval_ns apart, for ever."""
-        starting_up = True
+        loops = [self._keep_flushing(desk, interval_ns / 1e9) for desk in self._desks.values()]
+        await asyncio.gather(*loops, _keep_releasing_memory(interval_ns / 1e9))
+
+    async def _keep_flushing(self, desk: _Desk, interval_s: float) -> None:
         while True:
-            await asyncio.sleep(interval_ns / 1e9)
-            for desk in self._desks.values():
-                if desk.running:
-                    await self._flush(desk)
-            release_free_memory()
-            if starting_up:
-                release_startup_code()
-                starting_up = False
+            await asyncio.sleep(interval_s)
+            if desk.running:
+                await self._flush(desk)
 
     async def _flush(self, desk: _Desk) -> None:
         try:
             for profile in await desk.call(desk.profiler.drain):
                 self._publish(profile)
         except Exception as error:  # a plugin's, whatever it is: the next drain may work  # noqa: BLE001
-            log.error("profiler did not deliver", profiler=desk.profiler.name, reason=str(error))
+            log.error("profiler did not deliver", profiler=desk.profiler.name, reason=_text(error))
 
     async def keep_ticking(self) -> None:
         """Tick the profilers, and end tasks whose processes have exited, for ever."""
-        ticks = 0
+        loops = [loop(desk) for desk in self._desks.values() for loop in (self._keep_ticking, self._keep_burying)]
+        await asyncio.gather(*loops)
+
+    async def _keep_ticking(self, desk: _Desk) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            for desk in self._desks.values():
-                if desk.running:
-                    await self._tick(desk)
-            ticks += 1
-            if ticks % _ALIVE_CHECK_EVERY_TICKS == 0:
-                await self._bury()
+            if desk.running:
+                await self._tick(desk)
 
     async def _tick(self, desk: _Desk) -> None:
         try:
             await desk.call(desk.profiler.tick)
         except Exception as error:  # a plugin's, whatever it is: its drain will tell if it matters  # noqa: BLE001
-            log.warning("profiler did not tick", profiler=desk.profiler.name, reason=str(error))
+            if not desk.complaining:  # once, not five times a second
+                log.warning("profiler did not tick", profiler=desk.profiler.name, reason=_text(error))
+            desk.complaining = True
+        else:
+            desk.complaining = False
 
-    async def _bury(self) -> None:
-        """Tell profilers of processes that have exited, and end the tasks that have none left."""
-        for entry in list(self._tasks.values()):
-            if not entry.alive or not entry.started_s:
-                continue
-            gone = {key for key in entry.alive if procfs.process_key(key.pid) != key}
-            for key in gone:
-                desk = self._desks[entry.task.profiler]
-                await desk.call(desk.profiler.forget, entry.task.id, key)
-                log.info("process exited", pid=key.pid, task=entry.task.id)
-            entry.alive -= gone
-            if not entry.alive:
-                entry.end.set()
+    async def _keep_burying(self, desk: _Desk) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_CHECK_S)
+            for entry in [self._tasks[task_id] for task_id in desk.running if task_id in self._tasks]:
+                await self._bury(entry)
+
+    async def _bury(self, entry: _Running) -> None:
+        """Tell the profiler which processes of a task have exited, and end the task if it has none left."""
+        if not entry.alive:
+            return
+        gone = {key for key in entry.alive if procfs.process_key(key.pid) != key}
+        entry.alive -= gone
+        if not entry.alive:
+            # Its profiler need not forget one by one what it is about to stop.
+            _remember(self.exited, entry.task.id, None)
+            entry.end.set()
+            return
+        for key in gone:
+            log.info("process exited", pid=key.pid, task=entry.task.id)
+            await self._forget(entry.task, key)
+
+    async def _forget(self, task: Task, process: ProcessKey) -> None:
+        profiler = self._desks[task.profiler].profiler
+        try:
+            await self._desks[task.profiler].call(profiler.forget, task.id, process)
+        except Exception as error:  # a plugin's, whatever it is: there are other processes  # noqa: BLE001
+            log.warning("profiler did not forget", profiler=profiler.name, pid=process.pid, reason=_text(error))
+
+
+async def _keep_releasing_memory(interval_s: float) -> None:
+    await asyncio.sleep(interval_s)
+    release_startup_code()
+    while True:
+        release_free_memory()
+        await asyncio.sleep(interval_s)
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, RoverError) else f"{type(error).__name__}: {error}"
+
+
+def _remember(notes: dict[str, Result], task_id: str, note: Result) -> None:
+    notes[task_id] = note
+    while len(notes) > _REMEMBERED:
+        del notes[next(iter(notes))]
 
 
 def _processes_of(task: Task) -> list[Process] | None:

@@ -28,6 +28,9 @@ class BtfError(Exception):
     """The type information is absent or cannot be read: (what, why, remedy)."""
 
 
+_REMEDY = "Rover needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (distributions' kernels since 2020)"
+
+
 class Btf:
     """The types of one BTF file. Raises BtfError if it is absent or of an unknown format."""
 
@@ -38,14 +41,14 @@ class Btf:
             raise BtfError(
                 f"no type information of the kernel at {path}",
                 error.strerror or str(error),
-                "Rover needs a kernel built with CONFIG_DEBUG_INFO_BTF=y (distributions' kernels since 2020)",
+                _REMEDY,
             ) from error
         try:
             magic, _, _, header, types, types_length, strings, strings_length = _HEADER.unpack_from(data)
         except struct.error:
             magic = 0
         if magic != _MAGIC:
-            raise BtfError(f"{path} is not BTF", f"it starts with {data[:2].hex() or 'nothing'}, not 9feb", "")
+            raise BtfError(f"{path} is not BTF", f"it starts with {data[:2].hex() or 'nothing'}, not 9feb", _REMEDY)
         self._types = data[header + types : header + types + types_length]
         self._strings = data[header + strings : header + strings + strings_length]
 

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,12 +89,17 @@ def capability_diagnostics(effective: int) -> Iterator[Diagnostic]:
             yield Diagnostic(name, health, f"missing: it is needed to {purpose}", _grant(name))
 
 
+def grant_command(program: str = sys.argv[0]) -> str:
+    """What gives an ordinary user's Rover all it needs, and nothing more: setpriv(1) is on every Debian."""
+    wanted = ",".join("+" + name.removeprefix("CAP_").lower() for name in CAPABILITIES)
+    # sudo looks for programs in the system's folders only, and a virtual environment is none of them.
+    rover = shlex.quote(str(Path(program).absolute())) if Path(program).name == "rover" else "rover"
+    options = f"--reuid $USER --regid $(id -g) --init-groups --inh-caps {wanted} --ambient-caps {wanted}"
+    return f"sudo setpriv {options} {rover} doctor"
+
+
 def _grant(name: str) -> str:
-    short = name.removeprefix("CAP_").lower()
-    return (
-        f"sudo setpriv --reuid $USER --init-groups --inh-caps +{short} --ambient-caps +{short} rover ..., "
-        f"or AmbientCapabilities={name} in a systemd unit"
-    )
+    return f"{grant_command()} (in a systemd unit: AmbientCapabilities={name})"
 
 
 def _tracefs() -> Diagnostic:

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -75,9 +76,10 @@ def _refused(answer: dict[str, Any], log: str) -> dict[str, str]:
 
 
 def _failure(name: str, reason: str, log: str) -> RoverError:
-    stage = "did not compile" if "error:" in log else "was refused by the kernel"
+    stage = "did not compile" if compiler_error(log) else "was refused by the kernel"
     remedy = "see `rover doctor`"
     if "Operation not permitted" in log or "EPERM" in reason:
+        stage = "may not be loaded by this user"
         remedy = "run as root, or grant CAP_BPF and CAP_PERFMON; `rover doctor` shows what is missing"
     error = RoverError(f"the eBPF program {name} {stage}", why=reason, remedy=remedy)
     error.add_note(log)
@@ -93,6 +95,7 @@ def _run_child(request: dict[str, Any]) -> tuple[dict[str, Any], list[int], str]
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                process_group=0,  # Ctrl-C is for the agent, which finishes what it has begun
             )
         ours.settimeout(_TIMEOUT_S)
         with child:
@@ -124,13 +127,25 @@ def _converse(
             body += chunk
     except TimeoutError:
         child.kill()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the child ended early; what it said is below
+    except ConnectionError:
+        pass  # the child ended early, with or without having read the request; what it said is below
     reader.join(timeout=5)
     text = b"".join(log).decode(errors="replace")
     body = body.lstrip(b"\0")
     if not body:
         for fd in descriptors:
             os.close(fd)
-        raise _failure("loader", f"it ended with status {child.wait()}: {text.strip()[-300:] or 'no message'}", text)
+        raise _ended(child.wait(), text)
     return json.loads(body), descriptors, text
+
+
+def _ended(status: int, text: str) -> RoverError:
+    """The child is gone without an answer."""
+    killed = f"it was ended by {signal.Signals(-status).name}" if status < 0 else f"it ended with status {status}"
+    error = RoverError(
+        "the loader of eBPF programs did not finish",
+        why=f"{killed}, saying {text.strip()[-300:] or 'nothing'}",
+        remedy="a compilation needs 150 MB of memory and two seconds: `dmesg` tells whether the kernel ended it",
+    )
+    error.add_note(text)
+    return error

@@ -12,14 +12,17 @@ import array
 import ctypes
 import json
 import os
+import signal
 import socket
 import sys
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _FDS_A_MESSAGE = 200  # SCM_MAX_FD is 253
 
 
 def main() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # an agent that is killed leaves no compiler behind
     channel = socket.socket(fileno=os.dup(0))
     request = json.loads(_receive(channel))
     os.environ["BCC_KERNEL_SOURCE"] = request["kernel"]

@@ -214,7 +214,7 @@ def test_a_loader_that_is_killed_is_an_error_with_its_status(monkeypatch: pytest
     killer.write_text("#!/bin/sh\nkill -9 $$\n")
     killer.chmod(0o755)
     monkeypatch.setattr(loader, "find_bcc_python", lambda: str(killer))
-    with pytest.raises(RoverError, match="status -9"):
+    with pytest.raises(RoverError, match="ended by SIGKILL"):
         load(ProgramSource(PROGRAMS / "refused.bpf.c", {"harmless": "RAW_TRACEPOINT"}))
 
 

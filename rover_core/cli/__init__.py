@@ -6,7 +6,10 @@ Commands are imported when they are called: `rover --help` reads their one-line 
 import importlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -24,6 +27,7 @@ COMMANDS = {
 """Name to (module:attribute, one line of help)."""
 
 _ABORTED = 130  # 128 + SIGINT, as shells have it
+_THREADS_END_WITHIN_S = 0.3
 _BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
@@ -93,10 +97,13 @@ def run_cli(arguments: Sequence[str]) -> int:
         status = cli.main(list(arguments), prog_name="rover", standalone_mode=False)
         sys.stdout.flush()
     except RoverError as error:
-        click.echo(f"rover: {error}", err=True)
+        _complain(str(error))
         return error.exit_status
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(_sentence(error))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _ABORTED
@@ -104,9 +111,41 @@ def run_cli(arguments: Sequence[str]) -> int:
         # The interpreter flushes stdout once more at exit; let it find an open door.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+    except (
+        OSError
+    ) as error:  # of a host, not of a programmer; what can be said more precisely was said where it arose
+        _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # standard error is full or closed: the exit status still tells
+        click.echo(f"rover: {text}", err=True)
+
+
+def _sentence(error: click.ClickException) -> str:
+    text = error.format_message().rstrip(".").replace("\n", " ")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{text}; see '{context.command_path} --help'" if context else text
 
 
 def main() -> None:
     """The console script."""
-    sys.exit(run_cli(sys.argv[1:]))
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before the start: `2>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
+    _leave(run_cli(sys.argv[1:]))
+
+
+def _leave(status: int) -> None:
+    """End the process. The interpreter would wait for threads; one that hangs in a plugin is not waited for."""
+    deadline = time.monotonic() + _THREADS_END_WITHIN_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                os._exit(status)
+    sys.exit(status)

@@ -1,8 +1,10 @@
 /* The demo workload: two threads with call stacks worth looking at. Ends by itself after an hour. */
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -95,6 +97,7 @@ static void *crunch(void *unused)
 int main(void)
 {
     pthread_t threads[2];
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not outlive a Rover that is killed */
     end = time(NULL) + 3600;
     pthread_create(&threads[0], NULL, search, NULL);
     pthread_create(&threads[1], NULL, crunch, NULL);

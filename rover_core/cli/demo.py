@@ -13,7 +13,11 @@ from rover_core.procfs import proc_root
 _IDLE_SHARE = 0.05
 _LOOK_S = 0.5
 _SOURCE = Path(__file__).with_name("demo.c")
-_PYTHON = "import hashlib\nwhile True:\n    sorted(hashlib.sha256(bytes(n)).digest() for n in range(4096))"
+# PR_SET_PDEATHSIG, SIGKILL: the workload must not outlive a Rover that is killed. demo.c does the same.
+_PYTHON = (
+    "import ctypes, hashlib\nctypes.CDLL(None).prctl(1, 9)\n"
+    "while True:\n    sorted(hashlib.sha256(bytes(n)).digest() for n in range(4096))"
+)
 
 
 def host_is_idle() -> bool:
@@ -46,7 +50,7 @@ class Demo:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Demo":
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, process_group=0)
         return self
 
     def __exit__(

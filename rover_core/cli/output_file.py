@@ -1,14 +1,18 @@
 """Where the result of `rover profile` goes: checked before the work, written after it, and never lost."""
 
+import errno
+import io
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from rover_core.api import ProfileFormat
-from rover_core.cli.session import say
+from rover_core.cli.session import Result, say
 from rover_core.errors import RoverError, UsageError
 from rover_core.model import Profile
 
@@ -63,53 +67,133 @@ def _unknown_format(name: str, formats: Mapping[str, ProfileFormat]) -> UsageErr
 
 def _check_writable(path: Path) -> None:
     """Better said now than after a minute of profiling."""
-    existed = path.exists()
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            if not os.access(path, os.W_OK):  # opening a pipe would wait for its reader, and closing it end him
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        existed = path.exists()
         with path.open("ab"):
             pass
         if not existed:
             path.unlink()
     except OSError as error:
+        why, remedy = error.strerror or str(error), "use another --output"
+        raise RoverError(f"cannot write {path}", why=why, remedy=remedy) from error
+
+
+def write_output(result: Result, output: Output) -> None:
+    """Print and write. What cannot be written where it should be is kept in the folder for temporary files."""
+    profile = result.profile
+    if output.format is not None:
+        _write(profile, output.format, output.path)
+    if output.table:
+        _print_table(profile)
+    _say_how_it_went(result, output)
+
+
+def _say_how_it_went(result: Result, output: Output) -> None:
+    from rich.console import Console
+
+    from rover_core.tables import print_completeness
+
+    profile = result.profile
+    if result.exited:
+        seconds = (profile.end_ns - profile.start_ns) / 1e9
+        say(f"What was profiled has exited after {seconds:.1f} s; what it did until then is kept.")
+    if not profile.samples and not output.table:
+        say("No samples: what was profiled used no CPU time meanwhile.")
+    with suppress(OSError):  # standard error is full: the result is what matters
+        print_completeness(profile.completeness, Console(stderr=True))
+
+
+def _print_table(profile: Profile) -> None:
+    from rover_core.tables import print_hottest
+
+    with writing_stdout("The table is lost, --format writes a file"):
+        print_hottest(profile)
+        sys.stdout.flush()
+
+
+@contextmanager
+def writing_stdout(remedy: str) -> Iterator[None]:
+    """What standard output refuses becomes a RoverError. A reader who has gone is none of that."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        close_stdout()
         raise RoverError(
-            f"cannot write {path}", why=error.strerror or str(error), remedy="use another --output"
+            "cannot write to standard output", why=error.strerror or str(error), remedy=remedy
         ) from error
 
 
-def write_output(profile: Profile, output: Output) -> None:
-    """Print and write. What cannot be written where it should be is kept in the folder for temporary files."""
-    from rich.console import Console
+def close_stdout() -> None:
+    """Let the interpreter, which flushes standard output once more at its end, find an open door."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    from rover_core.tables import print_completeness, print_hottest
 
-    if output.table:
-        print_hottest(profile)
-    if output.format is not None:
-        if output.path is None:
-            output.format.write(profile, sys.stdout.buffer)
+def _write(profile: Profile, chosen: ProfileFormat, path: Path | None) -> None:
+    data = _render(profile, chosen)
+    try:
+        if path is None:
+            sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         else:
-            _write_file(profile, output.format, output.path)
-    print_completeness(profile.completeness, Console(stderr=True))
-    if not profile.samples:
-        say("No samples: what was profiled used no CPU time meanwhile.")
-
-
-def _write_file(profile: Profile, chosen: ProfileFormat, path: Path) -> None:
-    try:
-        with path.open("wb") as file:
-            chosen.write(profile, file)
+            _write_file(path, data)
+            say(f"Wrote {path} ({chosen.description}).")
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        saved = _rescue(profile, chosen)
-        kept = f"the profile was saved as {saved}" if saved else "and the folder for temporary files is no better"
-        raise RoverError(f"cannot write {path}", why=error.strerror or str(error), remedy=kept) from error
-    say(f"Wrote {path} ({chosen.description}).")
+        if path is None:
+            close_stdout()
+        saved = _rescue(data, chosen.extension)
+        kept = f"The profile was saved as {saved}" if saved else "The folder for temporary files is no better"
+        target = path or "to standard output"
+        raise RoverError(f"cannot write {target}", why=error.strerror or str(error), remedy=kept) from error
 
 
-def _rescue(profile: Profile, chosen: ProfileFormat) -> str | None:
+def _render(profile: Profile, chosen: ProfileFormat) -> bytes:
+    """The file's content. If the format fails at it, the table at least is shown, on stderr."""
+    out = io.BytesIO()
     try:
-        descriptor, path = tempfile.mkstemp(prefix="rover-", suffix=f".{chosen.extension}")
+        chosen.write(profile, out)
+    except Exception as error:  # a plugin's, whatever it is: the profile must not be lost with it
+        from rich.console import Console
+
+        from rover_core.tables import print_hottest
+
+        print_hottest(profile, Console(stderr=True))
+        remedy = "The hottest functions are above; another --format may work"
+        raise RoverError(f"the format {chosen.name} failed", why=repr(error), remedy=remedy) from error
+    return out.getvalue()
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """A file that was there keeps its content until the new one is whole; devices and pipes are written to."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    whole = path.resolve()
+    beside = whole.with_name(f".{whole.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        beside.replace(whole)
+    except PermissionError:
+        path.write_bytes(data)  # a file that may be written in a folder that may not
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _rescue(data: bytes, extension: str) -> str | None:
+    path = None
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="rover-", suffix=f".{extension}")
         with open(descriptor, "wb") as file:
-            chosen.write(profile, file)
-        return path
+            file.write(data)
     except OSError:
+        if path:
+            Path(path).unlink(missing_ok=True)
         return None
+    return path

@@ -1,6 +1,5 @@
 """`rover profile`: profile now, without any configuration, and write the result."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
 from rover_core.model import Task
+from rover_core.tasks import COMMAND_LINE
 
 
 class _ProfilerGroup(click.Group):
@@ -81,7 +81,7 @@ def _make_command(command: ProfileCommand) -> click.Command:
         _run(command, click.get_current_context().ensure_object(Invocation), options)
 
     made: click.Command = click.command(name, help=_help(command))(callback)
-    for option in reversed(_options(command)):
+    for option in _options(command):
         made = option(made)
     return config_options(made)
 
@@ -111,18 +111,27 @@ def _options(command: ProfileCommand) -> list[Any]:
         click.option("--format", "format_name", metavar="NAME", help="html, folded, pprof, speedscope, table, ..."),
         click.option("--output", metavar="FILE", help="Where to write; - is standard output."),
     ]
-    if command.default_period_ns is not None:
-        from rover_core.config.types import format_duration
+    return options + [
+        click.option(f"--{own.name.replace('_', '-')}", own.name, metavar=own.metavar, help=own.help)
+        for own in command.options
+    ]
 
-        default = format_duration(command.default_period_ns)
-        text = f"CPU time between two samples of a processor.  [default: {default}]"
-        options.insert(4, click.option("--period", "period_ns", type=DURATION, help=text))
-    return options
+
+def _task_settings(command: ProfileCommand, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The command's own options that were given, parsed."""
+    settings = {}
+    for own in command.options:
+        if options[own.name] is not None:
+            try:
+                settings[own.name] = own.parse(options[own.name])
+            except ValueError as error:
+                raise UsageError(f"--{own.name.replace('_', '-')} is not usable", why=str(error)) from error
+    return settings
 
 
 def _run(command: ProfileCommand, invocation: Invocation, options: Mapping[str, Any]) -> None:
     from rover_core.cli.output_file import check_output, write_output
-    from rover_core.cli.session import profile_once
+    from rover_core.cli.session import profile_once, run_to_end
     from rover_core.cli.targets import find_targets
 
     if invocation.overrides.get("logger.level") is None:
@@ -135,8 +144,10 @@ def _run(command: ProfileCommand, invocation: Invocation, options: Mapping[str, 
         command.profiler,
         find_targets(options["pids"], options["comms"], options["everything"]),
         duration_ns=options["duration"] or None,
-        settings=command.task_settings(options),
-        trigger="command line",
+        settings=_task_settings(command, options),
+        trigger=COMMAND_LINE,
     )
-    result = asyncio.run(profile_once(plugins, settings, task))
+    result = run_to_end(profile_once(plugins, settings, task))
     write_output(result, chosen)
+    if result.failure:
+        raise result.failure

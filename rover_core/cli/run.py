@@ -1,6 +1,7 @@
 """`rover run`: the agent."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -41,6 +42,7 @@ def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
       rover run --duration 15 --demo     with something to see on an idle machine
     """
     from rover_core.agent import Agent, Parts, Timing
+    from rover_core.cli.session import run_to_end
     from rover_core.collector import Collector
     from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
     from rover_core.memory import use_one_arena
@@ -62,7 +64,7 @@ def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
     tasks = _standalone_tasks(settings, parts, duration_ns)
     with ExitStack() as stack:
         _start_demo(stack, demo, duration_ns)
-        outcome = asyncio.run(_run(Agent(parts, timing), tasks, duration_ns))
+        outcome = run_to_end(_run(Agent(parts, timing), tasks, duration_ns))
     _report(outcome, collector)
 
 
@@ -116,18 +118,28 @@ async def _run(agent: "Agent", tasks: Sequence[Task], duration_ns: int) -> "Outc
 
 
 def _report(outcome: "Outcome", collector: "Collector") -> None:
+    from rover_core.cli.output_file import writing_stdout
     from rover_core.cli.session import say
+
+    try:
+        with writing_stdout("The results are where the exporters keep them"):
+            _print(outcome, collector)
+    finally:
+        for name, completeness in outcome.ledger.exporters.items():
+            if completeness.lost:
+                causes = ", ".join(f"{count} {cause}" for cause, count in completeness.lost.items())
+                say(f"The exporter {name} lost {completeness.expected - completeness.kept} samples: {causes}.")
+        for line in outcome.results:
+            say(line)
+    for error in outcome.failures.values():
+        raise error
+
+
+def _print(outcome: "Outcome", collector: "Collector") -> None:
     from rover_core.tables import print_completeness, print_hottest
 
     for profile in collector.profiles:
         print_hottest(profile)
     for completeness in outcome.ledger.profilers.values():
         print_completeness(completeness)
-    for name, completeness in outcome.ledger.exporters.items():
-        if completeness.lost:
-            causes = ", ".join(f"{count} {cause}" for cause, count in completeness.lost.items())
-            say(f"The exporter {name} lost {completeness.expected - completeness.kept} samples: {causes}.")
-    for line in outcome.results:
-        say(line)
-    for error in outcome.failures.values():
-        raise error
+    sys.stdout.flush()

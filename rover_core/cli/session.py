@@ -1,6 +1,10 @@
 """One profile from the command line: an agent with a single task and no exporter but memory."""
 
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,11 +19,22 @@ from rover_core.model import Profile, Task
 if TYPE_CHECKING:
     from rover_core.plugins import PluginManager
 
+_T = TypeVar("_T")
 
-async def profile_once(plugins: "PluginManager", settings: Settings, task: Task) -> Profile:
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a task saw. exited: it ended because its processes had. failure: what cut it short."""
+
+    profile: Profile
+    exited: bool = False
+    failure: RoverError | None = None
+
+
+async def profile_once(plugins: "PluginManager", settings: Settings, task: Task) -> Result:
     """Run a task to its end (its duration, its processes' exit, Ctrl-C) and return all that it saw.
 
-    Raises RoverError if it could not start.
+    Raises RoverError if that is nothing because it could not start.
     """
     collector = Collector()
     profilers = [item for item in plugins.profilers(settings) if item.name == task.profiler]
@@ -28,11 +43,24 @@ async def profile_once(plugins: "PluginManager", settings: Settings, task: Task)
     agent.submit(task)
     async with progress(_describe(task), task.duration_ns, lambda: count_samples(agent)):
         outcome = await agent.run(until_idle=True)
-    for error in outcome.failures.values():
-        raise error
-    if not collector.profiles:
-        raise RoverError("nothing was collected", why="it was stopped before profiling began")
-    return collector.profiles[0]
+    failure = outcome.failures.get(task.id)
+    if collector.profiles:
+        return Result(collector.profiles[0], task.id in outcome.exited, failure)
+    raise failure or RoverError("nothing was collected", why="the profiler did not answer in time")
+
+
+def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
+    """As asyncio.run, which would however wait for ever for a thread that hangs in a plugin."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=0.2))
+        loop.close()
 
 
 def _describe(task: Task) -> str:
@@ -50,4 +78,5 @@ def count_samples(agent: Agent) -> str:
 
 def say(text: str, *, nl: bool = True) -> None:
     """A sentence for the person at the terminal, on stderr: standard output is for results."""
-    click.echo(text, err=True, nl=nl)
+    with suppress(OSError):  # full or closed: not worth more than the results
+        click.echo(text, err=True, nl=nl)

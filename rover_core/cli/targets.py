@@ -37,7 +37,7 @@ def _by_pid(pid: int) -> Process:
 
 def _thread_group(pid: int) -> int | None:
     try:
-        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        status = (procfs.proc_root() / str(pid) / "status").read_text(errors="replace")
     except OSError:
         return None
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:")), None)

@@ -16,7 +16,7 @@ class CsvFormat:
     description = "one line per process and stack, for spreadsheets"
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
-        text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+        text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")  # names may be no text
         rows = csv.writer(text)
         rows.writerow(["pid", "process", "stack", *(f"{kind.name}_{kind.unit}" for kind in profile.sample_types)])
         for sample in profile.samples:

@@ -3,7 +3,15 @@
 import io
 
 from rover_core.model import Completeness, Frame, ProcessKey, Profile, SampleType, StackSample
+from rover_core.testing import FormatConformance
 from rover_hello.csv_format import CsvFormat
+
+
+class TestCsv(FormatConformance):
+    """What every format must do."""
+
+    def make(self) -> CsvFormat:
+        return CsvFormat()
 
 
 def test_one_line_per_stack_outermost_function_first() -> None:

@@ -15,7 +15,7 @@ class OffCpuCounter(StackCounter):
 
     Where that stack is taken at the beginning (by the sched_switch tracepoint), it may be in maps that were emptied
     long before the wait ends. So the stacks of the threads that wait are kept here from collect to collect, and those
-    that are no longer needed for one more: a wait may end between the flip of the maps and the look at who is waiting.
+    no longer needed for one more: a wait may end between the flip of the maps and the look at who is waiting.
     """
 
     def _open_maps(self) -> None:

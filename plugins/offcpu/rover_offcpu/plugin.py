@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
-from rover_offcpu.settings import OffCpuSettings
+from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
+from rover_offcpu.settings import STATES, OffCpuSettings, check_min_block, check_states
 
 
 @hookimpl
@@ -20,9 +20,17 @@ def rover_profilers(settings: Settings) -> list[Profiler]:
 
 @hookimpl
 def rover_profile_commands() -> list[ProfileCommand]:
-    from rover_offcpu.command import COMMAND
-
-    return [COMMAND]
+    return [
+        ProfileCommand(
+            "OFF_CPU",
+            "offcpu",
+            "Where threads wait, how often and how long: every switch away from a processor.",
+            (
+                ProfileOption("min_block", "DURATION", "Leave out shorter waits.  [default: 1us]", check_min_block),
+                ProfileOption("state", "STATES", f"Only these waits: {', '.join(STATES)}.", check_states),
+            ),
+        )
+    ]
 
 
 @hookimpl

@@ -3,19 +3,17 @@
 from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rover_bpf.attach import Kprobe, RawTracepoint
 from rover_bpf.plans import Attachment, Choice, Plan
 from rover_bpf.stackcount import CounterSpec
 from rover_bpf.stackkind import Row, StackKind
 from rover_bpf.stackprofiler import StackProfiler
-from rover_core.config.types import parse_duration
-from rover_core.errors import UsageError
 from rover_core.model import Frame, Labels, SampleType, Task
 from rover_core.procfs import proc_root
 from rover_offcpu.counter import OffCpuCounter
-from rover_offcpu.settings import STATES, OffCpuSettings, State, check_states
+from rover_offcpu.settings import STATES, OffCpuSettings, State, check_min_block, check_states
 
 NAME = "OFF_CPU"
 PROGRAM = Path(__file__).with_name("offcpu.bpf.c")
@@ -71,11 +69,14 @@ class OffCpu(StackKind):
         return (("state", STATES[tag - 1]),) if 1 <= tag <= len(STATES) else ()
 
     def trim(self, kernel: tuple[Frame, ...]) -> tuple[Frame, ...]:
-        """Without the switch itself, which is the innermost of every wait: up to and including __schedule."""
-        for index, frame in enumerate(kernel[:_OUR_FRAMES]):
-            if frame.symbol == "__schedule":
-                return kernel[index + 1 :]
-        return kernel
+        """Without the scheduler, which is the innermost of every wait: what called it is what is waited for."""
+        names = [frame.symbol or "" for frame in kernel[:_OUR_FRAMES]]
+        if "__schedule" not in names:
+            return kernel
+        inner = names.index("__schedule") + 1
+        while inner < len(names) and names[inner].startswith("schedule"):
+            inner += 1
+        return kernel[inner:]
 
 
 def create(settings: OffCpuSettings) -> StackProfiler:
@@ -89,14 +90,3 @@ def try_out(settings: OffCpuSettings) -> Attachment:
     counter = kind.open_counter(kind.counter_key(Task("", NAME)))
     counter.close()
     return counter.attachment
-
-
-def check_min_block(value: Any) -> int:
-    """Nanoseconds of a task's shortest wait, given as such or as text. UsageError if it makes no sense."""
-    try:
-        minimum_ns = parse_duration(value) if isinstance(value, str) else int(value)
-    except ValueError as error:
-        raise UsageError("the shortest wait to count is not usable", why=str(error)) from error
-    if minimum_ns < 0:
-        raise UsageError("the shortest wait to count is negative", remedy="use 0 to count every wait")
-    return minimum_ns

@@ -1,6 +1,6 @@
 """Settings of off-CPU profiling."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator
 
@@ -31,3 +31,14 @@ def check_states(value: object) -> tuple[State, ...]:
     if not isinstance(chosen, (list, tuple)) or not chosen or any(state not in known for state in chosen):
         raise UsageError(f"{value!r} are not states of waiting", why=f"there are: {', '.join(STATES)}")
     return tuple(known[state] for state in chosen)
+
+
+def check_min_block(value: Any) -> int:
+    """Nanoseconds of a task's shortest wait, given as such or as text. UsageError if it makes no sense."""
+    try:
+        minimum_ns = parse_duration(value) if isinstance(value, str) else int(value)
+    except ValueError as error:
+        raise UsageError("the shortest wait to count is not usable", why=str(error)) from error
+    if minimum_ns < 0:
+        raise UsageError("the shortest wait to count is negative", remedy="use 0 to count every wait")
+    return minimum_ns

@@ -95,7 +95,7 @@ def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profil
     naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
     assert total(naps, 1) == TIMES
     assert total(naps, 0) == pytest.approx(TIMES * 50e6, rel=0.02)
-    assert all(sample.kernel[0].symbol == "schedule" for sample in naps)
+    assert all(sample.kernel[0].symbol == "do_nanosleep" for sample in naps)
 
 
 def test_reads_from_disk_are_uninterruptible(profiler, build, start, file_on_disk: Path) -> None:  # type: ignore[no-untyped-def]

@@ -1,9 +1,9 @@
 """The on-CPU plugin's hooks."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
+from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
+from rover_core.config.types import format_duration
 from rover_oncpu.settings import OnCpuSettings
 
 
@@ -21,19 +21,18 @@ def rover_profilers(settings: Settings) -> list[Profiler]:
 
 @hookimpl
 def rover_profile_commands() -> list[ProfileCommand]:
+    from rover_oncpu.period import check_period
+
+    default = format_duration(OnCpuSettings().dump_period)
+    text = f"CPU time between two samples of a processor.  [default: {default}]"
     return [
         ProfileCommand(
             "ON_CPU",
             "oncpu",
             "Where processes burn CPU time: their stacks, sampled on every processor.",
-            OnCpuSettings().dump_period,
-            _task_settings,
+            (ProfileOption("period", "DURATION", text, check_period),),
         )
     ]
-
-
-def _task_settings(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"period": options["period_ns"]} if options.get("period_ns") else {}
 
 
 @hookimpl

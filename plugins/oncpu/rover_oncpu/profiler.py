@@ -2,22 +2,19 @@
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from rover_bpf.attach import CpuClock
 from rover_bpf.plans import Attachment, Choice, Plan
 from rover_bpf.stackcount import CounterSpec, StackCounter
 from rover_bpf.stackkind import Row, StackKind
 from rover_bpf.stackprofiler import StackProfiler
-from rover_core.config.types import format_duration, parse_duration
-from rover_core.errors import UsageError
 from rover_core.model import SampleType, Task
+from rover_oncpu.period import check_period
 
 NAME = "ON_CPU"
 PROGRAM = Path(__file__).with_name("oncpu.bpf.c")
 FUNCTIONS = {"rover_on_tick": "PERF_EVENT"}
-SHORTEST_PERIOD_NS = 100_000
-"""Below 100 us a tick costs the profiled program a noticeable share of its time."""
 
 
 class OnCpu(StackKind):
@@ -55,18 +52,3 @@ def try_out(period_ns: int) -> Attachment:
     counter = OnCpu(period_ns).open_counter(period_ns)
     counter.close()
     return counter.attachment
-
-
-def check_period(period: Any) -> int:
-    """Nanoseconds of a task's period, given as such or as text. UsageError if it makes no sense."""
-    try:
-        period_ns = parse_duration(period) if isinstance(period, str) else int(period)
-    except ValueError as error:
-        raise UsageError("the sampling period is not usable", why=str(error)) from error
-    if not SHORTEST_PERIOD_NS <= period_ns <= 1_000_000_000:
-        raise UsageError(
-            f"a sampling period of {format_duration(period_ns)} is not usable",
-            why="the shortest is 100us, the longest 1s",
-            remedy="9ms, the default, is 111 samples a second",
-        )
-    return period_ns

@@ -154,7 +154,7 @@ def test_rust_v0_names(profiler, build, start) -> None:  # type: ignore[no-untyp
 def test_a_process_that_is_not_watched_is_not_sampled(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: the filter by process leaks."""
     spin = build("spin.c")
-    watched, other = start(spin, "20000"), start(spin, "20000")
+    watched, other = start(spin, "60000"), start(spin, "60000")
     profiler.start(Task("one", "ON_CPU"), [process_of(watched)])
     time.sleep(1)
     profile = profiler.stop("one")
@@ -166,7 +166,7 @@ def test_a_process_that_is_not_watched_is_not_sampled(profiler, build, start) ->
 def test_tasks_share_one_sampler_and_get_their_own_samples(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: thirty tasks for thirty processes cost thirty programs, or see each other's samples."""
     spin = build("spin.c")
-    programs = [start(spin, "20000") for _ in range(2)]
+    programs = [start(spin, "60000") for _ in range(2)]
     for program in programs:
         profiler.start(Task(str(program.pid), "ON_CPU"), [process_of(program)])
     profiler.start(Task("both", "ON_CPU"), [process_of(program) for program in programs])

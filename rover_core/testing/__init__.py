@@ -1,0 +1,21 @@
+"""For the tests of plugins: stand-ins for what a plugin talks to, records to feed it, and suites it must pass.
+
+Needs pytest for nothing; works with any runner that collects `test_*` methods. docs/writing-a-plugin.md has examples.
+"""
+
+from rover_core.testing.conformance import ExporterConformance, FormatConformance, ProfilerConformance
+from rover_core.testing.fakes import FakeContext, FakeDiscoverer, FakeExporter, FakeProfiler
+from rover_core.testing.records import make_profile, make_sample, this_process
+
+__all__ = [
+    "ExporterConformance",
+    "FakeContext",
+    "FakeDiscoverer",
+    "FakeExporter",
+    "FakeProfiler",
+    "FormatConformance",
+    "ProfilerConformance",
+    "make_profile",
+    "make_sample",
+    "this_process",
+]
