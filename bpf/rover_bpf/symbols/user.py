@@ -39,7 +39,7 @@ class UserFrames:
         key = (place.file.identity, place.module, offset, back)
         if frame := self.frames.get(key):
             return frame
-        image = place.file.image(self._images)
+        image = place.file.table(self._images)
         if image is None:
             self._note(place.mapping.path, place.file.reason)
             return Frame(None, place.module, offset)
