@@ -46,9 +46,14 @@ class ObservedProcess:
         self._digest = 0
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """The executable mappings as last seen, with their files."""
+        return self._generations[0].places if self._generations else ()
+
+    @property
     def mappings(self) -> tuple[Mapping, ...]:
         """The executable mappings as last seen."""
-        return tuple(place.mapping for place in self._generations[0].places) if self._generations else ()
+        return tuple(place.mapping for place in self.places)
 
     @property
     def may_have_jit(self) -> bool:
