@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Machine:
     """One processor architecture.
 
-    sp, fp: DWARF numbers of stack and frame pointer. ra: the column of the return address. callee_saved: names and
+    sp, fp: DWARF numbers of stack and frame pointer; pc: of the instruction pointer, if it has one. callee_saved: names and
     numbers of the other registers that a function hands back as it found them. address_mask: bits of an address in
     code (AArch64 signs return addresses in the others).
     """
@@ -19,14 +19,14 @@ class Machine:
     name: str
     sp: int
     fp: int
-    ra: int
+    pc: int | None
     callee_saved: Mapping[str, int]
     address_mask: int
 
 
 X86_64 = Machine("x86-64", 7, 6, 16, {"rbx": 3, "r12": 12, "r13": 13, "r14": 14, "r15": 15}, (1 << 64) - 1)
 AARCH64 = Machine(
-    "AArch64", 31, 29, 30, {"lr": 30} | {f"x{number}": number for number in range(19, 29)}, (1 << 48) - 1
+    "AArch64", 31, 29, None, {"lr": 30} | {f"x{number}": number for number in range(19, 29)}, (1 << 48) - 1
 )
 
 MACHINES = {62: X86_64, 183: AARCH64}

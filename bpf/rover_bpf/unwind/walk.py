@@ -103,8 +103,9 @@ class Walk:
             if not 0 <= at + ra <= room:
                 return addresses, Stop.STACK_CUT
             ip = load(stack, at + ra)[0] & mask
-            if saved is not None:
-                if not 0 <= at + saved <= room:
+            # A slot below the stack pointer was popped: GCC's epilogues leave that unsaid, the register has it again.
+            if saved is not None and at + saved >= 0:
+                if at + saved > room:
                     return addresses, Stop.STACK_CUT
                 fp = load(stack, at + saved)[0]
             if not ip:
@@ -137,6 +138,8 @@ class _Careful:
         self._walk = walk
         self._machine = machine
         self._registers = {**state.others, machine.sp: state.sp, machine.fp: state.fp}
+        if machine.pc is not None:
+            self._registers[machine.pc] = state.ip
         # Whether the frame was interrupted, rather than left by a call.
         self._interrupted = True
 
@@ -175,6 +178,8 @@ class _Careful:
         cfa = self._fp + rule.cfa
         ip = self._load(cfa + rule.ra)
         self._registers |= {self._machine.sp: cfa, self._machine.fp: self._load(cfa + (rule.fp or 0))}
+        if self._machine.pc is not None:
+            self._registers[self._machine.pc] = ip
         self._interrupted = False
         return ip & self._machine.address_mask
 
@@ -196,7 +201,7 @@ class _Careful:
                 after[number] = value
         # The link register of a leaf may still be what it was at the call; that of its caller may not.
         saved = any(number == row.ra for number, *_ in row.saved)
-        if row.ra not in after or not (saved or interrupted):
+        if row.ra not in after or not (saved or (interrupted and row.ra != self._machine.pc)):
             raise CfiError("no return address")
         if self._machine.sp not in after:
             raise CfiError("no stack pointer")
@@ -219,7 +224,10 @@ class _Careful:
             return value if how is How.VAL_EXPRESSION else self._load(value)
         if how is How.REGISTER:
             return self._registers.get(operand)
-        return cfa + operand if how is How.VAL_OFFSET else self._load(cfa + operand)
+        if how is How.VAL_OFFSET:
+            return cfa + operand
+        # As above: below what was copied, it was popped.
+        return self._load(cfa + operand) if cfa + operand >= self._walk.state.sp else self._registers.get(number)
 
     def _register(self, number: int) -> int:
         if number not in self._registers:

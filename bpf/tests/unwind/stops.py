@@ -96,5 +96,7 @@ def _running(tid: int) -> bool:
 
 def other_unwinder(tid: int) -> list[int]:
     """The addresses that elfutils finds for this thread, leaf first."""
-    shown = subprocess.run(["eu-stack", "-1", "-n", "0", "-r", "-p", str(tid)], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["eu-stack", "-1", "-n", "0", "-r", "-p", str(tid)], capture_output=True, text=True, check=False
+    )
     return [int(address, 16) for address in _FRAME.findall(shown.stdout)]
