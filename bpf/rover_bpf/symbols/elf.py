@@ -4,6 +4,7 @@ The tables of headers are read as numpy arrays, whatever the class and byte orde
 constants, which a reader that walks a stranger's file header by header does not.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,14 +93,15 @@ def to_offset(segments: tuple[Segment, ...], vaddr: int) -> int | None:
     return None
 
 
-def find_section(read: Read, elf: Elf, name: bytes) -> np.void | None:
-    """The header of the first section of this name."""
+def named_sections(read: Read, elf: Elf) -> Iterator[tuple[bytes, np.void]]:
+    """Each section's name (at most 64 bytes of it) and header."""
     if elf.names >= len(elf.sections):
-        return None
+        return
     strings = elf.sections[elf.names]
     names = read(int(strings["offset"]), min(int(strings["size"]), _MAX_NAMES))
-    wanted = name + b"\0"
-    return next((s for s in elf.sections if names[int(s["name"]) : int(s["name"]) + len(wanted)] == wanted), None)
+    for section in elf.sections:
+        begin = int(section["name"])
+        yield names[begin : begin + 64].partition(b"\0")[0], section
 
 
 def read_elf(read: Read) -> Elf:

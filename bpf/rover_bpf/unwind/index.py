@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rover_bpf.symbols.elf import Elf, find_section, to_offset
+from rover_bpf.symbols.elf import Elf, named_sections, to_offset
 from rover_bpf.symbols.files import Read
 from rover_bpf.unwind.cursor import CfiError, Cursor
 from rover_bpf.unwind.entries import Cie, parse_cie, parse_fde, read_entry
@@ -51,7 +51,7 @@ def read_index(read: Read, elf: Elf, limit: int) -> Index:
     """The index of a file, at most `limit` bytes. Raises CfiError with the reason why there is none."""
     header = next((p for p in elf.programs if p["type"] == _PT_GNU_EH_FRAME), None)
     if header is None:
-        section = find_section(read, elf, b".eh_frame")
+        section = next((section for name, section in named_sections(read, elf) if name == b".eh_frame"), None)
         if section is None:
             raise CfiError("it has no .eh_frame")
         return _scanned(read, int(section["offset"]), int(section["addr"]), int(section["size"]), limit)

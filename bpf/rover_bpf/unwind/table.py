@@ -2,14 +2,15 @@
 
 import os
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 
 from rover_bpf.symbols.cache import TableCache
-from rover_bpf.symbols.elf import Elf, Segment, to_offset
+from rover_bpf.symbols.elf import Elf, Segment, named_sections, to_offset
 from rover_bpf.symbols.files import Read, reader
 from rover_bpf.symbols.filetables import FileTables
-from rover_bpf.unwind.cfa import Row, row_at
+from rover_bpf.unwind.cfa import How, Row, row_at
 from rover_bpf.unwind.cursor import Budget, CfiError
 from rover_bpf.unwind.entries import Cie, Entry, Fde, parse_cie, parse_fde, read_entry
 from rover_bpf.unwind.index import Index, read_index
@@ -20,6 +21,7 @@ _OVERHEAD = 2048
 # cache's budget thereby bounds descriptors too: the index of such a file takes at least an eighth of this.
 _HELD_BYTES = 256 << 10
 _MAX_CIES = 256
+_MAX_PLTS = 4
 # How many functions to look at to tell whether a file keeps frame pointers.
 _PROBES = 48
 
@@ -30,12 +32,15 @@ def _nothing(_offset: int, _size: int) -> bytes:
 
 @dataclass(slots=True, eq=False)
 class UnwindTable:
-    """reason: why there is nothing in it, "" if there is; segments: empty where the file is no ELF file."""
+    """reason: why there is nothing in it, "" if there is; segments: empty where the file is no ELF file; plts:
+    addresses [start, end) of procedure linkage tables.
+    """
 
     segments: tuple[Segment, ...] = ()
     machine: Machine | None = None
     index: Index | None = None
     read: Read = _nothing
+    plts: tuple[tuple[int, int], ...] = ()
     held: int = 0
     reason: str = ""
     _cies: dict[int, Cie] = field(default_factory=dict)
@@ -48,7 +53,14 @@ class UnwindTable:
     def row(self, vaddr: int, budget: Budget) -> Row | None:
         """The row for the instruction at this address of the file; None if no entry covers it. Raises CfiError."""
         fde = self._fde(vaddr)
-        return row_at(fde, vaddr, budget) if fde else None
+        return row_at(fde, vaddr, budget) if fde else self._plt_row(vaddr)
+
+    def _plt_row(self, vaddr: int) -> Row | None:
+        machine = self.machine
+        if machine is None or machine.pc is None or machine.plt is None:
+            return None
+        inside = any(start <= vaddr < end for start, end in self.plts)
+        return Row(machine.plt, ((machine.pc, How.OFFSET, -8),), machine.pc, False) if inside else None
 
     def _fde(self, vaddr: int) -> Fde | None:
         at = self.index.find(vaddr) if self.index else None
@@ -102,13 +114,18 @@ class UnwindTable:
         return row.cfa[0] == self.machine.fp
 
 
+def _plts(read: Read, elf: Elf) -> tuple[tuple[int, int], ...]:
+    sections = (section for name, section in named_sections(read, elf) if name.startswith((b".plt", b".iplt")))
+    return tuple((int(s["addr"]), int(s["addr"]) + int(s["size"])) for s in islice(sections, _MAX_PLTS))
+
+
 def read_table(read: Read, elf: Elf, limit: int) -> UnwindTable:
     """The table of an ELF file, which goes on reading through `read`; or an empty one with the reason."""
     machine = MACHINES.get(elf.machine)
     if machine is None or elf.order != "<":
         return UnwindTable(elf.segments, reason=f"code for another processor (e_machine {elf.machine})")
     try:
-        return UnwindTable(elf.segments, machine, read_index(read, elf, limit), read)
+        return UnwindTable(elf.segments, machine, read_index(read, elf, limit), read, _plts(read, elf))
     except CfiError as error:
         return UnwindTable(elf.segments, machine, reason=str(error))
 

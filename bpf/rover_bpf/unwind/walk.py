@@ -98,10 +98,10 @@ class Walk:
             else:
                 return addresses, _ending(kind, len(addresses))
             at = cfa - base
-            if cfa <= sp:
-                return addresses, Stop.NO_PROGRESS
             if not 0 <= at + ra <= room:
                 return addresses, Stop.STACK_CUT
+            if cfa <= sp:
+                return addresses, Stop.NO_PROGRESS
             ip = load(stack, at + ra)[0] & mask
             # A slot below the stack pointer was popped: GCC's epilogues leave that unsaid, the register has it again.
             if saved is not None and at + saved >= 0:

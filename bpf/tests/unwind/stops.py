@@ -18,9 +18,9 @@ _GETREGS, _DETACH, _SEIZE, _INTERRUPT = 12, 17, 0x4206, 0x4207
 _WALL = 0x40000000
 # struct user_regs_struct of <sys/user.h>, and the DWARF numbers of the same registers.
 _NAMES = (
-    "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
-    "fs_base gs_base ds es fs gs"
-).split()
+    *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi"),
+    *("orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs"),
+)
 _CALLEE_SAVED = {"rbx": 3, "r12": 12, "r13": 13, "r14": 14, "r15": 15, "r10": 10}
 _FRAME = re.compile(r"^#\d+\s+0x([0-9a-f]+)", re.MULTILINE)
 

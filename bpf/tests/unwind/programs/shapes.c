@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <time.h>
 
 #define NOINLINE __attribute__((noinline, noclone))
 static volatile double sink;
@@ -74,6 +75,13 @@ NOINLINE static void leaves(void)
     sink = strlen(to) + pow(1.0 + strlen(from), 0.5 + zero) + sin(strlen(to));
 }
 
+NOINLINE static void clock_reads(void)
+{
+    struct timespec now;
+    for (int i = 0; i < 1000; i++)
+        sink = clock_gettime(CLOCK_MONOTONIC, &now);
+}
+
 typedef double vector __attribute__((vector_size(32)));
 NOINLINE static double realigned(int n)
 {
@@ -132,6 +140,7 @@ NOINLINE static void shape(const char *name, const char *more)
         if (!strcmp(name, "noreturn")) no_return();
         if (!strcmp(name, "leaves")) leaves();
         if (!strcmp(name, "realigned")) sink = realigned(9);
+        if (!strcmp(name, "vdso")) clock_reads();
         if (outside) sink = outside(work);
     }
 }
