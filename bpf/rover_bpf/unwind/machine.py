@@ -11,10 +11,10 @@ from dataclasses import dataclass
 class Machine:
     """One processor architecture.
 
-    sp, fp: DWARF numbers of stack and frame pointer; pc: of the instruction pointer, if it has one. callee_saved: names
-    and numbers of the other registers that a function hands back as it found them. address_mask: bits of an address
-    in code (AArch64 signs return addresses in the others). plt: the CFA in an entry of the procedure linkage table, as
-    an expression; None where nothing is known of it.
+    sp, fp: DWARF numbers of stack and frame pointer; pc: of the instruction pointer, if it has one. callee_saved:
+    names and numbers of the other registers that a function hands back as it found them. address_mask: bits of an
+    address in code (AArch64 signs return addresses in the others). plt: the CFA in an entry of the procedure linkage
+    table, as an expression; None where nothing is known of it.
     """
 
     name: str

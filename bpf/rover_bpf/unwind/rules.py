@@ -17,9 +17,10 @@ class Kind(IntEnum):
     SP = 0
     FP = 1
     CHAIN = 2  # nothing is known: hope for a frame pointer
-    ROW = 3  # something rare: see the row
-    END = 4  # the outermost frame
-    BAD = 5  # the information makes no sense
+    BARE = 3  # nothing is known in a file that has tables: hand-written, most likely without a frame
+    ROW = 4  # something rare: see the row
+    END = 5  # the outermost frame
+    BAD = 6  # the information makes no sense
 
 
 class Rule(NamedTuple):
@@ -37,6 +38,7 @@ class Rule(NamedTuple):
 
 CHAIN = Rule(Kind.CHAIN, 2 * _WORD, -_WORD, -2 * _WORD)
 """At the frame pointer is the caller's, above it the return address (both ABIs)."""
+BARE = CHAIN._replace(kind=Kind.BARE)
 BAD = Rule(Kind.BAD, 0, 0, None)
 
 

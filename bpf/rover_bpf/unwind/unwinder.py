@@ -16,7 +16,7 @@ from rover_bpf.symbols.user import in_64_bit_vdso
 from rover_bpf.symbols.vdso import read_vdso
 from rover_bpf.unwind.cursor import Budget, CfiError
 from rover_bpf.unwind.machine import X86_64, Machine
-from rover_bpf.unwind.rules import BAD, CHAIN, Rule, RuleCache, compile_row
+from rover_bpf.unwind.rules import BAD, BARE, CHAIN, Rule, RuleCache, compile_row
 from rover_bpf.unwind.table import Tables, UnwindTable, read_table
 from rover_bpf.unwind.walk import MAX_FRAMES, Stop, Unwound, UserState, Walk
 from rover_core.model import ProcessKey
@@ -146,7 +146,9 @@ class Unwinder:
             return BAD
         offset = address - place.mapping.start + place.mapping.offset
         row = table.row(to_vaddr(table.segments, offset), budget)
-        return compile_row(row, self._machine) if row else CHAIN
+        if row is None:
+            return BARE if table.index else CHAIN
+        return compile_row(row, self._machine)
 
     def _table(self, place: Place) -> UnwindTable | None:
         """None where there is no file, or it cannot be read."""

@@ -151,7 +151,7 @@ class _Careful:
                 return addresses, _ending(rule.kind, len(addresses)) or Stop.BAD_TABLE
             before = self._registers[self._machine.sp]
             try:
-                ip = self._chain(rule) if rule.row is None else self._step(rule.row)
+                ip = self._step(rule.row) if rule.row else self._without_row(rule)
             except CutError:
                 return addresses, Stop.STACK_CUT
             except CfiError:
@@ -174,14 +174,30 @@ class _Careful:
         place = address if self._interrupted else address - 1
         return self._walk.rules.get(place) or self._walk.find(place)
 
-    def _chain(self, rule: Rule) -> int:
-        cfa = self._fp + rule.cfa
-        ip = self._load(cfa + rule.ra)
-        self._registers |= {self._machine.sp: cfa, self._machine.fp: self._load(cfa + (rule.fp or 0))}
+    def _without_row(self, rule: Rule) -> int:
+        sp, fp = self._machine.sp, self._machine.fp
+        if rule.kind is Kind.BARE and self._interrupted and (ip := self._bare()):
+            after = {sp: self._registers[sp] + _WORD.size}
+        else:
+            cfa = self._fp + rule.cfa
+            ip = self._load(cfa + rule.ra) & self._machine.address_mask
+            after = {sp: cfa, fp: self._load(cfa + (rule.fp or 0))}
+        self._registers |= after
         if self._machine.pc is not None:
             self._registers[self._machine.pc] = ip
         self._interrupted = False
-        return ip & self._machine.address_mask
+        return ip
+
+    def _bare(self) -> int:
+        """The return address if it is on top of the stack, else 0. So it is in glibc's clone3 behind the system call.
+
+        Only what lies in a function that the tables know is believed.
+        """
+        if self._machine.pc is None:
+            return 0
+        ip = self._load(self._registers[self._machine.sp])
+        rule = self._walk.rules.get(ip - 1) or self._walk.find(ip - 1)
+        return ip if rule and rule.row else 0
 
     def _step(self, row: Row) -> int:
         """Make the registers those of the caller; returns the address in it."""
