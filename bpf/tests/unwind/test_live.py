@@ -5,7 +5,6 @@ import random
 import shutil
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,28 +32,36 @@ def unwound(unwinder: Unwinder, pid: int, tid: int) -> Unwound:
     return unwinder.unwind(stops.process_key(pid), sample.state, sample.stack)
 
 
-def outcomes(unwinder: Unwinder, pid: int) -> Counter[Stop]:
-    """Why stacks ended, at STOPS random moments of one thread after another."""
-    found: Counter[Stop] = Counter()
-    tids = stops.threads(pid)
+def not_whole(unwinder: Unwinder, pid: int) -> list[tuple[Stop, list[str]]]:
+    """What came out otherwise, at STOPS random moments of one thread after another."""
+    found = []
+    tids, key, symbolizer = stops.threads(pid), stops.process_key(pid), Symbolizer()
     for number in range(STOPS):
         pause()
         if number % 20 == 0:
-            unwinder.observe(stops.process_key(pid))
-        found[unwound(unwinder, pid, tids[number % len(tids)]).stop] += 1
+            unwinder.observe(key)
+        stack = unwound(unwinder, pid, tids[number % len(tids)])
+        if not stack.whole:
+            symbolizer.observe(key)
+            found.append((stack.stop, [frame.label for frame in symbolizer.user(key, stack.addresses)]))
     return found
 
 
+def by_exception(stack: tuple[Stop, list[str]]) -> bool:
+    """While _Unwind_RaiseException overwrites its own frame with the handler's, no table says where its caller is."""
+    return any(name.startswith("_Unwind_R") for name in stack[1])
+
+
 def differing(unwinder: Unwinder, pid: int) -> list[tuple[list[str], list[str]]]:
-    """Stacks that elfutils sees otherwise: (ours, theirs)."""
+    """Stacks that elfutils sees otherwise: (ours, theirs). Where it has nothing to go by it gives up at the leaf."""
     found = []
     for number in range(COMPARED):
         pause()
         with stops.held(pid):
             tids = stops.threads(pid)
             tid = tids[number % len(tids)]
-            ours, theirs = unwound(unwinder, pid, tid).addresses, stops.other_unwinder(tid)
-        if list(ours) != theirs[: len(ours)] or len(theirs) > len(ours):
+            ours, theirs = list(unwound(unwinder, pid, tid).addresses), stops.other_unwinder(tid)
+        if theirs not in (ours, ours[:1]):
             found.append((list(map(hex, ours)), list(map(hex, theirs))))
     return found
 
@@ -62,7 +69,7 @@ def differing(unwinder: Unwinder, pid: int) -> list[tuple[list[str], list[str]]]
 def check(pid: int) -> Unwinder:
     unwinder = Unwinder()
     unwinder.observe(stops.process_key(pid))
-    assert outcomes(unwinder, pid) == {Stop.OUTERMOST: STOPS}, unwinder.stats
+    assert not not_whole(unwinder, pid)
     if shutil.which("eu-stack"):
         assert not differing(unwinder, pid)
     return unwinder
@@ -106,23 +113,15 @@ def test_a_handler_on_a_stack_of_its_own_shows_what_it_interrupted(
     assert 0 < cut < STOPS
 
 
-def test_cpp_is_whole_but_where_an_exception_changes_stacks(
-    built: Callable[..., Path], start: Callable[..., int]
+@pytest.mark.parametrize("source", ["shapes.cpp", "shapes.rs"])
+def test_cpp_and_rust_are_whole_but_where_an_exception_changes_stacks(
+    source: str, built: Callable[..., Path], start: Callable[..., int]
 ) -> None:
-    """While _Unwind_RaiseException overwrites its own frame with the handler's, no table says where its caller is."""
-    pid = start(built("shapes.cpp"))
-    unwinder, symbolizer, key = Unwinder(), Symbolizer(), stops.process_key(pid)
-    unwinder.observe(key)
-    symbolizer.observe(key)
-    for _ in range(STOPS):
-        pause()
-        found = unwound(unwinder, pid, pid)
-        names = [frame.symbol or "" for frame in symbolizer.user(key, found.addresses)]
-        assert found.whole or any(name.startswith("_Unwind_R") for name in names), names
-
-
-def test_rust_is_whole(built: Callable[..., Path], start: Callable[..., int]) -> None:
-    check(start(built("shapes.rs")))
+    pid, unwinder = start(built(source)), Unwinder()
+    unwinder.observe(stops.process_key(pid))
+    left = not_whole(unwinder, pid)
+    assert all(map(by_exception, left)), left
+    assert len(left) < STOPS / 20
 
 
 def test_go_needs_no_tables_and_is_whole_up_to_a_change_of_stacks(
