@@ -29,7 +29,8 @@ def load(path: Path) -> UnwindTable:
 def listed(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Each address where a row begins, and the row: column to what readelf has there."""
     command = ["readelf", "--debug-dump=frames-interp", str(path)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # Its exit status is 1 where a separate debug file is named that is not there.
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     columns: list[str] = []
     inside, rows = False, dict[int, dict[str, str]]()
     for fields in map(str.split, shown.splitlines()):
@@ -37,7 +38,7 @@ def listed(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             inside = "FDE" in fields or (inside and not fields)
         elif fields[0] == "LOC":
             columns = fields[1:]
-        elif inside and len(fields) == len(columns) + 1:
+        elif inside and len(fields) == len(columns) + 1 and len(fields[0]) == 16:
             rows[int(fields[0], 16)] = dict(zip(columns, fields[1:], strict=True))
     yield from rows.items()
 
