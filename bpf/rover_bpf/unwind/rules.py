@@ -1,6 +1,7 @@
 """What is kept of a row: how to get from one frame to the next, in the fewest operations."""
 
 from enum import IntEnum
+from functools import cache
 from typing import NamedTuple
 
 from rover_bpf.unwind.cfa import How, Row
@@ -40,6 +41,14 @@ CHAIN = Rule(Kind.CHAIN, 2 * _WORD, -_WORD, -2 * _WORD)
 """At the frame pointer is the caller's, above it the return address (both ABIs)."""
 BARE = CHAIN._replace(kind=Kind.BARE)
 BAD = Rule(Kind.BAD, 0, 0, None)
+
+
+@cache
+def leaf(machine: Machine) -> Rule:
+    """For a function without a frame."""
+    if machine.pc is None:
+        return CHAIN  # its return address is in a register
+    return compile_row(Row((machine.sp, _WORD), ((machine.pc, How.OFFSET, -_WORD),), machine.pc, False), machine)
 
 
 def compile_row(row: Row, machine: Machine) -> Rule:

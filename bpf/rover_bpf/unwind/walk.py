@@ -9,11 +9,11 @@ from rover_bpf.unwind.cfa import How, Row
 from rover_bpf.unwind.cursor import Budget, CfiError
 from rover_bpf.unwind.expression import evaluate
 from rover_bpf.unwind.machine import Machine
-from rover_bpf.unwind.rules import Kind, Rule
+from rover_bpf.unwind.rules import CHAIN, Kind, Rule, leaf
 
 MAX_FRAMES = 127
 _WORD = struct.Struct("<Q")
-_SP, _FP, _CHAIN = Kind.SP, Kind.FP, Kind.CHAIN
+_SP, _FP, _CHAIN, _BARE = Kind.SP, Kind.FP, Kind.CHAIN, Kind.BARE
 
 Find = Callable[[int], Rule | None]
 """The rule for the instruction at an address of the process; None if no code is mapped there."""
@@ -58,7 +58,7 @@ class CutError(CfiError):
     """What is wanted is not in the copied part of the stack."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Walk:
     """A stack and what is needed to walk it.
 
@@ -95,6 +95,9 @@ class Walk:
                 cfa += sp
             elif kind is _FP or (kind is _CHAIN and fp):
                 cfa += fp
+            elif kind is _BARE:
+                kind, cfa, ra, saved, _ = self.bare(sp if len(addresses) == 1 else None)
+                cfa += sp if kind is _SP else fp
             else:
                 return addresses, _ending(kind, len(addresses))
             at = cfa - base
@@ -116,6 +119,20 @@ class Walk:
             # The call, not what comes after it: that may be another function already (DWARF 5 section 6.4.4).
             sp, place = cfa, ip - 1
         return _without_last(addresses), Stop.BAD_ADDRESS
+
+    def bare(self, sp: int | None) -> Rule:
+        """The rule for what no table covers in a file that has them.
+
+        sp: of a frame that was interrupted; None if it called another, so it has a frame. The return address may then
+        be on top of the stack: so it is in glibc's clone3 behind the system call. It is believed if it lies in a
+        function that the tables know.
+        """
+        at = -1 if sp is None else sp - self.state.sp
+        if not 0 <= at <= len(self.stack) - _WORD.size:
+            return CHAIN
+        place = (_WORD.unpack_from(self.stack, at)[0] & self.machine.address_mask) - 1
+        rule = self.rules.get(place) or self.find(place)
+        return leaf(self.machine) if rule and rule.row else CHAIN
 
 
 def _ending(kind: Kind, frames: int) -> Stop | None:
@@ -151,7 +168,7 @@ class _Careful:
                 return addresses, _ending(rule.kind, len(addresses)) or Stop.BAD_TABLE
             before = self._registers[self._machine.sp]
             try:
-                ip = self._step(rule.row) if rule.row else self._without_row(rule)
+                ip = self._step(rule.row) if rule.row else self._chain(rule)
             except CutError:
                 return addresses, Stop.STACK_CUT
             except CfiError:
@@ -172,32 +189,19 @@ class _Careful:
 
     def _rule(self, address: int) -> Rule | None:
         place = address if self._interrupted else address - 1
-        return self._walk.rules.get(place) or self._walk.find(place)
+        rule = self._walk.rules.get(place) or self._walk.find(place)
+        if rule and rule.kind is Kind.BARE:
+            return self._walk.bare(self._registers[self._machine.sp] if self._interrupted else None)
+        return rule
 
-    def _without_row(self, rule: Rule) -> int:
-        sp, fp = self._machine.sp, self._machine.fp
-        if rule.kind is Kind.BARE and self._interrupted and (ip := self._bare()):
-            after = {sp: self._registers[sp] + _WORD.size}
-        else:
-            cfa = self._fp + rule.cfa
-            ip = self._load(cfa + rule.ra) & self._machine.address_mask
-            after = {sp: cfa, fp: self._load(cfa + (rule.fp or 0))}
-        self._registers |= after
+    def _chain(self, rule: Rule) -> int:
+        cfa = self._fp + rule.cfa
+        ip = self._load(cfa + rule.ra) & self._machine.address_mask
+        self._registers |= {self._machine.sp: cfa, self._machine.fp: self._load(cfa + (rule.fp or 0))}
         if self._machine.pc is not None:
             self._registers[self._machine.pc] = ip
         self._interrupted = False
         return ip
-
-    def _bare(self) -> int:
-        """The return address if it is on top of the stack, else 0. So it is in glibc's clone3 behind the system call.
-
-        Only what lies in a function that the tables know is believed.
-        """
-        if self._machine.pc is None:
-            return 0
-        ip = self._load(self._registers[self._machine.sp])
-        rule = self._walk.rules.get(ip - 1) or self._walk.find(ip - 1)
-        return ip if rule and rule.row else 0
 
     def _step(self, row: Row) -> int:
         """Make the registers those of the caller; returns the address in it."""
