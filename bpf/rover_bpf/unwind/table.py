@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from itertools import islice
+from weakref import finalize
 
 import numpy as np
 
@@ -148,7 +149,7 @@ class Tables(FileTables[UnwindTable]):
     def _keep_readable(self, table: UnwindTable, index: Index, descriptor: int) -> None:
         """The descriptor will be closed: hold the entries, or open it once more."""
         begin, size = to_offset(table.segments, index.frames), _size(table, index)
-        if begin is None or size > _HELD_BYTES:
+        if begin is None or size > min(_HELD_BYTES, self._cache.max_bytes // 16):
             table.read = _KeptOpen(descriptor).read
             return
         held = table.read(begin, size)
@@ -172,9 +173,7 @@ class _KeptOpen:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = os.dup(descriptor)
+        finalize(self, os.close, self._descriptor)
 
     def read(self, offset: int, size: int) -> bytes:
         return reader(self._descriptor)(offset, size)
-
-    def __del__(self) -> None:
-        os.close(self._descriptor)

@@ -148,7 +148,7 @@ class Unwinder:
         row = table.row(to_vaddr(table.segments, offset), budget)
         if row is None:
             return BARE if table.index else CHAIN
-        return compile_row(row, self._machine)
+        return compile_row(row, self._machine, address)
 
     def _table(self, place: Place) -> UnwindTable | None:
         """None where there is no file, or it cannot be read."""

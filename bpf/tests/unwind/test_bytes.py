@@ -9,6 +9,8 @@ from rover_bpf.unwind.expression import evaluate
 from rover_bpf.unwind.machine import X86_64
 from rover_bpf.unwind.rules import CHAIN, Kind, Rule, RuleCache, compile_row
 
+RA = (16, How.OFFSET, -8)
+
 
 @pytest.mark.parametrize(
     ("raw", "unsigned", "signed"),
@@ -98,6 +100,8 @@ def test_the_expression_of_a_linkage_table_entry(at: int, cfa: int) -> None:
     assert X86_64.plt
     registers = {7: 2000, 16: at}
     assert evaluate(X86_64.plt, registers.__getitem__, {}.__getitem__, Budget(100)) == cfa
+    known = compile_row(Row(X86_64.plt, (RA,), 16, False), X86_64, at)
+    assert known[:4] == (Kind.SP, cfa - 2000, -8, None)
 
 
 @pytest.mark.parametrize("code", ["", "12", "30 30 1b", "2f fdff", "f1", "22", "15 09", "77", "50"])
@@ -110,9 +114,6 @@ def row(program: str, at: int = 100, initial: str = "0c07089001") -> Row:
     """12 7 8 is def_cfa rsp+8; 0x90 1 says that register 16 is at CFA-8."""
     cie = Cie(1, -8, 16, 0x1B, True, False, bytes.fromhex(initial))
     return row_at(Fde(cie, 0, 1000, bytes.fromhex(program)), at, Budget(1000))
-
-
-RA = (16, How.OFFSET, -8)
 
 
 @pytest.mark.parametrize(

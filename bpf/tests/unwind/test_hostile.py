@@ -151,14 +151,23 @@ def test_an_expression_that_jumps_back_for_ever_uses_up_the_budget_of_its_stack(
     assert unwound.stop is Stop.BAD_TABLE
 
 
-def test_tables_stay_within_their_budget(built: Callable[..., Path], start: Callable[..., int]) -> None:
-    pid = start(built("shapes.cpp"))
-    key, unwinder = stops.process_key(pid), Unwinder(max_bytes=1 << 18)
+def test_tables_stay_within_their_budget() -> None:
+    _, key, mappings = own_process()
+    unwinder, room = Unwinder(max_bytes=60_000), 60_000
     unwinder.observe(key)
-    for _ in range(50):
-        sample = stops.sample(pid)
-        unwinder.unwind(key, sample.state, sample.stack)
-    stats = unwinder.stats
-    assert stats.bytes_used <= 1 << 18
-    assert stats.whole > 40
-    assert stats.evicted or stats.reasons
+    for mapping in mappings * 2:
+        unwinder.unwind(key, UserState(mapping.start + 1000, BASE, BASE), b"")
+        assert unwinder.stats.bytes_used <= room
+    assert unwinder.stats.evicted
+    assert any("takes more than" in reason for reason in unwinder.stats.reasons.values())
+
+
+def test_files_are_closed_with_their_tables(built: Callable[..., Path], start: Callable[..., int]) -> None:
+    pid, before = start(built("shapes.cpp")), len(os.listdir("/proc/self/fd"))
+    key, unwinder = stops.process_key(pid), Unwinder(max_bytes=1 << 20)
+    unwinder.observe(key)
+    for mapping in parse_maps(Path(f"/proc/{pid}/maps").read_bytes()):
+        unwinder.unwind(key, UserState(mapping.start + 1000, BASE, BASE), b"")
+    assert len(os.listdir("/proc/self/fd")) > before
+    del unwinder
+    assert len(os.listdir("/proc/self/fd")) == before
