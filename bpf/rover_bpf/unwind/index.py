@@ -1,5 +1,7 @@
 """Where the entry of a function is: the linker's sorted table in .eh_frame_hdr, or one made of all entries."""
 
+from array import array
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from rover_bpf.symbols.elf import Elf, named_sections, to_offset
 from rover_bpf.symbols.files import Read
 from rover_bpf.unwind.cursor import CfiError, Cursor
-from rover_bpf.unwind.entries import Cie, parse_cie, parse_fde, read_entry
+from rover_bpf.unwind.entries import Cie, Entry, parse_cie, parse_fde, read_entry
 
 _PT_GNU_EH_FRAME = 0x6474E550
 _DATAREL_SDATA4 = 0x3B
@@ -16,6 +18,7 @@ _HEADER = 64
 _PAIR = np.dtype([("start", "<i4"), ("fde", "<i4")])
 # Without a table each entry is read: 3 µs each, so 0.4 s at most. Binaries that large have the table.
 _MAX_SCANNED = 1 << 17
+_MAX_SCANNED_BYTES = 64 << 20
 _CHUNK = 1 << 20
 
 I32 = NDArray[np.int32]
@@ -67,7 +70,8 @@ def _of_header(read: Read, elf: Elf, offset: int, base: int, limit: int) -> Inde
     frames = cursor.pointer(where, base)
     if encoding == _DATAREL_SDATA4:
         count = cursor.pointer(counted, base)
-        return _sorted(base, frames, _pairs(read, offset + cursor.at, count, limit))
+        pairs = _pairs(read, offset + cursor.at, count, limit)
+        return _sorted(base, frames, np.ascontiguousarray(pairs["start"]), np.ascontiguousarray(pairs["fde"]))
     begin = to_offset(elf.segments, frames)
     if begin is None:
         raise CfiError("its .eh_frame is not in the file")
@@ -81,8 +85,7 @@ def _pairs(read: Read, offset: int, count: int, limit: int) -> NDArray[np.void]:
     return np.frombuffer(raw, _PAIR, len(raw) // _PAIR.itemsize)
 
 
-def _sorted(base: int, frames: int, pairs: NDArray[np.void]) -> Index:
-    starts, fdes = np.ascontiguousarray(pairs["start"]), np.ascontiguousarray(pairs["fde"])
+def _sorted(base: int, frames: int, starts: I32, fdes: I32) -> Index:
     if (starts[1:] < starts[:-1]).any():
         order = np.argsort(starts, kind="stable")
         starts, fdes = starts[order], fdes[order]
@@ -91,29 +94,34 @@ def _sorted(base: int, frames: int, pairs: NDArray[np.void]) -> Index:
 
 def _scanned(read: Read, offset: int, base: int, size: int, limit: int) -> Index:
     """By reading entry after entry. What comes after one that makes no sense is not found."""
-    found: list[tuple[int, int]] = []
+    starts, fdes = array("i"), array("i")
     cies: dict[int, Cie] = {}
     window = _Window(read)
-    at = 0
-    try:
-        while at < size and len(found) < min(_MAX_SCANNED, limit // _PAIR.itemsize):
-            entry = read_entry(window.read, offset + at, base + at)
+    at, end = 0, min(size, _MAX_SCANNED_BYTES)
+    with suppress(CfiError):
+        for _ in range(min(_MAX_SCANNED, limit // _PAIR.itemsize)):
+            entry = read_entry(window.read, offset + at, base + at) if at < end else None
             if entry is None:
                 break
-            owner = entry.cie_at()
-            if owner is None:
-                entry.cursor.at -= 4
-                cies[base + at] = parse_cie(entry)
-            elif owner in cies:
-                start = parse_fde(entry, cies[owner]).start - base
-                if -(1 << 31) <= start < 1 << 31:
-                    found.append((start, at))
+            start = _start(entry, base + at, cies)
+            if start is not None and -(1 << 31) <= start - base < 1 << 31:
+                starts.append(start - base)
+                fdes.append(at)
             at += entry.size
-    except CfiError:
-        pass
-    if not found:
+    if not starts:
         raise CfiError("its .eh_frame is empty")
-    return _sorted(base, base, np.array(found, _PAIR))
+    return _sorted(base, base, np.frombuffer(starts, np.int32), np.frombuffer(fdes, np.int32))
+
+
+def _start(entry: Entry, vaddr: int, cies: dict[int, Cie]) -> int | None:
+    """The first address of an FDE's function; None for a CIE, which is remembered. Raises CfiError."""
+    begin = entry.cursor.at
+    owner = entry.cie_at()
+    if owner is not None:
+        return parse_fde(entry, cies[owner]).start if owner in cies else None
+    entry.cursor.at = begin
+    cies[vaddr] = parse_cie(entry)
+    return None
 
 
 class _Window:
