@@ -1,32 +1,37 @@
 """Stacks as the kernel ships them: the user side of include/rover/unwind.h."""
 
+import struct
 from dataclasses import dataclass
 
-import numpy as np
-
-from rover_bpf.stackcount import KEY, VALUE
 from rover_bpf.unwind.walk import UserState
 
-# Registers by name, and the DWARF numbers of those that UserState has no name for (machine.py).
-_REGISTERS = ("ip", "sp", "fp", "rbx", "r12", "r13", "r14", "r15")
-_OTHERS = {"rbx": 3, "r12": 12, "r13": 13, "r14": 14, "r15": 15}
-
-RAW = np.dtype([("key", KEY), ("value", VALUE), *((name, "<u8") for name in _REGISTERS)])
+# struct rover_key without its padding (there is none), rover_value, rover_user_regs.
+HEAD = struct.Struct("<QQQII16s QQ 8Q")
 
 
 @dataclass(frozen=True, slots=True)
 class RawStack:
-    """key, value: records of KEY and VALUE; state: the registers; stack: memory from state.sp upwards, a copy."""
+    """One event: whose (as in stackcount.KEY), what it counts for, and the thread's state.
 
-    key: np.void
-    value: np.void
+    start_ns: of the process, since boot; kernel: hash of the kernel stack, 0 if there is none; comm: up to its NULs;
+    total: nanoseconds, where events have a length. stack: memory from state.sp upwards, as far as it was there.
+    """
+
+    start_ns: int
+    kernel: int
+    tgid: int
+    tag: int
+    comm: bytes
+    events: int
+    total: int
     state: UserState
     stack: bytes
 
 
 def read_raw(record: memoryview) -> RawStack:
-    """One record of the ring rover_raw."""
-    head = np.frombuffer(record, RAW, 1)[0].copy()
-    ip, sp, fp, *others = head.tolist()[2:]
-    state = UserState(ip, sp, fp, dict(zip(_OTHERS.values(), others, strict=True)))
-    return RawStack(head["key"], head["value"], state, bytes(record[RAW.itemsize :]))
+    """One record of the ring rover_raw. Copies what it needs: the record is gone after the next one is asked for."""
+    start_ns, _, kernel, tgid, tag, comm, events, total, ip, sp, fp, bx, r12, r13, r14, r15 = HEAD.unpack_from(record)
+    # The numbers of DWARF, as in machine.X86_64.
+    state = UserState(ip, sp, fp, {3: bx, 12: r12, 13: r13, 14: r14, 15: r15})
+    stack = bytes(record[HEAD.size :])
+    return RawStack(start_ns, kernel, tgid, tag, comm.rstrip(b"\0"), events, total, state, stack)

@@ -57,7 +57,7 @@ def test_ticks(program: str, built: Callable[..., Path], start: Callable[..., in
     time.sleep(0.2)
     stacks = shipped(pid, "on_tick", CpuClock(1_000_000), 0.5)
     assert len(stacks) > 20
-    assert {int(raw.key["tgid"]) for raw in stacks} == {pid}
+    assert {raw.tgid for raw in stacks} == {pid}
     assert outcomes(pid, stacks) == {Stop.OUTERMOST: len(stacks)}
 
 
