@@ -3,10 +3,11 @@
 import struct
 from dataclasses import dataclass
 
+from rover_bpf.unwind.machine import X86_64
 from rover_bpf.unwind.walk import UserState
 
-# struct rover_key without its padding (there is none), rover_value, rover_user_regs.
-HEAD = struct.Struct("<QQQII16s QQ 8Q")
+# struct rover_key (it has no padding), rover_value, rover_user_regs.
+HEAD = struct.Struct("<QQQII16s QQ 17Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,7 @@ class RawStack:
 
 def read_raw(record: memoryview) -> RawStack:
     """One record of the ring rover_raw. Copies what it needs: the record is gone after the next one is asked for."""
-    start_ns, _, kernel, tgid, tag, comm, events, total, ip, sp, fp, bx, r12, r13, r14, r15 = HEAD.unpack_from(record)
-    # The numbers of DWARF, as in machine.X86_64.
-    state = UserState(ip, sp, fp, {3: bx, 12: r12, 13: r13, 14: r14, 15: r15})
+    start_ns, _, kernel, tgid, tag, comm, events, total, *registers, ip = HEAD.unpack_from(record)
+    state = UserState(ip, registers[X86_64.sp], registers[X86_64.fp], dict(enumerate(registers)))
     stack = bytes(record[HEAD.size :])
     return RawStack(start_ns, kernel, tgid, tag, comm.rstrip(b"\0"), events, total, state, stack)

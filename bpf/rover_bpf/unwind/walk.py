@@ -33,7 +33,10 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UserState:
-    """Where a thread was. others: further registers by their DWARF numbers, best all of Machine.callee_saved."""
+    """Where a thread was. others: registers by their DWARF numbers: the callee-saved at least, better all.
+
+    In a few functions (glibc's longjmp) only scratch registers say where the caller is.
+    """
 
     ip: int
     sp: int
@@ -166,7 +169,8 @@ class _Careful:
         while rule := self._rule(addresses[-1]):
             if rule.kind in (Kind.END, Kind.BAD) or (rule.kind is Kind.CHAIN and not self._fp):
                 return addresses, _ending(rule.kind, len(addresses)) or Stop.BAD_TABLE
-            before = self._registers[self._machine.sp]
+            # A frame that was interrupted may have nothing on the stack: in longjmp, and in AArch64's leaves.
+            above = self._registers[self._machine.sp] + (not self._interrupted)
             try:
                 ip = self._step(rule.row) if rule.row else self._chain(rule)
             except CutError:
@@ -176,7 +180,7 @@ class _Careful:
             if not ip:
                 return addresses, Stop.OUTERMOST
             # A signal handler may have had a stack of its own, above or below.
-            if not self._interrupted and self._registers[self._machine.sp] <= before:
+            if not self._interrupted and self._registers[self._machine.sp] < above:
                 return addresses, Stop.NO_PROGRESS
             if len(addresses) >= walk.limit:
                 return addresses, Stop.TOO_DEEP

@@ -21,7 +21,7 @@ _NAMES = (
     *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi"),
     *("orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base", "ds", "es", "fs", "gs"),
 )
-_CALLEE_SAVED = {"rbx": 3, "r12": 12, "r13": 13, "r14": 14, "r15": 15, "r10": 10}
+_NUMBERS = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", *(f"r{number}" for number in range(8, 16)))
 _FRAME = re.compile(r"^#\d+\s+0x([0-9a-f]+)", re.MULTILINE)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,7 +66,7 @@ def sample(tid: int, copied: int = 1 << 14) -> Sample:
 
 
 def _state(registers: dict[str, int]) -> UserState:
-    others = {number: registers[name] for name, number in _CALLEE_SAVED.items()}
+    others = {number: registers[name] for number, name in enumerate(_NUMBERS)}
     return UserState(registers["rip"], registers["rsp"], registers["rbp"], others)
 
 

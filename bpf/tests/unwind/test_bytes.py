@@ -6,8 +6,9 @@ from rover_bpf.unwind.cfa import How, Row, row_at
 from rover_bpf.unwind.cursor import Budget, CfiError, Cursor
 from rover_bpf.unwind.entries import Cie, Fde
 from rover_bpf.unwind.expression import evaluate
-from rover_bpf.unwind.machine import X86_64
+from rover_bpf.unwind.machine import AARCH64, X86_64
 from rover_bpf.unwind.rules import CHAIN, Kind, Rule, RuleCache, compile_row
+from rover_bpf.unwind.walk import Stop, Unwound, UserState, Walk
 
 RA = (16, How.OFFSET, -8)
 
@@ -170,3 +171,27 @@ def test_rules_are_bounded_and_shared() -> None:
         assert held[address] is CHAIN
     rules.discard("a")
     assert len(rules) <= 1
+
+
+def test_a_caller_that_only_scratch_registers_know() -> None:
+    """glibc's longjmp, its stack pointer set already; elsewhere a stack that does not grow ends the walk."""
+    jump = row("0c0500 090708 090609 091001")
+    rules = {1: compile_row(jump, X86_64), 0x4FF: compile_row(row("0710"), X86_64)}
+    state = UserState(1, 0x1000, 0, {1: 0x500, 5: 0x9000, 8: 0x1000, 9: 0x77})
+    assert Walk(X86_64, rules, rules.get, state, b"", 127, Budget(10)).run() == Unwound((1, 0x500), Stop.OUTERMOST)
+    rules[0x4FF] = rules[1]
+    assert Walk(X86_64, rules, rules.get, state, b"", 127, Budget(10)).run().stop is Stop.NO_PROGRESS
+
+
+def test_a_leaf_of_aarch64_returns_to_its_link_register_and_its_caller_to_what_was_saved() -> None:
+    """With pointer authentication bits, which are not part of the address."""
+    save, restore = (30, How.OFFSET, -8), (29, How.OFFSET, -16)
+    rules = {
+        0x100: compile_row(Row((31, 0), (), 30, False), AARCH64),
+        0x1FF: compile_row(Row((31, 16), (restore, save), 30, False), AARCH64),
+        0x2FF: compile_row(Row((31, 0), ((30, How.UNDEFINED, 0),), 30, False), AARCH64),
+    }
+    stack = (0x55).to_bytes(8, "little") + (0xAB << 56 | 0x300).to_bytes(8, "little")
+    state = UserState(0x100, 0x1000, 0, {30: 0x200})
+    walk = Walk(AARCH64, rules, rules.get, state, stack, 127, Budget(10))
+    assert walk.run() == Unwound((0x100, 0x200, 0x300), Stop.OUTERMOST)

@@ -1,10 +1,14 @@
 /* Shipping what user space unwinds by .eh_frame: the current task's user registers and the top of its user stack.
  *
  * A record is as long as what could be copied: bpf_ringbuf_output() takes any length, bpf_ringbuf_reserve() only
- * constant ones. User side: rover_bpf/unwind/raw.py; keep the structures in step (a test compares the sizes).
+ * constant ones. User side: rover_bpf/unwind/raw.py; keep the structures in step.
  * Include after rover/stackcount.h. Kernel 5.15 for bpf_task_pt_regs().
  */
 #pragma once
+
+#if defined(__aarch64__) || defined(__TARGET_ARCH_arm64)
+#error "stacks are shipped on x86-64 only: AArch64 needs its own registers and page size"
+#endif
 
 #define ROVER_PAGE 4096
 #define ROVER_STACK_BYTES 16384
@@ -13,8 +17,10 @@
 #define ROVER_RAW_PAGES 1024 /* of the ring: 4 MB hold 250 stacks of full length */
 #endif
 
+/* All of them, in the order of their DWARF numbers: a leaf's caller may be where only a scratch register tells, as in
+ * glibc's longjmp (rdx, r8, r9). */
 struct rover_user_regs {
-    u64 ip, sp, fp, bx, r12, r13, r14, r15;
+    u64 ax, dx, cx, bx, si, di, bp, sp, r8, r9, r10, r11, r12, r13, r14, r15, ip;
 };
 
 struct rover_raw {
@@ -33,14 +39,23 @@ static __always_inline void rover_user_regs(struct rover_user_regs *to)
 {
     struct pt_regs from = {};
     bpf_probe_read_kernel(&from, sizeof(from), (const void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
-    to->ip = from.ip;
-    to->sp = from.sp;
-    to->fp = from.bp;
+    to->ax = from.ax;
+    to->dx = from.dx;
+    to->cx = from.cx;
     to->bx = from.bx;
+    to->si = from.si;
+    to->di = from.di;
+    to->bp = from.bp;
+    to->sp = from.sp;
+    to->r8 = from.r8;
+    to->r9 = from.r9;
+    to->r10 = from.r10;
+    to->r11 = from.r11;
     to->r12 = from.r12;
     to->r13 = from.r13;
     to->r14 = from.r14;
     to->r15 = from.r15;
+    to->ip = from.ip;
 }
 
 /* Copies from the stack pointer upwards, page by page, as far as it is there: what is above it is in use, so it is
