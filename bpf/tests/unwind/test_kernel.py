@@ -59,7 +59,7 @@ def test_ticks(program: str, built: Callable[..., Path], start: Callable[..., in
     assert len(stacks) > 20
     assert {raw.tgid for raw in stacks} == {pid}
     whole = outcomes(pid, stacks)[Stop.OUTERMOST]
-    # In code compiled at run time there is the frame pointer alone: 2 of 8 000 of Node's stacks are lost to that.
+    # 2 of 8 000 of Node's stacks end early; probably in compiled code, where there is the frame pointer alone.
     assert whole == len(stacks) or (program == "node" and whole > 0.99 * len(stacks))
 
 
