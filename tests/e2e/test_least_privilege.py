@@ -34,9 +34,11 @@ def place() -> Iterator[Path]:
     (folder / "work").chmod(0o777)
     paths = [entry.replace(str(ROOT), str(folder / "code"), 1) for entry in sys.path if entry.startswith(str(ROOT))]
     command = folder / "rover"
-    # By the environment, not in the script alone: what writes the files is a Python process of its own.
-    run = "from rover_core.cli import main; main()"
-    command.write_text(f"#!/bin/sh\nPYTHONPATH='{':'.join(paths)}' exec /usr/bin/python3 -c '{run}' \"$@\"\n")
+    # In the environment too: what writes the files is a Python process of its own.
+    command.write_text(
+        f"#!/usr/bin/python3\nimport os, sys\nsys.path[:0] = {paths}\n"
+        f"os.environ['PYTHONPATH'] = {':'.join(paths)!r}\nfrom rover_core.cli import main\nmain()\n"
+    )
     command.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
