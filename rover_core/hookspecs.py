@@ -6,8 +6,7 @@ means "nothing from me". An exception marks your plugin as failed, with its text
 """
 
 from collections.abc import Iterable, Sequence
-
-import click
+from typing import TYPE_CHECKING
 
 from rover_core.api import (
     Diagnostic,
@@ -21,6 +20,9 @@ from rover_core.api import (
     TaskSource,
     hookspec,
 )
+
+if TYPE_CHECKING:  # the agent itself has no command line in memory
+    import click
 
 
 @hookspec
@@ -64,5 +66,5 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:  # type: igno
 
 
 @hookspec
-def rover_commands(cli: click.Group) -> None:
+def rover_commands(cli: "click.Group") -> None:
     """Add sub-commands to `rover`. Called once, when the command line is built: import lazily. Since 0.1."""

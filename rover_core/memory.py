@@ -34,7 +34,7 @@ def release_idle_code() -> None:
     """Unmap the machine code that nothing needs now: start-up alone leaves 8 MB of imports and initialisation.
 
     MADV_DONTNEED on read-only executable mappings of files drops this process's view of their pages; what is called
-    again is mapped again from the page cache, at the cost of a minor fault, a few hundred in all. Such pages are never
+    again is mapped again from the page cache, at the cost of a few hundred minor faults. Such pages are never
     modified (unlike those of other sections, which the dynamic linker has written to), so nothing can be lost.
     """
     madvise = _from_libc("madvise")

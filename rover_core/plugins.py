@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import click
 import pluggy
 
 from rover_core import hookspecs
@@ -25,6 +24,9 @@ from rover_core.api import (
     TaskSource,
 )
 from rover_core.errors import RoverError
+
+if TYPE_CHECKING:
+    import click
 
 GROUP = "rover.plugins"
 DISABLED_VARIABLE = "ROVER_DISABLED_PLUGINS"
@@ -125,7 +127,7 @@ class PluginManager:
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
 
-    def add_commands(self, cli: click.Group) -> None:
+    def add_commands(self, cli: "click.Group") -> None:
         """Let plugins add sub-commands to a group."""
         self._collect("rover_commands", cli=cli)
 

@@ -1,27 +1,16 @@
 """`rover run`: the agent."""
 
-import asyncio
+import json
+import os
 import sys
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 import click
 
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options, pass_invocation
-from rover_core.errors import RoverError
-from rover_core.model import Task
-
-if TYPE_CHECKING:
-    from rover_core.agent import Agent, Outcome, Parts
-    from rover_core.api import Settings
-    from rover_core.collector import Collector
 
 _DURATION_HELP = "How long, e.g. 15, 90s, 10m; 0, the default, until Ctrl-C or SIGTERM."
 _DEMO_HELP = "Start a small workload to look at. By default on an idle host, for a run with a --duration."
-_ROOM = 1024  # stacks kept in memory for the closing table; the store has them all
 
 
 @click.command()
@@ -41,105 +30,13 @@ def run(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
       rover run -c /etc/rover.yaml       as a service
       rover run --duration 15 --demo     with something to see on an idle machine
     """
-    from rover_core.agent import Agent, Parts, Timing
-    from rover_core.cli.session import run_to_end
-    from rover_core.collector import Collector
-    from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
-    from rover_core.memory import use_one_arena
-
-    use_one_arena()
-    plugins, settings = invocation.load()
-    collector = Collector(_ROOM)
-    parts = Parts(
-        plugins.discoverers(settings),
-        plugins.profilers(settings),
-        [collector, *plugins.exporters(settings)],
-        plugins.task_sources(settings),
-    )
-    timing = Timing(
-        settings.section(ProfilingSettings).flush_interval,
-        settings.section(ScannerSettings).period,
-        settings.section(PipelineSettings).queue_size,
-    )
-    tasks = _standalone_tasks(settings, parts, duration_ns)
-    with ExitStack() as stack:
-        _start_demo(stack, demo, duration_ns)
-        outcome = run_to_end(_run(Agent(parts, timing), tasks, duration_ns))
-    _report(outcome, collector)
-
-
-def _standalone_tasks(settings: "Settings", parts: "Parts", duration_ns: int) -> list[Task]:
-    """What to profile when nobody says: the configured profilers, over every process of the host."""
-    from rover_core.config.sections import ProfilingSettings
-
-    profiling = settings.section(ProfilingSettings)
-    if parts.task_sources or not profiling.active:
-        return []
-    installed = {profiler.name for profiler in parts.profilers}
-    wanted = [name for name in profiling.standalone if name in installed]
-    if not wanted:
-        raise RoverError(
-            "there is nothing to run",
-            why=f"of the profilers {', '.join(profiling.standalone)} none is installed or working",
-            remedy="pip install 'rover-agent[oncpu]', or see `rover plugins`",
-        )
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return [
-        Task(f"{stamp}-{name.lower().replace('_', '')}", name, duration_ns=duration_ns or None, trigger="standalone")
-        for name in wanted
-    ]
-
-
-def _start_demo(stack: ExitStack, demo: bool | None, duration_ns: int) -> None:
-    from rover_core.cli.demo import Demo, host_is_idle
-    from rover_core.cli.session import say
-
-    if demo is None:
-        # A service must never start work of its own: only a look around that ends by itself does.
-        demo = bool(duration_ns) and host_is_idle()
-        if demo:
-            say("This host is idle. So that there is something to see, ", nl=False)
-    if demo:
-        workload = stack.enter_context(Demo())
-        say(f"Rover starts {workload.description}.")
-
-
-async def _run(agent: "Agent", tasks: Sequence[Task], duration_ns: int) -> "Outcome":
-    from rover_core.cli.progress import progress
-    from rover_core.cli.session import count_samples
-
-    for task in tasks:
-        agent.submit(task)
-    if duration_ns and not tasks:
-        asyncio.get_running_loop().call_later(duration_ns / 1e9, agent.request_stop)
-    what = f"Profiling {' and '.join(task.profiler for task in tasks)} of all processes" if tasks else "Running"
-    async with progress(what, duration_ns or None, lambda: count_samples(agent)):
-        return await agent.run(until_idle=bool(tasks))
-
-
-def _report(outcome: "Outcome", collector: "Collector") -> None:
-    from rover_core.cli.output_file import writing_stdout
-    from rover_core.cli.session import say
-
-    try:
-        with writing_stdout("The results are where the exporters keep them"):
-            _print(outcome, collector)
-    finally:
-        for name, completeness in outcome.ledger.exporters.items():
-            if completeness.lost:
-                causes = ", ".join(f"{count} {cause}" for cause, count in completeness.lost.items())
-                say(f"The exporter {name} lost {completeness.expected - completeness.kept} samples: {causes}.")
-        for line in outcome.results:
-            say(line)
-    for error in outcome.failures.values():
-        raise error
-
-
-def _print(outcome: "Outcome", collector: "Collector") -> None:
-    from rover_core.tables import print_completeness, print_hottest
-
-    for profile in collector.profiles:
-        print_hottest(profile)
-    for completeness in outcome.ledger.profilers.values():
-        print_completeness(completeness)
-    sys.stdout.flush()
+    order = {
+        "config": None if invocation.config is None else str(invocation.config),
+        "overrides": invocation.overrides,
+        "duration_ns": duration_ns,
+        "demo": demo,
+    }
+    # The agent runs for weeks: it begins anew, without the command line's 5 MB. -P: no module comes from the folder
+    # that it happens to be started in.
+    command = [sys.executable, "-P", "-m", "rover_core.cli.service", json.dumps(order)]
+    os.execv(sys.executable, command)

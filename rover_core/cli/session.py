@@ -1,12 +1,11 @@
 """One profile from the command line: an agent with a single task and no exporter but memory."""
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
 
 from rover_core.agent import Agent, Parts, Timing
 from rover_core.api import Settings
@@ -79,4 +78,4 @@ def count_samples(agent: Agent) -> str:
 def say(text: str, *, nl: bool = True) -> None:
     """A sentence for the person at the terminal, on stderr: standard output is for results."""
     with suppress(OSError):  # full or closed: not worth more than the results
-        click.echo(text, err=True, nl=nl)
+        print(text, file=sys.stderr, end="\n" if nl else "", flush=True)

@@ -145,7 +145,7 @@ async def test_twenty_agents_leave_no_thread() -> None:
 PROGRAM = """
 import sys
 from rover_core.agent import Agent, Parts, Timing
-from rover_core.cli import _leave
+from rover_core.cli.ending import leave
 from rover_core.cli.session import run_to_end
 from rover_core.model import Task
 from rover_core.testing import FakeExporter, FakeProfiler
@@ -158,7 +158,7 @@ async def main():
     await agent.run()
     print("over", flush=True)
 run_to_end(main())
-_leave(0)
+leave(0)
 """
 
 

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 import rover_core.cli
-from rover_core.cli import COMMANDS, cli, run_cli
+from rover_core.cli.main import COMMANDS, cli, run_cli
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
 
@@ -47,7 +47,7 @@ def test_help_lists_every_command_and_is_fast() -> None:
 def test_help_imports_neither_rich_nor_the_settings_machinery() -> None:
     """Broken: `rover --help` takes half a second."""
     code = (
-        "import sys; from rover_core.cli import run_cli; run_cli(['--help']);"
+        "import sys; from rover_core.cli.main import run_cli; run_cli(['--help']);"
         "print([m for m in ('rich', 'pydantic_settings', 'structlog', 'numpy', 'bcc') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,11 +1,13 @@
 """The hooks of the local exporter."""
 
 from collections.abc import Sequence
-
-import click
+from typing import TYPE_CHECKING
 
 from rover_core.api import Exporter, ProfileFormat, Settings, SettingsSection, hookimpl
 from rover_exporter_local.settings import SECTION, LocalSettings
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -28,7 +30,7 @@ def rover_formats() -> Sequence[ProfileFormat]:
 
 
 @hookimpl
-def rover_commands(cli: click.Group) -> None:
+def rover_commands(cli: "click.Group") -> None:
     from rover_exporter_local.commands import history
 
     cli.add_command(history)
