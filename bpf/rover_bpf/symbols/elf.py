@@ -4,6 +4,7 @@ The tables of headers are read as numpy arrays, whatever the class and byte orde
 constants, which a reader that walks a stranger's file header by header does not.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +22,13 @@ _MAX_SEGMENTS = 256
 _MAX_SECTIONS = 16384
 _MAX_NOTES = 1 << 16
 _MAX_BUILD_ID = 64
+_MAX_NAMES = 1 << 20
 
 # A field's name and width; `a` is as wide as an address of the class.
-_EHDR = "type:2 machine:2 version:4 entry:a phoff:a shoff:a flags:4 ehsize:2 phentsize:2 phnum:2 shentsize:2 shnum:2"
+_EHDR = (
+    "type:2 machine:2 version:4 entry:a phoff:a shoff:a flags:4 "
+    "ehsize:2 phentsize:2 phnum:2 shentsize:2 shnum:2 shstrndx:2"
+)
 _PHDR = {
     1: "type:4 offset:4 vaddr:4 paddr:4 filesz:4 memsz:4 flags:4 align:4",
     2: "type:4 flags:4 offset:8 vaddr:8 paddr:8 filesz:8 memsz:8 align:8",
@@ -53,12 +58,18 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Elf:
-    """segments: executable ones first; sections: header records (gABI field names); symbol: layout of a symbol."""
+    """segments: executable ones first; programs, sections: header records (gABI field names); symbol: layout of a
+    symbol; machine: e_machine; names: index of the section that has the sections' names; order: `<` or `>`.
+    """
 
     segments: tuple[Segment, ...]
     sections: Records
     symbol: np.dtype[np.void]
     build_id: str
+    programs: Records
+    machine: int
+    names: int
+    order: str
 
 
 def to_vaddr(segments: tuple[Segment, ...], offset: int) -> int:
@@ -72,6 +83,25 @@ def to_vaddr(segments: tuple[Segment, ...], offset: int) -> int:
         if segment.offset & -_PAGE <= offset < segment.offset + segment.size:
             return max(offset - segment.offset + segment.vaddr, 0)
     return offset
+
+
+def to_offset(segments: tuple[Segment, ...], vaddr: int) -> int | None:
+    """Where in the file the byte at this address of its own is; None if no segment shows it."""
+    for segment in segments:
+        if segment.vaddr <= vaddr < segment.vaddr + segment.size:
+            return vaddr - segment.vaddr + segment.offset
+    return None
+
+
+def named_sections(read: Read, elf: Elf) -> Iterator[tuple[bytes, np.void]]:
+    """Each section's name (at most 64 bytes of it) and header."""
+    if elf.names >= len(elf.sections):
+        return
+    strings = elf.sections[elf.names]
+    names = read(int(strings["offset"]), min(int(strings["size"]), _MAX_NAMES))
+    for section in elf.sections:
+        begin = int(section["name"])
+        yield names[begin : begin + 64].partition(b"\0")[0], section
 
 
 def read_elf(read: Read) -> Elf:
@@ -88,7 +118,16 @@ def read_elf(read: Read) -> Elf:
         raise ElfError("the ELF header is cut off")
     head = np.frombuffer(ident, ehdr, 1, 16)[0]
     programs = _table(read, int(head["phoff"]), min(int(head["phnum"]), _MAX_SEGMENTS), phdr)
-    return Elf(_segments(programs), _sections(read, head, shdr), symbol, _build_id(read, programs, order))
+    return Elf(
+        _segments(programs),
+        _sections(read, head, shdr),
+        symbol,
+        _build_id(read, programs, order),
+        programs,
+        int(head["machine"]),
+        int(head["shstrndx"]),
+        order,
+    )
 
 
 def _layout(text: str, width: int, order: str) -> np.dtype[np.void]:

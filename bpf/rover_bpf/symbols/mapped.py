@@ -3,10 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
+from rover_bpf.symbols.cache import Table
 from rover_bpf.symbols.files import FileId, file_id, open_regular
-from rover_bpf.symbols.images import Image, Images
+from rover_bpf.symbols.filetables import FileTables
 from rover_bpf.symbols.maps import Mapping
+
+T = TypeVar("T", bound=Table)
 
 
 class MappedFile:
@@ -23,8 +27,8 @@ class MappedFile:
         self._mapping = mapping
         self._directory = directory
 
-    def settle(self, images: Images) -> None:
-        """To be called while the process lives: make sure that its symbols can be had after its death.
+    def settle(self, tables: FileTables[Any]) -> None:
+        """To be called while the process lives: make sure that its table can be had after its death.
 
         If this host's path leads to the very same file, opening it can wait until it is wanted. What is deleted or
         in another mount namespace is read at once.
@@ -35,24 +39,24 @@ class MappedFile:
         if host and (inside is None or os.path.samestat(inside, host)):
             self.identity = file_id(host)
         else:
-            self.image(images)
+            self.table(tables)
 
-    def image(self, images: Images) -> Image | None:
-        """The file's image, read now unless it is held already; None (and a reason, for good) if it cannot be had."""
-        if self.identity and (image := images.known(self.identity)):
-            return image
+    def table(self, tables: FileTables[T]) -> T | None:
+        """The file's table, read now unless it is held already; None (and a reason, for good) if it cannot be had."""
+        if self.identity and (table := tables.known(self.identity)):
+            return table
         if not self.reason:
             try:
-                return self._first(images)
+                return self._first(tables)
             except OSError as error:
                 self.reason = str(error)
         return None
 
-    def _first(self, images: Images) -> Image:
+    def _first(self, tables: FileTables[T]) -> T:
         refusals = []
         for path in self._paths():
             try:
-                return self._load(path, images)
+                return self._load(path, tables)
             except OSError as error:
                 refusals.append(str(error))
         raise OSError("; ".join(refusals))
@@ -76,12 +80,12 @@ class MappedFile:
             return None
         return status if status.st_ino == self._mapping.inode else None
 
-    def _load(self, path: Path, images: Images) -> Image:
+    def _load(self, path: Path, tables: FileTables[T]) -> T:
         descriptor = open_regular(path)
         try:
             self._check(path, os.fstat(descriptor))
-            self.identity, image = images.load(descriptor)
-            return image
+            self.identity, table = tables.load(descriptor)
+            return table
         finally:
             os.close(descriptor)
 

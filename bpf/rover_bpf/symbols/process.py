@@ -4,8 +4,9 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rover_bpf.symbols.images import Images
+from rover_bpf.symbols.filetables import FileTables
 from rover_bpf.symbols.mapped import MappedFile
 from rover_bpf.symbols.maps import Mapping, parse_maps
 
@@ -45,16 +46,21 @@ class ObservedProcess:
         self._digest = 0
 
     @property
+    def places(self) -> tuple[Place, ...]:
+        """The executable mappings as last seen, with their files."""
+        return self._generations[0].places if self._generations else ()
+
+    @property
     def mappings(self) -> tuple[Mapping, ...]:
         """The executable mappings as last seen."""
-        return tuple(place.mapping for place in self._generations[0].places) if self._generations else ()
+        return tuple(place.mapping for place in self.places)
 
     @property
     def may_have_jit(self) -> bool:
         """Whether there is memory that code may have been compiled into."""
         return any(mapping.may_be_jit for mapping in self.mappings)
 
-    def update(self, maps: bytes, images: Images) -> bool:
+    def update(self, maps: bytes, tables: FileTables[Any]) -> bool:
         """Take over the content of /proc/<pid>/maps; whether executable mappings have changed."""
         digest = hash(maps)
         if digest == self._digest:
@@ -63,7 +69,7 @@ class ObservedProcess:
         mappings = parse_maps(maps)
         if not mappings or mappings == self.mappings:
             return False  # empty: a process that is exiting has lost its memory before its place in /proc
-        self._generations.appendleft(self._generation(mappings, images))
+        self._generations.appendleft(self._generation(mappings, tables))
         self._forget_unmapped()
         return True
 
@@ -74,18 +80,18 @@ class ObservedProcess:
                 return place
         return None
 
-    def _generation(self, mappings: tuple[Mapping, ...], images: Images) -> _Generation:
-        places = tuple(Place(mapping, self._file(mapping, images), mapping.module) for mapping in mappings)
+    def _generation(self, mappings: tuple[Mapping, ...], tables: FileTables[Any]) -> _Generation:
+        places = tuple(Place(mapping, self._file(mapping, tables), mapping.module) for mapping in mappings)
         return _Generation([mapping.start for mapping in mappings], places)
 
-    def _file(self, mapping: Mapping, images: Images) -> MappedFile | None:
+    def _file(self, mapping: Mapping, tables: FileTables[Any]) -> MappedFile | None:
         if not mapping.of_file:
             return None
         key = (mapping.device, mapping.inode, mapping.path)
         file = self._files.get(key)
         if file is None:
             file = self._files[key] = MappedFile(mapping, self._directory)
-            file.settle(images)
+            file.settle(tables)
         return file
 
     def _forget_unmapped(self) -> None:

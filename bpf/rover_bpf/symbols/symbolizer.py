@@ -10,11 +10,10 @@ from rover_bpf.symbols.images import Images
 from rover_bpf.symbols.kernel import Kernel
 from rover_bpf.symbols.perfmap import PerfMap
 from rover_bpf.symbols.process import ObservedProcess
-from rover_bpf.symbols.procfs import read_maps, start_ticks
+from rover_bpf.symbols.reasons import Reasons
+from rover_bpf.symbols.snapshots import Snapshots
 from rover_bpf.symbols.user import JIT, UserFrames
 from rover_core.model import Frame, Loss, ProcessKey
-
-_MAX_REASONS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,12 @@ class Symbolizer:
         """max_bytes: for all tables together; proc: where the proc file system of the host is mounted."""
         self._proc = proc
         self._cache = TableCache(max_bytes)
+        self._reasons = Reasons()
         self._images = Images(self._cache)
-        self._user = UserFrames(self._cache, self._images, self._note)
+        self._user = UserFrames(self._cache, self._images, self._reasons.note)
         self._kernel_frames = FrameCache()
         self._kernel = Kernel(proc, self._cache, self._kernel_frames)
-        self._processes: dict[ProcessKey, ObservedProcess] = {}
-        self._reasons: dict[str, str] = {}
+        self._processes = Snapshots(proc, self._images, self._reasons.note)
 
     def observe(self, process: ProcessKey) -> None:
         """Snapshot the mappings of a live process; cheap when nothing has changed. Never raises.
@@ -61,11 +60,9 @@ class Symbolizer:
         To be called when a process is first seen and before each resolving of a live one. What has exited is left
         as it was last observed.
         """
-        directory = self._proc / str(process.pid)
-        maps = self._maps(directory)
-        # Asked after reading: if the pid still is this process, then the mappings were this process's too.
-        if maps is not None and start_ticks(directory) == process.start_ticks:
-            self._update(process, directory, maps)
+        seen = self._processes.observe(process)
+        if seen and seen[0].may_have_jit:
+            self._refresh_perf_map((JIT, process), self._proc / str(process.pid))
 
     def user(self, process: ProcessKey, addresses: Sequence[int]) -> tuple[Frame, ...]:
         """One frame for each address of a user stack, leaf first."""
@@ -80,17 +77,17 @@ class Symbolizer:
         """One frame for each address of a kernel stack, leaf first."""
         frames = self._kernel.resolve(addresses)
         if self._kernel.reason:
-            self._note("[kernel]", self._kernel.reason)
+            self._reasons.note("[kernel]", self._kernel.reason)
         return frames
 
     def forget(self, process: ProcessKey) -> None:
         """Nothing more will be asked about this process. Tables of files stay, for others."""
-        self._processes.pop(process, None)
+        self._processes.forget(process)
         self._cache.discard((JIT, process))
 
     def missing_reason(self, process: ProcessKey) -> Loss:
         """Why frames of this process have no name: it was gone before it could be observed, or the names are."""
-        return Loss.UNSYMBOLIZED if process in self._processes else Loss.PROCESS_GONE
+        return Loss.UNSYMBOLIZED if self._processes.get(process) else Loss.PROCESS_GONE
 
     @property
     def stats(self) -> SymbolizerStats:
@@ -100,26 +97,8 @@ class Symbolizer:
             bytes_used=self._cache.bytes_used,
             evicted=self._cache.evicted,
             frames=len(self._user.frames) + len(self._kernel_frames),
-            reasons=dict(self._reasons),
+            reasons=self._reasons.latest,
         )
-
-    def _maps(self, directory: Path) -> bytes | None:
-        """None if the process is gone, nothing if it may not be looked at."""
-        try:
-            return read_maps(directory) or None  # a zombie has lost its memory already
-        except PermissionError as error:
-            self._note(str(directory / "maps"), str(error))
-            return b""
-        except OSError:
-            return None
-
-    def _update(self, process: ProcessKey, directory: Path, maps: bytes) -> None:
-        observed = self._processes.get(process)
-        if observed is None:
-            observed = self._processes[process] = ObservedProcess(directory)
-        observed.update(maps, self._images)
-        if observed.may_have_jit:
-            self._refresh_perf_map((JIT, process), directory)
 
     def _refresh_perf_map(self, key: tuple[str, ProcessKey], directory: Path) -> None:
         held = self._cache.get(key)
@@ -127,14 +106,8 @@ class Symbolizer:
         if perf_map.refresh():
             self._cache.put(key, perf_map)
         if perf_map.reason:
-            self._note(f"perf map of {key[1].pid}", perf_map.reason)
+            self._reasons.note(f"perf map of {key[1].pid}", perf_map.reason)
 
     def _user_frame(self, process: ProcessKey, observed: ObservedProcess, address: int, back: int) -> Frame:
         place = observed.find(address - back)
         return self._user.find(process, place, address, back) if place else Frame(None, "", address)
-
-    def _note(self, what: str, why: str) -> None:
-        self._reasons.pop(what, None)
-        self._reasons[what] = why
-        if len(self._reasons) > _MAX_REASONS:
-            del self._reasons[next(iter(self._reasons))]

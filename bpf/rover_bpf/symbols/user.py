@@ -21,6 +21,11 @@ JIT = "[jit]"
 _ABOVE_32_BIT = 1 << 32
 
 
+def in_64_bit_vdso(place: Place) -> bool:
+    """Whether this is the vdso that this process has too."""
+    return place.module == VDSO and place.mapping.start >= _ABOVE_32_BIT
+
+
 class UserFrames:
     """`back` in all methods: 1 for a return address, which is looked up one byte earlier (see Symbolizer)."""
 
@@ -39,7 +44,7 @@ class UserFrames:
         key = (place.file.identity, place.module, offset, back)
         if frame := self.frames.get(key):
             return frame
-        image = place.file.image(self._images)
+        image = place.file.table(self._images)
         if image is None:
             self._note(place.mapping.path, place.file.reason)
             return Frame(None, place.module, offset)
@@ -57,7 +62,7 @@ class UserFrames:
         return Frame(None, place.module, address - place.mapping.start + place.mapping.offset)
 
     def _without_file(self, process: ProcessKey, place: Place, address: int, back: int) -> Frame:
-        if place.module == VDSO and place.mapping.start >= _ABOVE_32_BIT:
+        if in_64_bit_vdso(place):
             return self._in_image(self._vdso, place, address - place.mapping.start, back)
         return self._compiled(process, address, back) or Frame(None, place.module, address)
 
