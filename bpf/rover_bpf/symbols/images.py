@@ -49,7 +49,7 @@ class Images(FileTables[Image]):
         super().__init__(cache, Image)
 
     def _parse(self, descriptor: int, elf: Elf, around: Around) -> Image:
-        image = read_image(reader(descriptor), elf, self._cache.max_bytes * 3 // 4, around)
+        image = read_image(reader(descriptor), elf, self._cache.max_bytes * 7 // 8, around)
         if image.nbytes > _WORTH_A_TRIM:
             _give_back_memory()
         return image
