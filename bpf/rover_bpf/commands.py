@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # these bring numpy, which `rover --help` does not need
     from rover_core.model import Process
 
 _LIST = "`rover processes` lists what runs"
-_HEADER = ("ADDRESSES", "BUILD ID", "FUNCTIONS", "MEMORY", "NAMES FROM", "FILE")
+_HEADER = ("ADDRESSES", "BUILD ID", "FUNCTIONS", "MEMORY", "FILE", "NAMES FROM")
 
 
 @click.command()
@@ -65,9 +65,8 @@ def _read(process: Process, symbolizer: Symbolizer) -> Sequence[Source]:
     symbolizer.observe(process.key)
     sources = symbolizer.sources(process.key)
     if len(sources) == 1:  # the kernel alone
-        why = next(
-            (why for what, why in symbolizer.stats.reasons.items() if what.endswith("maps")), "it has just ended"
-        )
+        refusals = [why for what, why in symbolizer.stats.reasons.items() if what.endswith("maps")]
+        why = refusals[0] if refusals else "it has just ended"
         remedy = "run as root, or grant CAP_SYS_PTRACE"
         raise RoverError(f"the mappings of process {process.key.pid} cannot be read", why=why, remedy=remedy)
     return sources
@@ -103,7 +102,7 @@ def _row(source: Source) -> tuple[str, ...]:
     addresses = f"{source.start:x}-{source.end:x}" if source.end else "-"
     origins = " + ".join(f"{origin.name} ({origin.functions})" for origin in source.origins) or "-"
     memory = _size(source.nbytes) if source.functions else "-"
-    cells = (addresses, source.build_id[:12] or "-", str(source.functions), memory, origins, source.path)
+    cells = (addresses, source.build_id[:12] or "-", str(source.functions), memory, source.path, origins)
     return tuple(map(_printable, cells))
 
 

@@ -42,6 +42,8 @@ class DebugLink:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DebugFile:
+    """path: below the root that it was found in."""
+
     path: str
     read: Read
     elf: Elf
@@ -52,7 +54,8 @@ def open_debug_file(read: Read, elf: Elf, around: Around) -> Iterator[DebugFile 
     """The first debug file that belongs to this one, None if there is none."""
     with ExitStack() as opened:
         link = read_debug_link(read, elf)
-        found = (_try(path, elf, link, opened) for path in _paths(elf, link, around))
+        places = ((root, path) for root in around.roots for path in _paths(elf, link, around))
+        found = (_try(root, path, elf, link, opened) for root, path in places)
         yield next((file for file in found if file), None)
 
 
@@ -69,32 +72,33 @@ def read_debug_link(read: Read, elf: Elf) -> DebugLink | None:
     return DebugLink(os.fsdecode(name), int(np.frombuffer(checksum, f"{elf.order}u4")[0]))
 
 
-def _paths(elf: Elf, link: DebugLink | None, around: Around) -> Iterator[Path]:
+def _paths(elf: Elf, link: DebugLink | None, around: Around) -> Iterator[PurePosixPath]:
     directory = PurePosixPath(around.path.lstrip("/")).parent
-    for root in around.roots:
-        if len(elf.build_id) > 2:
-            yield root / _DEBUG / ".build-id" / elf.build_id[:2] / f"{elf.build_id[2:]}.debug"
-        if link:
-            for place in (directory, directory / ".debug", _DEBUG / directory):
-                yield root / place / link.name
+    if len(elf.build_id) > 2:
+        yield _DEBUG / ".build-id" / elf.build_id[:2] / f"{elf.build_id[2:]}.debug"
+    if link:
+        for place in (directory, directory / ".debug", _DEBUG / directory):
+            yield place / link.name
 
 
-def _try(path: Path, elf: Elf, link: DebugLink | None, opened: ExitStack) -> DebugFile | None:
+def _try(root: Path, path: PurePosixPath, elf: Elf, link: DebugLink | None, opened: ExitStack) -> DebugFile | None:
     """The debug file, open for as long as `opened` is; None if there is none of that name, or it is another's."""
     with suppress(OSError, ElfError, ValueError):
-        descriptor = open_regular(path)
+        descriptor = open_regular(root / path)
         opened.callback(os.close, descriptor)
-        return _checked(path, reader(descriptor), elf, link)
+        read = reader(descriptor)
+        other = read_elf(read)
+        if _belongs(read, other, elf, link):
+            return DebugFile(f"/{path}", read, other)
     return None
 
 
-def _checked(path: Path, read: Read, elf: Elf, link: DebugLink | None) -> DebugFile | None:
-    other = read_elf(read)
+def _belongs(read: Read, other: Elf, elf: Elf, link: DebugLink | None) -> bool:
+    if other.machine != elf.machine or other.symbol != elf.symbol:
+        return False
     if elf.build_id and other.build_id:
-        belongs = elf.build_id == other.build_id
-    else:
-        belongs = link is not None and _crc(read) == link.crc
-    return DebugFile(str(path), read, other) if belongs and other.machine == elf.machine else None
+        return elf.build_id == other.build_id
+    return link is not None and _crc(read) == link.crc
 
 
 def _crc(read: Read) -> int | None:

@@ -8,9 +8,7 @@ from rover_bpf.symbols.process import Place
 from rover_bpf.symbols.table import SymbolTable
 
 _GLIBC = ("libc.so", "libc-2", "libm.so", "libpthread.so", "ld-linux", "ld-2")
-_WRITE_PERF_MAP = (
-    "start it with node --perf-basic-prof, python -X perf (3.12 or later), or another agent that writes one"
-)
+_WRITE_PERF_MAP = "have it write one: node --perf-basic-prof, python -X perf (3.12 or later), an agent of the JVM"
 _MAY_LOOK = "run as root, or grant CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
 
 

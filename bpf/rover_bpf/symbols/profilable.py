@@ -15,8 +15,8 @@ _INTERPRETERS = ("java", "python", "node", "bash", "ruby", "ssh")
 def why_not_profilable(directory: Path) -> str:
     """Why a backend would be told `false` of the process, "" if it would be told `true`. directory: /proc/<pid>.
 
-    By the rule that backends are used to, which is about the executable's own tables: names that come from a debug file
-    or a perf map do not count.
+    By the rule that backends are used to, which is about the executable's own tables: names that come from a debug
+    file or a perf map do not count.
     """
     try:
         name = os.path.basename(os.readlink(directory / "exe").removesuffix(" (deleted)"))

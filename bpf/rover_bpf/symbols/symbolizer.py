@@ -19,8 +19,8 @@ from rover_core.model import Frame, Loss, ProcessKey
 
 @dataclass(frozen=True, slots=True)
 class SymbolizerStats:
-    """bytes_used: of all tables together, at most max_bytes; evicted: tables that had to make room; frames: held ready to be used again;
-    reasons: why names are missing, by file or module, the latest 256.
+    """bytes_used: of all tables together, at most max_bytes; evicted: tables that had to make room; frames: held
+    ready to be used again; reasons: why names are missing, by file or module, the latest 256.
     """
 
     processes: int

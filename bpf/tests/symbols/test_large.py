@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from large_elf import mangled_names, write_large_elf
+from elf_files import mangled_names, write_large_elf
 
 FUNCTIONS = 500_000
 SIZE = 200 << 20

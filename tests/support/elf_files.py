@@ -1,4 +1,4 @@
-"""A large program's file without the program: as many functions as wanted, in as many bytes (most of them a hole)."""
+"""Files of programs, without the programs: large ones, and ones that have lost their headers."""
 
 import random
 from pathlib import Path
@@ -6,51 +6,9 @@ from pathlib import Path
 import numpy as np
 
 _WORDS = [
-    "allocator",
-    "vector",
-    "string",
-    "buffer",
-    "stream",
-    "reader",
-    "writer",
-    "session",
-    "request",
-    "response",
-    "handler",
-    "manager",
-    "factory",
-    "iterator",
-    "container",
-    "pointer",
-    "shared",
-    "unique",
-    "mutex",
-    "thread",
-    "worker",
-    "queue",
-    "channel",
-    "socket",
-    "address",
-    "endpoint",
-    "connection",
-    "timer",
-    "event",
-    "loop",
-    "callback",
-    "promise",
-    "future",
-    "result",
-    "error",
-    "status",
-    "message",
-    "header",
-    "payload",
-    "frame",
-    "packet",
-    "parser",
-    "token",
-    "node",
-]
+    "allocator", "vector", "string", "buffer", "stream", "session", "request", "response", "handler",
+    "manager", "factory", "iterator", "shared", "unique", "queue", "channel", "socket", "endpoint",
+]  # fmt: skip
 _HEADER, _SECTION, _SYMBOL = 64, 64, np.dtype("<u4, u1, u1, <u2, <u8, <u8")
 _BASE, _STEP = 0x1000, 192
 
@@ -71,7 +29,10 @@ def _part(chance: random.Random) -> str:
 
 
 def write_large_elf(path: Path, names: list[str], size: int) -> None:
-    """An x86-64 file of `size` bytes: function n of `names`, global but for each fourth, at 0x1000 + 192 * n."""
+    """An x86-64 file of `size` bytes, most of them a hole.
+
+    Function n of `names`, global but for each fourth, is at 0x1000 + 192 * n.
+    """
     text = _STEP * len(names)
     strings = b"\0" + b"\0".join(map(str.encode, names)) + b"\0"
     symbols = np.zeros(len(names) + 1, _SYMBOL)
@@ -105,3 +66,12 @@ def write_large_elf(path: Path, names: list[str], size: int) -> None:
         ):
             file.seek(offset)
             file.write(content)
+
+
+def without_sections(path: Path, to: Path) -> Path:
+    """As sstrip leaves it: no section headers."""
+    image = bytearray(path.read_bytes())
+    image[40:48], image[60:64] = bytes(8), bytes(4)
+    to.write_bytes(image)
+    to.chmod(0o755)
+    return to
