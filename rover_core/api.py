@@ -152,7 +152,7 @@ class ProfileFormat(Protocol):
 class ProfileOption:
     """An option of a profiler's sub-command: `--min-block` for the name `min_block`.
 
-    What `parse` makes of its text becomes `Task.settings[name]`; it raises UsageError (or ValueError) for nonsense. Not
+    What `parse` makes of its text becomes `Task.settings[name]`; UsageError or ValueError for nonsense. Not
     given, there is no such setting. metavar: what stands for the value in the help.
     """
 

@@ -30,12 +30,12 @@ def release_free_memory() -> None:
         trim(ctypes.c_size_t(0))
 
 
-def release_startup_code() -> None:
-    """Unmap the machine code that only start-up needed: about 8 MB of imports' and libraries' initialisation.
+def release_idle_code() -> None:
+    """Unmap the machine code that nothing needs now: start-up alone leaves 8 MB of imports and initialisation.
 
     MADV_DONTNEED on read-only executable mappings of files drops this process's view of their pages; what is called
-    again is mapped again from the page cache, at the cost of a minor fault. Such pages are never modified (unlike
-    those of other sections, which the dynamic linker has written to), so nothing can be lost.
+    again is mapped again from the page cache, at the cost of a minor fault, a few hundred in all. Such pages are not
+    modified (unlike those of other sections, which the dynamic linker has written to), so nothing can be lost.
     """
     madvise = _from_libc("madvise")
     for line in Path("/proc/self/maps").read_text().splitlines() if madvise else ():

@@ -87,6 +87,7 @@ class Loss(StrEnum):
     MISSED_EVENT = "missed event"
     PROCESS_GONE = "process gone"
     TRUNCATED_STACK = "truncated stack"
+    BROKEN_STACK = "broken stack"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from rover_core import procfs
 from rover_core.api import Batch, Profiler
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
-from rover_core.memory import release_free_memory, release_startup_code
+from rover_core.memory import release_free_memory, release_idle_code
 from rover_core.model import Process, ProcessKey, Task
 
 log = get_logger("tasks")
@@ -249,11 +249,10 @@ class TaskManager:
 
 
 async def _keep_releasing_memory(interval_s: float) -> None:
-    await asyncio.sleep(interval_s)
-    release_startup_code()
     while True:
-        release_free_memory()
         await asyncio.sleep(interval_s)
+        release_free_memory()
+        release_idle_code()
 
 
 def _text(error: Exception) -> str:

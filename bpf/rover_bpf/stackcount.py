@@ -4,9 +4,10 @@ Programs write into one of two sets of maps. `collect` flips them, waits until n
 one, and empties that: what it returns are exact deltas, and counting never pauses.
 """
 
+import mmap
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rover_bpf.program import Program
 from rover_bpf.ring import Ring
 from rover_bpf.source import ProgramSource
 from rover_bpf.syscalls import wait_for_running_programs
+from rover_bpf.unwind.raw import RawStack, read_raw
 from rover_core.errors import RoverError
 
 FRAMES = 127
@@ -32,11 +34,28 @@ KEY = np.dtype(
 VALUE = np.dtype([("events", "<u8"), ("total", "<u8")])
 STACK = np.dtype([("depth", "<u8"), ("ip", "<u8", (FRAMES + 1,))])
 NEWS = np.dtype([("start_ns", "<u8"), ("tgid", "<u4"), ("unused", "<u4")])
-CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("minimum", "<u8"), ("tags", "<u8")])
+CONFIG = np.dtype(
+    [("epoch", "<u4"), ("all", "<u4"), ("minimum", "<u8"), ("tags", "<u8"), ("ship", "<u4"), ("generation", "<u4")]
+)
 ALL_TAGS = (1 << 64) - 1
-TALLIES = ("events", "matched", "counted", "counts_full", "stacks_full", "missed", "new_keys", "new_stacks")
+TALLIES = (
+    "events",
+    "matched",
+    "counted",
+    "counts_full",
+    "stacks_full",
+    "missed",
+    "raw_full",
+    "new_keys",
+    "new_stacks",
+)
 
-_MEMBERS = (("task_struct", "group_leader"), ("task_struct", "start_boottime"), ("task_struct", "comm"))
+_MEMBERS = (
+    ("task_struct", "group_leader"),
+    ("task_struct", "start_boottime"),
+    ("task_struct", "comm"),
+    ("task_struct", "mm"),
+)
 _NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
 # Since 6.1 such maps may grow as needed in any program; before, all their memory has to be set aside.
 _SIZES = (
@@ -58,18 +77,14 @@ class Counts:
     stacks: dict[int, Array]
     tally: dict[str, int]
 
-    def stack(self, key: int) -> list[int]:
-        """Addresses of the stack with this hash, leaf first; empty if there is none."""
-        addresses = self.stacks.get(key)
-        return [] if addresses is None else addresses.tolist()
-
 
 @dataclass(frozen=True, slots=True)
 class CounterSpec:
     """A stack-counting program and what it is to count.
 
     functions and members: as of a ProgramSource. minimum_ns: shorter events are not counted. tags: bit n set means
-    that events with tag n are counted; a program without tags leaves them 0.
+    that events with tag n are counted; a program without tags leaves them 0. ship_bytes: size of the ring for user
+    stacks that are unwound here (rover/unwind.h); 0 has the kernel walk all of them by frame pointers.
     """
 
     path: Path
@@ -78,6 +93,7 @@ class CounterSpec:
     members: tuple[tuple[str, ...], ...] = ()
     minimum_ns: int = 0
     tags: int = ALL_TAGS
+    ship_bytes: int = 0
 
 
 class StackCounter:
@@ -90,6 +106,8 @@ class StackCounter:
         try:
             self._open_maps()
             self._ring = Ring(self._program.maps["rover_news"])
+            raw = self._program.maps.get("rover_raw")
+            self._raw = Ring(raw) if raw else None
             self._warm()
             self._configure()
             self.attachment: Attachment = attach(spec.plan, self._program)
@@ -106,7 +124,8 @@ class StackCounter:
         self._targets = self._map("rover_targets", "<u4", "<u4")
         self._config = self._map("rover_config", "<i4", CONFIG)
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
-        self._epoch, self._all = 0, False
+        self._walked = self._map("rover_walked", "<u4", "<u4")
+        self._epoch, self._generation, self._all = 0, 0, False
         self._last_tally = dict.fromkeys(TALLIES, 0)
         self._room = min(self._counts[0].info.max_entries, self._stacks[0].info.max_entries)
 
@@ -155,11 +174,30 @@ class StackCounter:
         self._configure()
 
     def _configure(self) -> None:
-        self._config.update(0, (self._epoch, int(self._all), self._spec.minimum_ns, self._spec.tags))
+        spec = self._spec
+        ship = int(self._raw is not None)
+        self._config.update(0, (self._epoch, int(self._all), spec.minimum_ns, spec.tags, ship, self._generation))
 
     def news(self) -> list[tuple[int, int]]:
         """(pid, start_ns) of the processes that were counted for the first time since the last call."""
         return [(int(new["tgid"]), int(new["start_ns"])) for new in map(_read_news, self._ring.drain())]
+
+    @property
+    def ships(self) -> bool:
+        """Whether user stacks come as they are, to be unwound here."""
+        return self._raw is not None
+
+    def walk_by_frame_pointers(self, pid: int) -> None:
+        """From now on the kernel walks this process's stacks itself: it keeps frame pointers."""
+        self._walked.update(pid, 1)
+
+    def shipped(self) -> Iterator[RawStack]:
+        """The stacks that were shipped since the last call."""
+        return map(read_raw, self._raw.drain()) if self._raw else iter(())
+
+    def waiting_stacks(self) -> Collection[int]:
+        """Hashes and ids of stacks whose events have begun but are not counted yet."""
+        return ()
 
     def fill(self) -> float:
         """How full the maps in use are, 0..1."""
@@ -170,6 +208,7 @@ class StackCounter:
     def collect(self) -> Counts:
         """Everything counted since the last call."""
         old, self._epoch = self._epoch, 1 - self._epoch
+        self._generation += 1
         self._configure()
         _settle()
         keys, values = self._counts[old].drain()
@@ -191,6 +230,8 @@ class StackCounter:
     def close(self) -> None:
         self.attachment.detach()
         self._ring.close()
+        if self._raw:
+            self._raw.close()
         self._program.close()
 
 
@@ -213,11 +254,24 @@ def _settle() -> None:
 
 
 def _load(spec: CounterSpec) -> Program:
+    """The best form of the program that this kernel takes."""
     members = _MEMBERS + spec.members
-    for sizes in _SIZES[:-1]:
+    pages = 1 << max(spec.ship_bytes // mmap.PAGESIZE, 1).bit_length() - 1
+    ways: list[dict[str, str]] = [{"ROVER_RAW_PAGES": str(pages)}] if spec.ship_bytes else []
+    refusals: list[RoverError] = []
+    for defines in [{**way, **sizes} for way in (*ways, {}) for sizes in _SIZES]:
         try:
-            return load(ProgramSource(spec.path, spec.functions, members, sizes))
+            program = load(ProgramSource(spec.path, spec.functions, members, defines))
         except RoverError as error:
-            if "preallocated" not in "".join(getattr(error, "__notes__", [])):
-                raise
-    return load(ProgramSource(spec.path, spec.functions, members, _SIZES[-1]))
+            refusals.append(error)
+            if not _may_fit_otherwise(error, defines):
+                break
+        else:
+            return program
+    raise refusals[-1]
+
+
+def _may_fit_otherwise(error: RoverError, defines: Mapping[str, str]) -> bool:
+    """Whether an older kernel may take a plainer form: preallocated maps, no helper for user registers (5.15)."""
+    text = error.why + "".join(getattr(error, "__notes__", []))
+    return "preallocated" in text or "ROVER_RAW_PAGES" in defines

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rover_bpf.maps import Array
 from rover_bpf.stackcount import StackCounter
+from rover_bpf.unwinding import Unwind
 from rover_core.model import Frame, Labels, ProcessKey, SampleType, Task
 
 _TICK_NS = 10_000_000  # a clock tick of /proc/<pid>/stat: 1/100 s on every Linux architecture in use
@@ -45,6 +46,10 @@ class StackKind(ABC):
     @abstractmethod
     def values(self, row: Row, key: Hashable) -> tuple[int, ...]:
         """The values of `sample_types`."""
+
+    def unwind(self, key: Hashable) -> Unwind:
+        """How such a counter's user stacks are walked, if it ships them."""
+        return "auto"
 
     def period_ns(self, key: Hashable) -> int:
         """Nanoseconds between samples; 0 where every event is counted."""

@@ -5,6 +5,7 @@ program and one compilation. Each task gets the samples of its own processes, ex
 the counter is emptied whenever a task joins or leaves.
 """
 
+import itertools
 import platform
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -12,7 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from rover_bpf.stackcount import FRAMES, Counts, StackCounter
+from rover_bpf.stackbook import ShippedStacks, StackBook
+from rover_bpf.stackcount import FRAMES, StackCounter
 from rover_bpf.stackkind import Row, StackKind, process_key, read_rows
 from rover_bpf.symbols import Symbolizer
 from rover_core.model import (
@@ -48,10 +50,15 @@ class _Session:
     def takes(self, process: ProcessKey) -> bool:
         return self.targets is None or process in self.targets
 
-    def take(self, counted: "Iterable[_Counted]", lost: Mapping[Loss, int] = _NOTHING, stackless: int = 0) -> None:
+    def take(
+        self,
+        counted: "Iterable[_Counted]",
+        lost: Mapping[Loss, int] = _NOTHING,
+        stackless: Mapping[Loss, int] = _NOTHING,
+    ) -> None:
         """Keep the samples of this session's processes, and what became of others, as numbers of events."""
         kept = 0
-        degraded = {Loss.MAP_FULL: stackless} if stackless else {}
+        degraded = dict(stackless)
         for sample, events, flaws in counted:
             if self.takes(sample.process):
                 self.samples.append(sample)
@@ -76,6 +83,8 @@ class _Engine:
         self.sessions: dict[str, _Session] = {}
         self._kind = kind
         self._symbolizer = symbolizer
+        self._book = StackBook()
+        self._shipped = ShippedStacks(counter, self._book, kind.unwind(key))
         self._collects = 0
         self._last_sampled: dict[ProcessKey, int] = {}
 
@@ -85,9 +94,9 @@ class _Engine:
         self._retarget(session.targets or _NOBODY, _NOBODY)
 
     def remove(self, task_id: str) -> _Session:
-        counts = self.collect()
+        self.collect()
         session = self.sessions.pop(task_id)
-        self._deliver_unfinished(session, counts)
+        self._deliver_unfinished(session)
         self._retarget(_NOBODY, session.targets or _NOBODY)
         return session
 
@@ -105,28 +114,35 @@ class _Engine:
         self.counter.watch_all(any(session.targets is None for session in self.sessions.values()))
 
     def tick(self) -> None:
-        for pid, start_ns in self.counter.news():
-            self._symbolizer.observe(process_key(pid, start_ns))
+        self._meet()
+        self._shipped.read()
         if self.counter.fill() > COLLECT_AT:
             self.collect()
 
-    def collect(self) -> Counts:
+    def _meet(self) -> None:
+        """Look at the processes that were counted for the first time, while they are alive."""
+        for process in itertools.starmap(process_key, self.counter.news()):
+            self._symbolizer.observe(process)
+            self._shipped.meet(process)
+
+    def collect(self) -> None:
         """Take what the kernel has counted and hand every session its share."""
-        for pid, start_ns in self.counter.news():
-            self._symbolizer.observe(process_key(pid, start_ns))
+        self._meet()
         counts = self.counter.collect()
+        self._book.add(counts.stacks)
+        self._shipped.read()
         rows = read_rows(counts.keys, counts.values)
         self._refresh({row.process for row in rows})
-        samples = [self._sample(counts, row) for row in rows]
+        samples = [self._sample(row) for row in rows]
         for session in self.sessions.values():
             # The kernel counts losses for all that it watches, so sessions that share a counter share them too.
-            session.take(samples, _lost(counts.tally), counts.tally["stacks_full"])
-        return counts
+            session.take(samples, _lost(counts.tally), _stackless(counts.tally))
+        self._book.turn(self.counter.waiting_stacks())
 
-    def _deliver_unfinished(self, session: _Session, counts: Counts) -> None:
+    def _deliver_unfinished(self, session: _Session) -> None:
         rows = [row for row in read_rows(*self.counter.unfinished()) if session.takes(row.process)]
         self._refresh({row.process for row in rows})
-        session.take([self._sample(counts, row, _UNFINISHED) for row in rows])
+        session.take([self._sample(row, _UNFINISHED) for row in rows])
 
     def _refresh(self, sampled: set[ProcessKey]) -> None:
         """Read the mappings of what was sampled, as far as it is alive; forget what has long been quiet."""
@@ -137,15 +153,24 @@ class _Engine:
         quiet = [process for process, last in self._last_sampled.items() if last < self._collects - _FORGET_AFTER]
         for process in quiet:
             self._symbolizer.forget(process)
+            self._shipped.forget(process)
             del self._last_sampled[process]
 
-    def _sample(self, counts: Counts, row: Row, more: Labels = ()) -> "_Counted":
-        user = self._symbolizer.user(row.process, counts.stack(row.user))
-        kernel = self._kind.trim(self._symbolizer.kernel(counts.stack(row.kernel)))
+    def _sample(self, row: Row, more: Labels = ()) -> "_Counted":
+        user = self._symbolizer.user(row.process, self._book.find(row.user))
+        kernel = self._kind.trim(self._symbolizer.kernel(self._book.find(row.kernel)))
         flaws = _flaws(user, kernel, self._symbolizer.missing_reason(row.process))
+        if flaw := self._book.flaw(row.user):
+            flaws |= {flaw}
         labels = self._kind.labels(row.tag) + more
         values = self._kind.values(row, self.key)
         return _Counted(StackSample(row.process, row.name, user, kernel, values, labels), row.events, flaws)
+
+
+def _stackless(tally: Mapping[str, int]) -> dict[Loss, int]:
+    """Events that were counted without their stack, or with a poorer one."""
+    causes = {Loss.MAP_FULL: tally["stacks_full"], Loss.RING_FULL: tally["raw_full"]}
+    return {cause: count for cause, count in causes.items() if count}
 
 
 def _lost(tally: Mapping[str, int]) -> dict[Loss, int]:
@@ -159,6 +184,8 @@ def _flaws(user: Sequence[Frame], kernel: Sequence[Frame], why_nameless: Loss) -
         flaws.add(why_nameless)
     if any(frame.symbol is None for frame in kernel):
         flaws.add(Loss.UNSYMBOLIZED)
+    if user and not user[-1].module:
+        flaws.add(Loss.BROKEN_STACK)  # an outermost address that lies in nothing: frame pointers led astray
     if len(user) >= FRAMES or len(kernel) >= FRAMES:
         flaws.add(Loss.TRUNCATED_STACK)
     return frozenset(flaws)

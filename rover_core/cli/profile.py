@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rover_core.api import ProfileCommand, ProfileFormat
+from rover_core.api import ProfileCommand, ProfileFormat, ProfileOption
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
@@ -119,14 +119,18 @@ def _options(command: ProfileCommand) -> list[Any]:
 
 def _task_settings(command: ProfileCommand, options: Mapping[str, Any]) -> dict[str, Any]:
     """The command's own options that were given, parsed."""
-    settings = {}
-    for own in command.options:
-        if options[own.name] is not None:
-            try:
-                settings[own.name] = own.parse(options[own.name])
-            except ValueError as error:
-                raise UsageError(f"--{own.name.replace('_', '-')} is not usable", why=str(error)) from error
-    return settings
+    given = [own for own in command.options if options[own.name] is not None]
+    return {own.name: _parse(own, options[own.name]) for own in given}
+
+
+def _parse(option: ProfileOption, text: str) -> Any:
+    flag = f"--{option.name.replace('_', '-')}"
+    try:
+        return option.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error.what}", why=error.why, remedy=error.remedy) from error
+    except ValueError as error:
+        raise UsageError(f"{flag} is not usable", why=str(error)) from error
 
 
 def _run(command: ProfileCommand, invocation: Invocation, options: Mapping[str, Any]) -> None:

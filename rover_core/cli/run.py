@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _DURATION_HELP = "How long, e.g. 15, 90s, 10m; 0, the default, until Ctrl-C or SIGTERM."
 _DEMO_HELP = "Start a small workload to look at. By default on an idle host, for a run with a --duration."
-_ROOM = 4096  # stacks kept in memory for the closing table; the store has them all
+_ROOM = 1024  # stacks kept in memory for the closing table; the store has them all
 
 
 @click.command()

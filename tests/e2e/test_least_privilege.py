@@ -34,8 +34,10 @@ def place() -> Iterator[Path]:
     (folder / "work").chmod(0o777)
     paths = [entry.replace(str(ROOT), str(folder / "code"), 1) for entry in sys.path if entry.startswith(str(ROOT))]
     command = folder / "rover"
+    # In the environment too: what writes the files is a Python process of its own.
     command.write_text(
-        f"#!/usr/bin/python3\nimport sys\nsys.path[:0] = {paths}\nfrom rover_core.cli import main\nmain()\n"
+        f"#!/usr/bin/python3\nimport os, sys\nsys.path[:0] = {paths}\n"
+        f"os.environ['PYTHONPATH'] = {':'.join(paths)!r}\nfrom rover_core.cli import main\nmain()\n"
     )
     command.chmod(0o755)
     yield folder
@@ -91,7 +93,7 @@ def test_five_capabilities_are_enough_for_the_agent(as_user: AsUser, spinning: i
     result = as_user(CAPABILITIES, "run", "--duration", "1", "--no-demo")
     assert result.returncode == 0, result.stderr
     assert "burn_a_while" in result.stdout
-    assert list((place / "work/rover-data").glob("*.html"))
+    assert list((place / "work/rover-data").glob("*.html")), result.stderr
 
 
 def test_doctor_is_content_with_five_capabilities(as_user: AsUser) -> None:

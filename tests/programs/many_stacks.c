@@ -1,5 +1,6 @@
 /* Makes a new call stack for every few microseconds of work: each level of a 30-deep recursion goes left or right
- * by one bit of a random number. Works on argv[1] threads for argv[2] milliseconds after a line was read.
+ * by one bit of a random number. Works on argv[1] threads for argv[2] milliseconds of CPU time
+ * (however long that takes on a busy machine) after a line was read.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -16,7 +17,7 @@ static __thread volatile uint64_t sink;
 static int64_t now_ns(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 

@@ -45,7 +45,7 @@ class Symbolizer:
     (a kernel module), `[vdso]`, `[jit]` (named by a perf map), `[anon]` (code compiled at run time, unnamed).
     """
 
-    def __init__(self, *, max_bytes: int = 16 << 20, proc: Path = Path("/proc")) -> None:
+    def __init__(self, *, max_bytes: int = 12 << 20, proc: Path = Path("/proc")) -> None:
         """max_bytes: for all tables together; proc: where the proc file system of the host is mounted."""
         self._proc = proc
         self._cache = TableCache(max_bytes)

@@ -56,7 +56,7 @@ class Unwinder:
     Where there is no call frame information, as in code that was compiled at run time, the frame pointer has to do.
     """
 
-    def __init__(self, *, max_bytes: int = 8 << 20, proc: Path = Path("/proc"), machine: Machine = X86_64) -> None:
+    def __init__(self, *, max_bytes: int = 4 << 20, proc: Path = Path("/proc"), machine: Machine = X86_64) -> None:
         """max_bytes: for all tables together; proc: where the proc file system of the host is mounted; machine: of
         this host's 64-bit processes; others' stacks end at their first frame.
         """

@@ -27,7 +27,9 @@ pytestmark = pytest.mark.kernel
 
 def shipped(pid: int, function: str, probe: Probe, seconds: float) -> list[RawStack]:
     found: list[RawStack] = []
-    with load(ProgramSource(PROGRAMS / "ship.bpf.c", FUNCTIONS, _MEMBERS, _SIZES[0])) as program:
+    with load(
+        ProgramSource(PROGRAMS / "ship.bpf.c", FUNCTIONS, _MEMBERS, {**_SIZES[0], "ROVER_RAW_PAGES": "1024"})
+    ) as program:
         assert function in program.functions, program.errors
         targets = BpfMap(program.maps["rover_targets"], "<u4", "<u4")
         targets.update(np.uint32(pid), np.uint32(1))

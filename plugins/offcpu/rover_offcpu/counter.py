@@ -5,34 +5,21 @@ import time
 import numpy as np
 
 from rover_bpf.maps import Array
-from rover_bpf.stackcount import KEY, VALUE, Counts, StackCounter
+from rover_bpf.stackcount import KEY, VALUE, StackCounter
 
 OFF = np.dtype([("since_ns", "<u8"), ("key", KEY)])
 
 
 class OffCpuCounter(StackCounter):
-    """A wait is counted when it ends, under the stack it began with.
-
-    Where that stack is taken at the beginning (by the sched_switch tracepoint), it may be in maps that were emptied
-    long before the wait ends. So the stacks of the threads that wait are kept here from collect to collect, and those
-    no longer needed for one more: a wait may end between the flip of the maps and the look at who is waiting.
-    """
+    """A wait is counted when it ends, under the stack it began with."""
 
     def _open_maps(self) -> None:
         super()._open_maps()
         self._off = self._map("rover_off", "<u4", OFF)
-        self._stacks_of_waiting: dict[int, Array] = {}
-        self._latest_stacks: dict[int, Array] = {}
 
-    def collect(self) -> Counts:
-        counts = super().collect()
-        latest = {**self._stacks_of_waiting, **counts.stacks}
-        stacks = {**self._latest_stacks, **latest}
+    def waiting_stacks(self) -> set[int]:
         waiting = self._off.read()[1]["key"]
-        hashes = {*waiting["user"].tolist(), *waiting["kernel"].tolist()}
-        self._stacks_of_waiting = {key: stacks[key] for key in hashes if key in stacks}
-        self._latest_stacks = latest
-        return Counts(counts.keys, counts.values, stacks, counts.tally)
+        return {*waiting["user"].tolist(), *waiting["kernel"].tolist()}
 
     def unfinished(self) -> tuple[Array, Array]:
         waiting = self._off.read()[1]

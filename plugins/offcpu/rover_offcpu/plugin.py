@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rover_bpf.unwinding import UNWIND_OPTION
 from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
 from rover_offcpu.settings import STATES, OffCpuSettings, check_min_block, check_states
 
@@ -28,6 +29,7 @@ def rover_profile_commands() -> list[ProfileCommand]:
             (
                 ProfileOption("min_block", "DURATION", "Leave out shorter waits.  [default: 1us]", check_min_block),
                 ProfileOption("state", "STATES", f"Only these waits: {', '.join(STATES)}.", check_states),
+                UNWIND_OPTION,
             ),
         )
     ]

@@ -10,6 +10,7 @@ from rover_bpf.plans import Attachment, Choice, Plan
 from rover_bpf.stackcount import CounterSpec
 from rover_bpf.stackkind import Row, StackKind
 from rover_bpf.stackprofiler import StackProfiler
+from rover_bpf.unwinding import Unwind, check_unwind
 from rover_core.model import Frame, Labels, SampleType, Task
 from rover_core.procfs import proc_root
 from rover_offcpu.counter import OffCpuCounter
@@ -21,8 +22,10 @@ FUNCTIONS = {"rover_on_finish": "KPROBE", "rover_on_switch": "RAW_TRACEPOINT"}
 MEMBERS = (("task_struct", "pid"), ("task_struct", "tgid"), ("task_struct", "__state", "state"))
 _OUR_FRAMES = 16  # at most so many of the innermost frames are the scheduler's and the measuring's own
 
-Key = tuple[int, tuple[State, ...]]
-"""Of a counter: shortest wait in ns, states."""
+Key = tuple[int, tuple[State, ...], Unwind]
+"""Of a counter: shortest wait in ns, states, how its stacks are walked."""
+
+_RING_BYTES = 8 << 20
 
 
 def plan() -> Plan:
@@ -45,7 +48,7 @@ def _finish_task_switch() -> tuple[str, ...]:
 
 
 class OffCpu(StackKind):
-    """Off-CPU profiles. Settings of a task: `min_block` (duration) and `state` (names, comma separated)."""
+    """Off-CPU profiles. Settings of a task: `min_block` (duration), `state` (names, comma separated), `unwind`."""
 
     profiler = NAME
     sample_types = (SampleType("delay", "nanoseconds"), SampleType("contentions", "count"))
@@ -55,12 +58,17 @@ class OffCpu(StackKind):
 
     def counter_key(self, task: Task) -> Key:
         minimum = check_min_block(task.settings.get("min_block", self._settings.min_block))
-        return minimum, check_states(task.settings.get("state", self._settings.state))
+        states = check_states(task.settings.get("state", self._settings.state))
+        return minimum, states, check_unwind(task.settings.get("unwind", self._settings.unwind))
 
     def open_counter(self, key: Hashable) -> OffCpuCounter:
-        minimum_ns, states = cast(Key, key)
+        minimum_ns, states, unwind = cast(Key, key)
         tags = sum(1 << STATES.index(state) + 1 for state in states)
-        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, plan(), MEMBERS, minimum_ns, tags))
+        ship = 0 if unwind == "fp" else _RING_BYTES
+        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, plan(), MEMBERS, minimum_ns, tags, ship))
+
+    def unwind(self, key: Hashable) -> Unwind:
+        return cast(Key, key)[2]
 
     def values(self, row: Row, key: Hashable) -> tuple[int, int]:
         return row.total, row.events

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator
 
+from rover_bpf.unwinding import Unwind
 from rover_core.config.types import Duration, parse_duration
 from rover_core.errors import UsageError
 
@@ -18,10 +19,14 @@ def parse_states(value: object) -> object:
 
 
 class OffCpuSettings(BaseModel):
-    """min_block: shorter waits are not counted. state: the kinds of waits that are, all by default."""
+    """min_block: shorter waits are not counted. state: the kinds of waits that are, all by default.
+
+    unwind: how stacks are walked (`rover_bpf.unwinding`).
+    """
 
     min_block: Duration = parse_duration("1us")
     state: Annotated[tuple[State, ...], BeforeValidator(parse_states)] = STATES
+    unwind: Unwind = "auto"
 
 
 def check_states(value: object) -> tuple[State, ...]:

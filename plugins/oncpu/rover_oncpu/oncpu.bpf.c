@@ -1,4 +1,5 @@
 /* On-CPU sampling: on every tick of a processor's clock, count where the interrupted task is. */
+#define ROVER_EVERY_STACK /* two ticks at one place may have come there by different ways */
 #include <rover/stackcount.h>
 
 int rover_on_tick(struct bpf_perf_event_data *ctx)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rover_bpf.unwinding import UNWIND_OPTION
 from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
 from rover_core.config.types import format_duration
 from rover_oncpu.settings import OnCpuSettings
@@ -16,7 +17,7 @@ def rover_settings() -> list[SettingsSection]:
 def rover_profilers(settings: Settings) -> list[Profiler]:
     from rover_oncpu.profiler import create
 
-    return [create(settings.section(OnCpuSettings).dump_period)]
+    return [create(settings.section(OnCpuSettings))]
 
 
 @hookimpl
@@ -30,7 +31,7 @@ def rover_profile_commands() -> list[ProfileCommand]:
             "ON_CPU",
             "oncpu",
             "Where processes burn CPU time: their stacks, sampled on every processor.",
-            (ProfileOption("period", "DURATION", text, check_period),),
+            (ProfileOption("period", "DURATION", text, check_period), UNWIND_OPTION),
         )
     ]
 
@@ -40,4 +41,4 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
     from rover_bpf.plans import diagnose
     from rover_oncpu.profiler import try_out
 
-    return [diagnose("on-CPU profiling", lambda: try_out(settings.section(OnCpuSettings).dump_period))]
+    return [diagnose("on-CPU profiling", lambda: try_out(settings.section(OnCpuSettings)))]

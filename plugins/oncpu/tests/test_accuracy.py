@@ -12,6 +12,7 @@ from rover_bpf.stackprofiler import StackProfiler
 from rover_core import procfs
 from rover_core.model import Loss, Process, Profile, StackSample, Task, merge_profiles
 from rover_oncpu.profiler import create
+from rover_oncpu.settings import OnCpuSettings
 
 pytestmark = pytest.mark.kernel
 
@@ -20,7 +21,7 @@ PERIOD_NS = 9_000_000
 
 @pytest.fixture
 def profiler() -> Iterator[StackProfiler]:
-    profiler = create(PERIOD_NS)
+    profiler = create(OnCpuSettings(dump_period=PERIOD_NS))
     yield profiler
     profiler.close()
 
@@ -99,7 +100,9 @@ def test_stacks_are_whole(profiler, build, start) -> None:  # type: ignore[no-un
 def test_fifty_thousand_distinct_stacks_lose_no_count(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: stacks collide, or maps fill up before they are emptied, and counts vanish."""
     program = start(build("many_stacks.c"), "2", "8000")
-    profile = profile_until_exit(profiler, program, Task("many", "ON_CPU", settings={"period": "100us"}))
+    profile = profile_until_exit(
+        profiler, program, Task("many", "ON_CPU", settings={"period": "100us", "unwind": "fp"})
+    )
     completeness = profile.completeness
     assert len({sample.user for sample in profile.samples}) >= 50_000
     assert completeness.lost == {}
@@ -109,11 +112,11 @@ def test_fifty_thousand_distinct_stacks_lose_no_count(profiler, build, start) ->
 
 def test_a_full_map_keeps_the_count_and_says_so(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: samples that found no room vanish without a trace in the ledger."""
-    program = start(build("many_stacks.c"), "2", "9000")
-    task = Task("full", "ON_CPU", settings={"period": "100us"})
+    program = start(build("many_stacks.c"), "2", "8500")
+    task = Task("full", "ON_CPU", settings={"period": "100us", "unwind": "fp"})
     profiler.start(task, [process_of(program)])
     go(program)
-    program.wait(timeout=60)  # nobody empties the maps meanwhile
+    program.wait(timeout=120)  # nobody empties the maps meanwhile
     profile = profiler.stop("full")
     assert profile is not None
     completeness = profile.completeness
@@ -183,7 +186,7 @@ def test_short_lived_processes_keep_name_and_symbols(profiler, build, start) -> 
     spin = build("spin.c")
     profiler.start(Task("short", "ON_CPU"), None)
     for _ in range(3):
-        program = start(spin, "400")
+        program = start(spin, "1500")
         while program.poll() is None:
             time.sleep(0.1)
             profiler.tick()  # the agent's five ticks a second

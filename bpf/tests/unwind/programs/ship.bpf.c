@@ -1,19 +1,17 @@
-/* Every tick ships the registers and the stack of whom it interrupts. */
+/* Every tick, or every switch, ships the registers and the stack of the current task. */
+#define ROVER_EVERY_STACK
 #include <rover/stackcount.h>
-#include <rover/unwind.h>
 
 static __always_inline int ship(void)
 {
     int zero = 0;
     u32 tgid = bpf_get_current_pid_tgid() >> 32;
     struct rover_config *config = rover_config.lookup(&zero);
-    struct rover_raw *raw = rover_raw_scratch.lookup(&zero);
-    if (!config || !raw || !rover_watched(config, tgid))
+    struct rover_scratch *scratch = rover_scratch.lookup(&zero);
+    if (!config || !scratch || !rover_watched(config, tgid))
         return 0;
-    rover_identify(&raw->key, tgid);
-    raw->value.events = 1;
-    if (rover_ship(raw))
-        rover_tell(ROVER_COUNTS_FULL);
+    rover_identify(&scratch->key, tgid);
+    rover_ship(config, &scratch->key, &scratch->user);
     return 0;
 }
 

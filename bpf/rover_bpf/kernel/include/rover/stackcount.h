@@ -41,6 +41,8 @@ struct rover_config {
     u32 all;     /* 1: every process, else those in rover_targets */
     u64 minimum; /* events shorter than this are not counted; nanoseconds, 0 where events have no length */
     u64 tags;    /* bit n: events with tag n are counted */
+    u32 ship;    /* 1: user stacks are shipped, but for processes in rover_walked; 0: they are walked here */
+    u32 generation; /* counts the epochs */
 };
 
 /* A process counted for the first time in an epoch: user space reads its mappings while it is alive. */
@@ -57,6 +59,7 @@ enum rover_tally {
     ROVER_COUNTS_FULL, /* lost: no room for the key */
     ROVER_STACKS_FULL, /* counted, but without its stack */
     ROVER_MISSED,      /* lost: the kernel never told of its end */
+    ROVER_RAW_FULL,    /* counted with a stack walked by frame pointers, for want of room to ship it */
     ROVER_NEW_KEYS,    /* keys added since the start: how full the maps are getting */
     ROVER_NEW_STACKS,
     ROVER_TALLIES,
@@ -74,6 +77,7 @@ BPF_F_TABLE("hash", struct rover_key, struct rover_value, rover_counts_1, ROVER_
 BPF_F_TABLE("hash", u64, struct rover_stack, rover_stacks_0, ROVER_STACKS, ROVER_HASH_FLAGS);
 BPF_F_TABLE("hash", u64, struct rover_stack, rover_stacks_1, ROVER_STACKS, ROVER_HASH_FLAGS);
 BPF_TABLE("hash", u32, u32, rover_targets, 16384);
+BPF_TABLE("lru_hash", u32, u32, rover_walked, 16384);
 BPF_TABLE("array", int, struct rover_config, rover_config, 1);
 BPF_TABLE("percpu_array", int, u64, rover_tally, ROVER_TALLIES);
 BPF_TABLE("percpu_array", int, struct rover_scratch, rover_scratch, 1);
@@ -123,6 +127,26 @@ static __always_inline u64 rover_stack_of(void *ctx, struct rover_stack *stack, 
     return hash;
 }
 
+#ifdef ROVER_RAW_PAGES
+#include <rover/unwind.h>
+#endif
+
+/* The current task's user stack: shipped if that is wanted and possible, else walked by frame pointers. */
+static __always_inline u64 rover_user_of(void *ctx, struct rover_config *config, struct rover_scratch *scratch)
+{
+#ifdef ROVER_RAW_PAGES
+    u64 mm = 0;
+    u32 tgid = scratch->key.tgid;
+    ROVER_READ(mm, bpf_get_current_task(), ROVER_OFFSET_task_struct_mm);
+    if (config->ship && mm && !rover_walked.lookup(&tgid)) {
+        u64 id = rover_ship(config, &scratch->key, &scratch->user);
+        if (id)
+            return id;
+    }
+#endif
+    return rover_stack_of(ctx, &scratch->user, BPF_F_USER_STACK, config->epoch & 1);
+}
+
 /* A process seen for the first time (or again after an epoch in which it was forgotten) is announced once. */
 static __always_inline void rover_announce(struct rover_key *key)
 {
@@ -140,12 +164,11 @@ static __always_inline int rover_watched(struct rover_config *config, u32 tgid)
     return tgid && (config->all || rover_targets.lookup(&tgid));
 }
 
-/* Puts the current task's stacks into the key. */
+/* Puts the current task's stacks into the key, whose process is known. */
 static __always_inline void rover_capture(void *ctx, struct rover_config *config, struct rover_scratch *scratch)
 {
-    u32 epoch = config->epoch & 1;
-    scratch->key.user = rover_stack_of(ctx, &scratch->user, BPF_F_USER_STACK, epoch);
-    scratch->key.kernel = rover_stack_of(ctx, &scratch->kernel, 0, epoch);
+    scratch->key.user = rover_user_of(ctx, config, scratch);
+    scratch->key.kernel = rover_stack_of(ctx, &scratch->kernel, 0, config->epoch & 1);
 }
 
 /* Counts one event under a key whose stacks were captured. */

@@ -1,8 +1,15 @@
 /* Shipping what user space unwinds by .eh_frame: the current task's user registers and the top of its user stack.
  *
+ * A shipped stack has an id, which stands in a key where the hash of a stack walked by frame pointers would stand. Those
+ * hashes are odd and ids are even, so they never meet.
+ *
+ * Knobs, defined before the include: ROVER_RAW_PAGES (of the ring); ROVER_EVERY_STACK where each event is to have its
+ * own stack shipped. Without it, a thread whose registers and innermost KB of stack are as they were earlier in the same
+ * epoch is taken to be where it was then: a switch-heavy program would ship gigabytes of the same.
+ *
  * A record is as long as what could be copied: bpf_ringbuf_output() takes any length, bpf_ringbuf_reserve() only
  * constant ones. User side: rover_bpf/unwind/raw.py; keep the structures in step.
- * Include after rover/stackcount.h. Kernel 5.15 for bpf_task_pt_regs().
+ * Included by rover/stackcount.h. Kernel 5.15 for bpf_task_pt_regs().
  */
 #pragma once
 
@@ -13,10 +20,6 @@
 #define ROVER_PAGE 4096
 #define ROVER_STACK_BYTES 16384
 
-#ifndef ROVER_RAW_PAGES
-#define ROVER_RAW_PAGES 1024 /* of the ring: 4 MB hold 250 stacks of full length */
-#endif
-
 /* All of them, in the order of their DWARF numbers: a leaf's caller may be where only a scratch register tells, as in
  * glibc's longjmp (rdx, r8, r9). */
 struct rover_user_regs {
@@ -24,14 +27,17 @@ struct rover_user_regs {
 };
 
 struct rover_raw {
-    struct rover_key key;     /* user is 0: that hash is not known yet */
-    struct rover_value value; /* one event, and how long it was */
+    u64 id;
+    u64 start_ns; /* with tgid, the process: as in rover_key */
+    u32 tgid;
+    u32 unused;
     struct rover_user_regs regs;
     /* One page more than is shipped: the last piece is copied before it is known to be too long. */
     u8 stack[ROVER_STACK_BYTES + ROVER_PAGE];
 };
 
 BPF_TABLE("percpu_array", int, struct rover_raw, rover_raw_scratch, 1);
+BPF_TABLE("lru_hash", u64, u32, rover_shipped, 16384);
 BPF_RINGBUF_OUTPUT(rover_raw, ROVER_RAW_PAGES);
 
 /* User registers of the current task. They are the first thing on its kernel stack, wherever it is in the kernel. */
@@ -79,14 +85,53 @@ static __always_inline u32 rover_copy_stack(struct rover_raw *raw)
     return size < ROVER_STACK_BYTES ? size : ROVER_STACK_BYTES;
 }
 
-/* Ships the current task's registers and stack under a key and a value that the caller has filled in. Returns 0, or
- * an error if the ring is full. */
-static __always_inline int rover_ship(struct rover_raw *raw)
+#ifdef ROVER_EVERY_STACK
+static __always_inline u64 rover_stack_id(struct rover_raw *raw, struct rover_stack *innermost)
 {
+    return (bpf_ktime_get_ns() << 9 | (bpf_get_smp_processor_id() & 0xff) << 1) + 2;
+}
+#else
+/* By the registers that a call preserves, and the innermost KB of the stack; 0 if that could not be read. */
+static __always_inline u64 rover_stack_id(struct rover_raw *raw, struct rover_stack *innermost)
+{
+    struct rover_user_regs *regs = &raw->regs;
+    innermost->depth = ROVER_FRAMES;
+    if (bpf_probe_read_user(innermost->ip, ROVER_FRAMES * sizeof(u64), (const void *)regs->sp))
+        return 0;
+    innermost->ip[0] ^= regs->ip * 0x9e3779b97f4a7c15ULL ^ regs->sp ^ bpf_get_current_pid_tgid();
+    innermost->ip[1] ^= regs->bp ^ regs->bx * 3 ^ regs->r12 * 5 ^ regs->r13 * 7 ^ regs->r14 * 11 ^ regs->r15 * 13;
+    return (rover_hash(innermost) & ~1ULL) | 2;
+}
+#endif
+
+/* Ships the current task's registers and stack unless that was done. Returns the stack's id, 0 if that is impossible. */
+static __always_inline u64 rover_ship(struct rover_config *config, struct rover_key *key, struct rover_stack *innermost)
+{
+    int zero = 0;
+    struct rover_raw *raw = rover_raw_scratch.lookup(&zero);
+    if (!raw)
+        return 0;
     rover_user_regs(&raw->regs);
+    u64 id = rover_stack_id(raw, innermost);
+#ifndef ROVER_EVERY_STACK
+    u32 *generation = id ? rover_shipped.lookup(&id) : NULL;
+    if (generation && *generation == config->generation)
+        return id;
+#endif
+    raw->id = id;
+    raw->start_ns = key->start_ns;
+    raw->tgid = key->tgid;
     u32 size = rover_copy_stack(raw);
     ROVER_OPAQUE(size);
-    if (size > ROVER_STACK_BYTES)
+    if (size > ROVER_STACK_BYTES || !id)
         return 0;
-    return rover_raw.ringbuf_output(raw, __builtin_offsetof(struct rover_raw, stack) + size, BPF_RB_NO_WAKEUP);
+    if (rover_raw.ringbuf_output(raw, __builtin_offsetof(struct rover_raw, stack) + size, BPF_RB_NO_WAKEUP)) {
+        rover_tell(ROVER_RAW_FULL);
+        return 0;
+    }
+#ifndef ROVER_EVERY_STACK
+    u32 now = config->generation;
+    rover_shipped.update(&id, &now);
+#endif
+    return id;
 }
