@@ -32,6 +32,10 @@ class Around:
     roots: tuple[Path, ...] = ()
 
 
+NOWHERE = Around()
+"""For a file of which nothing else belongs: an image in memory, or one whose other files do not matter."""
+
+
 @dataclass(frozen=True, slots=True)
 class DebugLink:
     """What .gnu_debuglink says: the debug file's name, without directory, and its CRC-32."""

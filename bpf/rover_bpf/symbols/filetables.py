@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from rover_bpf.symbols.cache import Table, TableCache
-from rover_bpf.symbols.debugfiles import Around
+from rover_bpf.symbols.debugfiles import NOWHERE, Around
 from rover_bpf.symbols.elf import Elf, ElfError, read_elf
 from rover_bpf.symbols.files import FileId, file_id, reader
 
@@ -47,7 +47,7 @@ class FileTables(ABC, Generic[T]):
         table = self._cache.get(key) if key else None
         return table if isinstance(table, self._kind) else None
 
-    def load(self, descriptor: int, around: Around) -> tuple[FileId, T]:
+    def load(self, descriptor: int, around: Around = NOWHERE) -> tuple[FileId, T]:
         """The table of an open file. Raises OSError; a file that makes no sense is a table with a reason."""
         file = file_id(os.fstat(descriptor))
         if table := self.known(file):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rover_bpf.symbols.cache import TableCache
-from rover_bpf.symbols.debugfiles import Around
+from rover_bpf.symbols.debugfiles import NOWHERE, Around
 from rover_bpf.symbols.elf import Elf, Segment
 from rover_bpf.symbols.files import Read, reader
 from rover_bpf.symbols.filetables import FileTables
@@ -36,7 +36,7 @@ class Image:
         return self.symbols.nbytes + _OVERHEAD + _SEGMENT * len(self.segments)
 
 
-def read_image(read: Read, elf: Elf, limit: int, around: Around | None = None) -> Image:
+def read_image(read: Read, elf: Elf, limit: int, around: Around = NOWHERE) -> Image:
     """The image with its symbols, or without and with the reason."""
     found = read_symbols(read, elf, limit, around)
     return Image(elf.segments, found.table, found.reason, found.origins, elf.build_id)

@@ -6,7 +6,7 @@ so a file that was not stripped costs no look at the disk. What the file exports
 
 from dataclasses import dataclass
 
-from rover_bpf.symbols.debugfiles import Around, open_debug_file
+from rover_bpf.symbols.debugfiles import NOWHERE, Around, open_debug_file
 from rover_bpf.symbols.elf import Elf
 from rover_bpf.symbols.elfsymbols import add_dynsym, add_symtab
 from rover_bpf.symbols.files import Read
@@ -25,9 +25,8 @@ class Symbols:
     reason: str = ""
 
 
-def read_symbols(read: Read, elf: Elf, limit: int, around: Around | None = None) -> Symbols:
+def read_symbols(read: Read, elf: Elf, limit: int, around: Around = NOWHERE) -> Symbols:
     """Within `limit` bytes: if not of all functions then of the global ones, else of those that are exported."""
-    around = around or Around()
     for remark in ("", "only global functions are named: all", "only exported functions are named: all global ones"):
         functions = Functions(limit, only_global=bool(remark))
         try:

@@ -13,7 +13,7 @@ from elf_files import without_sections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rover_bpf.symbols.debugfiles import Around
+from rover_bpf.symbols.debugfiles import NOWHERE, Around
 from rover_bpf.symbols.elf import ElfError, named_sections, read_elf
 from rover_bpf.symbols.files import reader_of
 from rover_bpf.symbols.sources import read_symbols
@@ -25,7 +25,7 @@ FUZZ = settings(max_examples=150, deadline=None)
 FUZZ_FILES = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def survives(image: bytes, around: Around | None = None) -> None:
+def survives(image: bytes, around: Around = NOWHERE) -> None:
     read, begun = reader_of(image), process_time()
     try:
         found = read_symbols(read, read_elf(read), LIMIT, around)
