@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import click
+
 from rover_core.api import Diagnostic, Settings, hookimpl
 
 
@@ -10,3 +12,10 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
     from rover_bpf.features import host_diagnostics
 
     return list(host_diagnostics())
+
+
+@hookimpl
+def rover_commands(cli: click.Group) -> None:
+    from rover_bpf.commands import symbols
+
+    cli.add_command(symbols)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-import rover_core.cli
+import rover_core.cli.main
 from rover_core.cli.main import COMMANDS, cli, run_cli
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
@@ -85,7 +85,7 @@ def test_failures_are_sentences_with_an_exit_status(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr(rover_core.cli.cli, "invoke", fail)
+    monkeypatch.setattr(rover_core.cli.main.cli, "invoke", fail)
     assert run_cli(["plugins"]) == status
     captured = capsys.readouterr()
     assert stderr in captured.err

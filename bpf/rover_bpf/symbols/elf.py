@@ -16,11 +16,13 @@ from rover_bpf.symbols.files import Read
 SHT_SYMTAB, SHT_DYNSYM = 2, 11
 SHF_EXECINSTR = 4
 _PT_LOAD, _PT_NOTE, _PF_X = 1, 4, 1
+_SHT_NOTE = 7
 _NT_GNU_BUILD_ID = 3
 _PAGE = 4096
 _MAX_SEGMENTS = 256
 _MAX_SECTIONS = 16384
 _MAX_NOTES = 1 << 16
+_MAX_NOTE_PLACES = 8
 _MAX_BUILD_ID = 64
 _MAX_NAMES = 1 << 20
 
@@ -118,11 +120,12 @@ def read_elf(read: Read) -> Elf:
         raise ElfError("the ELF header is cut off")
     head = np.frombuffer(ident, ehdr, 1, 16)[0]
     programs = _table(read, int(head["phoff"]), min(int(head["phnum"]), _MAX_SEGMENTS), phdr)
+    sections = _sections(read, head, shdr)
     return Elf(
         _segments(programs),
-        _sections(read, head, shdr),
+        sections,
         symbol,
-        _build_id(read, programs, order),
+        _build_id(read, programs, sections, order),
         programs,
         int(head["machine"]),
         int(head["shstrndx"]),
@@ -159,19 +162,29 @@ def _segments(programs: Records) -> tuple[Segment, ...]:
     return tuple(sorted(loaded, key=lambda segment: not segment.executable))
 
 
-def _build_id(read: Read, programs: Records, order: str) -> str:
+def _build_id(read: Read, programs: Records, sections: Records, order: str) -> str:
     """The GNU build id in hexadecimal, "" if there is none."""
-    for program in programs[programs["type"] == _PT_NOTE]:
-        notes = read(int(program["offset"]), min(int(program["filesz"]), _MAX_NOTES))
-        align = 8 if program["align"] == 8 else 4
+    for place, size, align in _notes(programs, sections):
+        notes = read(place, min(size, _MAX_NOTES))
+        align = 8 if align == 8 else 4
         at = 0
         while at + 12 <= len(notes):
-            name, size, kind = (int(n) for n in np.frombuffer(notes, f"{order}u4", 3, at))
+            name, length, kind = (int(n) for n in np.frombuffer(notes, f"{order}u4", 3, at))
             begin = at + 12 + _padded(name, align)
-            if kind == _NT_GNU_BUILD_ID and notes[at + 12 : at + 12 + name] == b"GNU\0" and 0 < size <= _MAX_BUILD_ID:
-                return notes[begin : begin + size].hex()
-            at = begin + _padded(size, align)
+            named = notes[at + 12 : at + 12 + name] == b"GNU\0"
+            if kind == _NT_GNU_BUILD_ID and named and 0 < length <= _MAX_BUILD_ID:
+                return notes[begin : begin + length].hex()
+            at = begin + _padded(length, align)
     return ""
+
+
+def _notes(programs: Records, sections: Records) -> list[tuple[int, int, int]]:
+    """(offset, size, alignment). In a debug file the segments' offsets are those of another file: sections, too."""
+    segments = programs[programs["type"] == _PT_NOTE][:_MAX_NOTE_PLACES]
+    own = sections[sections["type"] == _SHT_NOTE][:_MAX_NOTE_PLACES]
+    places = [(p["offset"], p["filesz"], p["align"]) for p in segments]
+    places += [(s["offset"], s["size"], s["addralign"]) for s in own]
+    return [(int(offset), int(size), int(align)) for offset, size, align in places]
 
 
 def _padded(size: int, align: int) -> int:

@@ -1,82 +1,98 @@
-"""The functions of an ELF file: .symtab and .dynsym (gABI, "Symbol Table") into one compact table."""
+"""The functions of an ELF file's own tables: .symtab and .dynsym (gABI, "Symbol Table")."""
+
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
+from rover_bpf.symbols.dynamic import find_dynamic_symbols
 from rover_bpf.symbols.elf import SHF_EXECINSTR, SHT_DYNSYM, SHT_SYMTAB, Elf, Records
 from rover_bpf.symbols.files import Read
-from rover_bpf.symbols.table import EMPTY, U64, Bools, Candidates, SymbolTable, TooLargeError, build, gather_names
+from rover_bpf.symbols.functions import RANK_GLOBAL, RANK_LABEL, RANK_LOCAL, Functions
+from rover_bpf.symbols.table import U64, Bools, Candidates
 
 _NOTYPE, _FUNC, _GNU_IFUNC = 0, 2, 10
 _LOCAL = 0
-_RANK_GLOBAL, _RANK_LOCAL, _RANK_LABEL = 0, 1, 2
 _SYMBOLS_AT_ONCE = 1 << 13
-# Beyond these there are files, but none whose symbols fit: what a hostile one may make us read.
 _MAX_SYMTAB = 256 << 20
-_MAX_STRTAB = 512 << 20
-_COST = 16
+# Linkers make one executable segment, rarely two.
+_MAX_CODE_SEGMENTS = 16
 
 
-def read_symbols(read: Read, elf: Elf, limit: int) -> SymbolTable:
-    """All functions of the file. Raises TooLargeError if they would take more than `limit` bytes."""
-    blob = bytearray(1)
-    main = _named(read, elf, SHT_SYMTAB, np.empty(0, np.uint64), blob, limit)
-    # A .dynsym mostly repeats what .symtab has; its names would be kept twice.
-    dynamic = _named(read, elf, SHT_DYNSYM, np.sort(main.starts), blob, limit)
-    return build(Candidates.concatenate((main, dynamic)), blob).packed() if len(main) + len(dynamic) else EMPTY
+def add_symtab(functions: Functions, origin: str, read: Read, elf: Elf, shift: int = 0) -> None:
+    """What .symtab names. shift: what to add to its addresses, modulo 2**64. Raises TooLargeError."""
+    _add_section(functions, origin, read, elf, SHT_SYMTAB, shift)
 
 
-def _named(read: Read, elf: Elf, kind: int, known: U64, blob: bytearray, limit: int) -> Candidates:
+def add_dynsym(functions: Functions, read: Read, elf: Elf) -> None:
+    """What the file exports; found by its segments if it has lost its section headers. Raises TooLargeError."""
+    if np.any(elf.sections["type"] == SHT_DYNSYM):
+        _add_section(functions, ".dynsym", read, elf, SHT_DYNSYM)
+    elif place := find_dynamic_symbols(read, elf):
+        parts = _candidates(read, elf, place.symbols, place.symbols_size, by_segments=True)
+        functions.add(".dynsym", parts, partial(_read_from, read, place.strings), place.strings_size)
+
+
+def room_in_segments(elf: Elf, addresses: U64) -> U64:
+    """Bytes from each address to the end of its executable segment; 0 outside of all."""
+    room = np.zeros(len(addresses), np.uint64)
+    for segment in [segment for segment in elf.segments if segment.executable][:_MAX_CODE_SEGMENTS]:
+        into = addresses - np.uint64(segment.vaddr)  # wraps round for what lies before, and is then too large
+        room = np.where(into < segment.size, np.uint64(segment.size) - into, room)
+    return room
+
+
+def _read_from(read: Read, base: int, offset: int, size: int) -> bytes:
+    return read(base + offset, size)
+
+
+def _add_section(functions: Functions, origin: str, read: Read, elf: Elf, kind: int, shift: int = 0) -> None:
     tables = np.flatnonzero(elf.sections["type"] == kind)
     if not len(tables) or elf.sections[tables[0]]["link"] >= len(elf.sections):
-        return Candidates.none()
+        return
     table = elf.sections[tables[0]]
     strings = elf.sections[table["link"]]
-    base, size = int(strings["offset"]), min(int(strings["size"]), _MAX_STRTAB)
-    found = _functions(read, elf, table, known, limit - len(blob))
-    found = found.take(found.names < size)
-    room = limit - _COST * (len(known) + len(found))
-    names = gather_names(lambda at, count: read(base + at, count), size, found.names, blob, room)
-    return found.renamed(names)
+    parts = _candidates(read, elf, int(table["offset"]), int(table["size"]), shift=shift)
+    functions.add(origin, parts, partial(_read_from, read, int(strings["offset"])), int(strings["size"]))
 
 
-def _functions(read: Read, elf: Elf, table: np.void, known: U64, limit: int) -> Candidates:
+def _candidates(
+    read: Read, elf: Elf, begin: int, size: int, *, by_segments: bool = False, shift: int = 0
+) -> Iterator[Candidates]:
+    size = min(size, _MAX_SYMTAB)
     step = _SYMBOLS_AT_ONCE * elf.symbol.itemsize
-    begin, size = int(table["offset"]), min(int(table["size"]), _MAX_SYMTAB)
-    parts, kept = [Candidates.none()], 0
     for at in range(begin, begin + size, step):
         raw = read(at, min(step, begin + size - at))
-        if len(raw) < elf.symbol.itemsize:
-            break
-        part = _candidates(np.frombuffer(raw, elf.symbol, len(raw) // elf.symbol.itemsize), elf.sections)
-        part = part.take(~_among(part.starts, known))
-        parts.append(part)
-        kept += _COST * len(part)
-        if kept > limit:
-            raise TooLargeError(f"its functions take more than {limit} bytes")
-    return Candidates.concatenate(parts)
+        symbols = np.frombuffer(raw, elf.symbol, len(raw) // elf.symbol.itemsize)
+        if not len(symbols):
+            return
+        rooms = room_in_segments(elf, _addresses(symbols)) if by_segments else _room_in_sections(elf, symbols)
+        yield _functions(symbols, rooms, shift)
 
 
-def _among(values: U64, known: U64) -> Bools:
-    if not len(known):
-        return np.zeros(len(values), bool)
-    found: Bools = known.take(known.searchsorted(values), mode="clip") == values
-    return found
+def _addresses(symbols: Records) -> U64:
+    return symbols["value"].astype(np.uint64)
 
 
-def _candidates(symbols: Records, sections: Records) -> Candidates:
-    """Functions and labels whose address lies in the executable section that they claim."""
+def _room_in_sections(elf: Elf, symbols: Records) -> U64:
+    """Bytes from each symbol to the end of the section that it claims; 0 if that is not code or not its place."""
+    sections = elf.sections
     code = (sections["flags"] & SHF_EXECINSTR) != 0
     index = np.minimum(symbols["shndx"], len(sections) - 1)
-    bases = sections["addr"].astype(np.uint64)
-    spans = np.where(code, sections["size"], 0).astype(np.uint64)
-    starts = symbols["value"].astype(np.uint64)
-    into = starts - bases[index]  # wraps round for what lies before the section, and is then too large
+    spans = np.where(code, sections["size"], 0).astype(np.uint64)[index]
+    into = _addresses(symbols) - sections["addr"].astype(np.uint64)[index]
+    inside: Bools = (into < spans) & (symbols["shndx"] == index)
+    return np.where(inside, spans - into, np.uint64(0))
+
+
+def _functions(symbols: Records, rooms: U64, shift: int) -> Candidates:
     kinds = symbols["info"] & 15
-    wanted = (into < spans[index]) & (symbols["shndx"] == index) & (index > 0) & (symbols["name"] != 0)
+    wanted = (rooms > 0) & (symbols["shndx"] > 0) & (symbols["name"] != 0)
     wanted &= np.isin(kinds, (_NOTYPE, _FUNC, _GNU_IFUNC))
-    rooms = np.minimum(spans[index] - into, 2**32 - 1).astype(np.uint32)
-    ranks = np.where(symbols["info"] >> 4 == _LOCAL, _RANK_LOCAL, _RANK_GLOBAL)
-    ranks = np.where(kinds == _NOTYPE, _RANK_LABEL, ranks).astype(np.uint8)
-    sizes = np.minimum(symbols["size"], rooms).astype(np.uint32)
+    ranks = np.where(symbols["info"] >> 4 == _LOCAL, RANK_LOCAL, RANK_GLOBAL)
+    ranks = np.where(kinds == _NOTYPE, RANK_LABEL, ranks).astype(np.uint8)
+    most = np.minimum(rooms, 2**32 - 1).astype(np.uint32)
+    sizes = np.minimum(symbols["size"], most).astype(np.uint32)
     names = symbols["name"].astype(np.uint32)
-    return Candidates(starts, sizes, rooms, ranks, names).take(wanted)
+    starts = _addresses(symbols) + np.uint64(shift)
+    return Candidates(starts, sizes, most, ranks, names, np.zeros(len(symbols), np.uint8)).take(wanted)

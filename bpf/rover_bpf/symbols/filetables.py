@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from rover_bpf.symbols.cache import Table, TableCache
+from rover_bpf.symbols.debugfiles import NOWHERE, Around
 from rover_bpf.symbols.elf import Elf, ElfError, read_elf
 from rover_bpf.symbols.files import FileId, file_id, reader
 
@@ -29,8 +30,12 @@ class FileTables(ABC, Generic[T]):
         self._keys: dict[FileId, Key] = {}
 
     @abstractmethod
-    def _parse(self, descriptor: int, elf: Elf) -> T:
-        """Read an ELF file. Raises OSError; what makes no sense is a table with a reason."""
+    def _parse(self, descriptor: int, elf: Elf, around: Around) -> T:
+        """Read an ELF file. Raises OSError; what makes no sense is a table with a reason.
+
+        around: where it was found, for what belongs to it and lies elsewhere. That is looked for once for all
+        processes that share the table; that there is none is kept with it.
+        """
 
     @abstractmethod
     def _without(self, reason: str) -> T:
@@ -42,7 +47,7 @@ class FileTables(ABC, Generic[T]):
         table = self._cache.get(key) if key else None
         return table if isinstance(table, self._kind) else None
 
-    def load(self, descriptor: int) -> tuple[FileId, T]:
+    def load(self, descriptor: int, around: Around = NOWHERE) -> tuple[FileId, T]:
         """The table of an open file. Raises OSError; a file that makes no sense is a table with a reason."""
         file = file_id(os.fstat(descriptor))
         if table := self.known(file):
@@ -53,7 +58,7 @@ class FileTables(ABC, Generic[T]):
             return file, self._keep(file, file, self._without(str(error)))
         key: Key = (elf.build_id, file[2]) if elf.build_id else file
         held = self._cache.get(key)
-        table = held if isinstance(held, self._kind) else self._parse(descriptor, elf)
+        table = held if isinstance(held, self._kind) else self._parse(descriptor, elf, around)
         return file, self._keep(file, key, table)
 
     def _keep(self, file: FileId, key: Key, table: T) -> T:

@@ -5,11 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from rover_bpf.symbols.cache import TableCache
+from rover_bpf.symbols.debugfiles import NOWHERE, Around
 from rover_bpf.symbols.elf import Elf, Segment
-from rover_bpf.symbols.elfsymbols import read_symbols
 from rover_bpf.symbols.files import Read, reader
 from rover_bpf.symbols.filetables import FileTables
-from rover_bpf.symbols.table import EMPTY, SymbolTable, TooLargeError
+from rover_bpf.symbols.functions import Origin
+from rover_bpf.symbols.sources import read_symbols
+from rover_bpf.symbols.table import EMPTY, SymbolTable
 
 # What an image takes beside its table: the objects, its segments, its place in the dictionaries.
 _OVERHEAD = 1024
@@ -19,24 +21,25 @@ _WORTH_A_TRIM = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """reason: why there are no symbols, "" if there are; segments: empty where the file is no ELF file."""
+    """segments: empty where the file is no ELF file; reason: why there are no symbols or not all, "" if there are;
+    origins: where they came from; build_id: in hexadecimal, "" if there is none.
+    """
 
     segments: tuple[Segment, ...]
     symbols: SymbolTable
     reason: str = ""
+    origins: tuple[Origin, ...] = ()
+    build_id: str = ""
 
     @property
     def nbytes(self) -> int:
         return self.symbols.nbytes + _OVERHEAD + _SEGMENT * len(self.segments)
 
 
-def read_image(read: Read, elf: Elf, limit: int) -> Image:
+def read_image(read: Read, elf: Elf, limit: int, around: Around = NOWHERE) -> Image:
     """The image with its symbols, or without and with the reason."""
-    try:
-        symbols = read_symbols(read, elf, limit)
-    except TooLargeError as error:
-        return Image(elf.segments, EMPTY, str(error))
-    return Image(elf.segments, symbols, "" if len(symbols) else "it has no symbols (stripped)")
+    found = read_symbols(read, elf, limit, around)
+    return Image(elf.segments, found.table, found.reason, found.origins, elf.build_id)
 
 
 class Images(FileTables[Image]):
@@ -45,8 +48,8 @@ class Images(FileTables[Image]):
     def __init__(self, cache: TableCache) -> None:
         super().__init__(cache, Image)
 
-    def _parse(self, descriptor: int, elf: Elf) -> Image:
-        image = read_image(reader(descriptor), elf, self._cache.max_bytes * 3 // 4)
+    def _parse(self, descriptor: int, elf: Elf, around: Around) -> Image:
+        image = read_image(reader(descriptor), elf, self._cache.max_bytes * 7 // 8, around)
         if image.nbytes > _WORTH_A_TRIM:
             _give_back_memory()
         return image

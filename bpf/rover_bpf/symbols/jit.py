@@ -33,13 +33,13 @@ def merge(known: SymbolTable, new: Compiled) -> SymbolTable:
     """
     starts = np.array(new.starts, np.uint64)
     sizes = np.array(new.sizes, np.uint32)
-    stays = ~_covered(known.starts, starts, starts + sizes)
+    stays = ~_covered(known.starts.astype(np.uint64), starts, starts + sizes)
     valid = _latest(new.starts, new.sizes)
     assert isinstance(known.blob, bytearray)  # a table that grows is never packed
     blob = known.blob or bytearray()
     names = np.array(new.names, np.uint32) + np.uint32(len(blob))
     blob += new.blob
-    starts = np.concatenate((known.starts[stays], starts[valid]))
+    starts = np.concatenate((known.starts[stays].astype(np.uint64), starts[valid]))
     order = np.argsort(starts)
     sizes = np.concatenate((known.sizes[stays], sizes[valid]))[order]
     names = np.concatenate((known.names[stays], names[valid]))[order]
@@ -50,7 +50,12 @@ def compact(table: SymbolTable) -> SymbolTable:
     """The same without the names of code that is gone."""
     assert isinstance(table.blob, bytearray)
     blob = bytearray()
-    names = gather_names(reader_of(table.blob), len(table.blob), table.names, blob, len(table.blob))
+
+    def put(names: bytes) -> int:
+        blob.extend(names)
+        return len(blob) - len(names)
+
+    names, _ = gather_names(reader_of(table.blob), len(table.blob), table.names, put)
     return SymbolTable(table.starts, table.sizes, names, blob)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rover_bpf.symbols.table import EMPTY, U32, U64, Candidates, SymbolTable, build
+from rover_bpf.symbols.packed import PackedNames
+from rover_bpf.symbols.table import EMPTY, U32, U64, Candidates, SymbolTable, build, underscores
 
 # The list has no sizes. The largest function of a 6.18 kernel has 21 KB; behind the last one of the core text and of
 # each module is a hole where a later module or eBPF program may be, which must not be taken for that function.
@@ -54,7 +55,9 @@ def read_kallsyms(path: Path) -> KernelSymbols:
 def _table(starts: U64, names: U32, ranks: bytearray, blob: bytearray) -> SymbolTable:
     unknown = np.zeros(len(starts), np.uint32)
     rooms = np.full(len(starts), _LONGEST_FUNCTION, np.uint32)
-    return build(Candidates(starts, unknown, rooms, np.frombuffer(ranks, np.uint8), names), blob).packed()
+    marks = underscores(np.frombuffer(blob, np.uint8), names)
+    found = Candidates(starts, unknown, rooms, np.frombuffer(ranks, np.uint8), names, marks)
+    return build(found, PackedNames(blob))
 
 
 def split_module(name: str) -> tuple[str, str]:

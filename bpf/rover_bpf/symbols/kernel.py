@@ -37,13 +37,14 @@ class Kernel:
         return self._frames.get(key) or self._frames.put(key, self._find(address, back))
 
     def _find(self, address: int, back: int) -> Frame:
-        found = self._symbols().symbols.find(max(address - back, 0))
+        found = self.symbols().symbols.find(max(address - back, 0))
         if found is None:
             return Frame(None, _MODULE, address, kernel=True)
         name, module = split_module(found[0])
         return Frame(demangle(name), module or _MODULE, address - found[1], kernel=True)
 
-    def _symbols(self) -> KernelSymbols:
+    def symbols(self) -> KernelSymbols:
+        """All there are, read now unless they are held."""
         held = self._cache.get(_MODULE)
         if isinstance(held, KernelSymbols):
             return held

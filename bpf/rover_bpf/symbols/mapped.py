@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rover_bpf.symbols.cache import Table
+from rover_bpf.symbols.debugfiles import Around
 from rover_bpf.symbols.files import FileId, file_id, open_regular
 from rover_bpf.symbols.filetables import FileTables
 from rover_bpf.symbols.maps import Mapping
@@ -62,6 +63,10 @@ class MappedFile:
         raise OSError("; ".join(refusals))
 
     @property
+    def _around(self) -> Around:
+        return Around(self._mapping.named_path, (self._directory / "root", Path("/")))
+
+    @property
     def _inside(self) -> Path:
         return self._directory / "root" / self._mapping.named_path.lstrip("/")
 
@@ -84,7 +89,7 @@ class MappedFile:
         descriptor = open_regular(path)
         try:
             self._check(path, os.fstat(descriptor))
-            self.identity, table = tables.load(descriptor)
+            self.identity, table = tables.load(descriptor, self._around)
             return table
         finally:
             os.close(descriptor)

@@ -8,6 +8,7 @@ from rover_bpf.symbols.cache import TableCache
 from rover_bpf.symbols.frames import FrameCache
 from rover_bpf.symbols.images import Images
 from rover_bpf.symbols.kernel import Kernel
+from rover_bpf.symbols.listing import Source, kernel_source, mapping_source
 from rover_bpf.symbols.perfmap import PerfMap
 from rover_bpf.symbols.process import ObservedProcess
 from rover_bpf.symbols.reasons import Reasons
@@ -18,13 +19,14 @@ from rover_core.model import Frame, Loss, ProcessKey
 
 @dataclass(frozen=True, slots=True)
 class SymbolizerStats:
-    """bytes_used: of all tables together; evicted: tables that had to make room; frames: held ready to be used again;
-    reasons: why names are missing, by file or module, the latest 256.
+    """bytes_used: of all tables together, at most max_bytes; evicted: tables that had to make room; frames: held
+    ready to be used again; reasons: why names are missing, by file or module, the latest 256.
     """
 
     processes: int
     tables: int
     bytes_used: int
+    max_bytes: int
     evicted: int
     frames: int
     reasons: Mapping[str, str]
@@ -80,6 +82,13 @@ class Symbolizer:
             self._reasons.note("[kernel]", self._kernel.reason)
         return frames
 
+    def sources(self, process: ProcessKey) -> tuple[Source, ...]:
+        """Where names come from, for each executable mapping as last observed and for the kernel; reads them all."""
+        observed, kernel = self._processes.get(process), self._kernel.symbols()
+        places = observed.places if observed else ()
+        mappings = (mapping_source(place, self._user.image(process, place)) for place in places)
+        return (*mappings, kernel_source(kernel.symbols, kernel.reason))
+
     def forget(self, process: ProcessKey) -> None:
         """Nothing more will be asked about this process. Tables of files stay, for others."""
         self._processes.forget(process)
@@ -95,6 +104,7 @@ class Symbolizer:
             processes=len(self._processes),
             tables=len(self._cache),
             bytes_used=self._cache.bytes_used,
+            max_bytes=self._cache.max_bytes,
             evicted=self._cache.evicted,
             frames=len(self._user.frames) + len(self._kernel_frames),
             reasons=self._reasons.latest,

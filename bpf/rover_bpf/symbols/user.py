@@ -8,6 +8,7 @@ from rover_bpf.symbols.demangle import demangle
 from rover_bpf.symbols.elf import ElfError, read_elf, to_vaddr
 from rover_bpf.symbols.files import reader_of
 from rover_bpf.symbols.frames import FrameCache
+from rover_bpf.symbols.functions import Origin
 from rover_bpf.symbols.images import Image, Images, read_image
 from rover_bpf.symbols.perfmap import PerfMap
 from rover_bpf.symbols.process import Place
@@ -16,6 +17,7 @@ from rover_bpf.symbols.vdso import read_vdso
 from rover_core.model import Frame, ProcessKey
 
 VDSO = "[vdso]"
+NO_PERF_MAP = "code made at run time, and no perf map says what it is"
 JIT = "[jit]"
 # The kernel gives 32-bit processes another vdso than the one this process has, below 4 GB.
 _ABOVE_32_BIT = 1 << 32
@@ -53,6 +55,18 @@ class UserFrames:
         # Reading the image may just have told what the file is.
         key = (place.file.identity, place.module, offset, back)
         return self.frames.put(key, self._in_image(image, place, offset, back))
+
+    def image(self, process: ProcessKey, place: Place) -> Image:
+        """All that frames in this mapping can get their names from; without symbols it says why."""
+        if place.file:
+            return place.file.table(self._images) or Image((), EMPTY, place.file.reason)
+        if in_64_bit_vdso(place):
+            return self._vdso
+        perf_map = self._cache.get((JIT, process)) if place.mapping.may_be_jit else None
+        if isinstance(perf_map, PerfMap) and len(perf_map.symbols):
+            origin = Origin("perf map", len(perf_map.symbols))
+            return Image((), perf_map.symbols, perf_map.reason, (origin,))
+        return Image((), EMPTY, NO_PERF_MAP if place.mapping.may_be_jit else "the kernel's own memory")
 
     def _in_other_file(self, process: ProcessKey, image: Image, place: Place, address: int, back: int) -> Frame:
         """Not an ELF file: the shared memory into which .NET compiles, a Windows program under Wine."""

@@ -8,6 +8,7 @@ from weakref import finalize
 import numpy as np
 
 from rover_bpf.symbols.cache import TableCache
+from rover_bpf.symbols.debugfiles import Around
 from rover_bpf.symbols.elf import Elf, Segment, named_sections, to_offset
 from rover_bpf.symbols.files import Read, reader
 from rover_bpf.symbols.filetables import FileTables
@@ -137,7 +138,7 @@ class Tables(FileTables[UnwindTable]):
     def __init__(self, cache: TableCache) -> None:
         super().__init__(cache, UnwindTable)
 
-    def _parse(self, descriptor: int, elf: Elf) -> UnwindTable:
+    def _parse(self, descriptor: int, elf: Elf, around: Around) -> UnwindTable:
         table = read_table(reader(descriptor), elf, self._cache.max_bytes * 3 // 4)
         if table.index:
             self._keep_readable(table, table.index, descriptor)

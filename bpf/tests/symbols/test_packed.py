@@ -14,7 +14,8 @@ def test_every_name_comes_back_also_across_blocks(names: list[bytes]) -> None:
     for name in names:
         offsets.append(len(table))
         table += name + b"\0"
-    packed = PackedNames(table)
+    packed = PackedNames()
+    assert [packed.append(name + b"\0") for name in names] == offsets
     assert [packed.name(offset) for offset in offsets] == names
     assert [packed.name(offset) for offset in reversed(offsets)] == names[::-1]
 

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rover_bpf.symbols.files import reader_of
-from rover_bpf.symbols.table import Candidates, SymbolTable, build, gather_names
+from rover_bpf.symbols.packed import PackedNames
+from rover_bpf.symbols.table import Candidates, SymbolTable, build, gather_names, underscores
 
 
 def table(*symbols: tuple[int, int, int, str], room: int = 1000) -> SymbolTable:
@@ -19,8 +20,9 @@ def table(*symbols: tuple[int, int, int, str], room: int = 1000) -> SymbolTable:
         np.full(len(symbols), room, np.uint32),
         np.array(ranks, np.uint8),
         np.array(names, np.uint32),
+        underscores(np.frombuffer(blob, np.uint8), np.array(names, np.uint32)),
     )
-    return build(found, blob)
+    return build(found, PackedNames(blob))
 
 
 def name(symbols: SymbolTable, address: int) -> str | None:
@@ -67,7 +69,13 @@ def test_gathered_names_are_the_names(words: list[bytes], data: st.DataObject) -
     strings = b"\0".join(words) + b"\0"
     chosen = data.draw(st.lists(st.integers(0, len(strings) - 1), min_size=1))
     blob = bytearray(b"before\0")
-    moved = gather_names(reader_of(strings), len(strings), np.array(chosen, np.uint32), blob, 1 << 20)
+
+    def put(names: bytes) -> int:
+        blob.extend(names)
+        return len(blob) - len(names)
+
+    moved, marks = gather_names(reader_of(strings), len(strings), np.array(chosen, np.uint32), put)
+    assert marks.tolist() == [2 if strings[n : n + 2] == b"__" else strings[n : n + 1] == b"_" for n in chosen]
     for old, new in zip(chosen, moved.tolist(), strict=True):
         assert blob[new : blob.index(0, new)] == strings[old : strings.index(0, old)]
     assert len(blob) <= len(b"before\0") + len(strings) + 1
