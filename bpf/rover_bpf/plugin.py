@@ -1,10 +1,12 @@
 """The runtime's hooks: it has no profiler of its own, but knows what the host offers to those of others."""
 
 from collections.abc import Iterable
-
-import click
+from typing import TYPE_CHECKING
 
 from rover_core.api import Diagnostic, Settings, hookimpl
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -15,7 +17,7 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
 
 
 @hookimpl
-def rover_commands(cli: click.Group) -> None:
+def rover_commands(cli: "click.Group") -> None:
     from rover_bpf.commands import symbols
 
     cli.add_command(symbols)

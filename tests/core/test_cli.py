@@ -210,3 +210,16 @@ def test_names_cannot_smuggle_escape_sequences(capsys: pytest.CaptureFixture[str
 
     print_columns(("A",), [("\x1b[31mred\n",)])
     assert capsys.readouterr().out == "A\n?[31mred?\n"
+
+
+def test_the_agent_s_process_has_no_command_line_in_memory() -> None:
+    """Broken: an agent that runs for weeks keeps click and rich, 10 MB that it never uses again."""
+    program = (
+        "import sys, rover_core.cli.service, rover_core.cli.session, rover_core.agent;"
+        "from rover_core.invocation import Invocation;"
+        "plugins, settings = Invocation().load();"
+        "plugins.discoverers(settings), plugins.profilers(settings), plugins.exporters(settings);"
+        "print(*{'click', 'rich', 'bcc'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == ""
