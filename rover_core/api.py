@@ -7,7 +7,7 @@ conformance suites to subclass in a plugin's own tests.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 import pluggy
 from pydantic import BaseModel
@@ -148,12 +148,21 @@ class ProfileFormat(Protocol):
     def write(self, profile: Profile, out: BinaryIO) -> None: ...
 
 
+@runtime_checkable
+class TogetherFormat(ProfileFormat, Protocol):
+    """A format that can also hold several profiles in one file, in their order. Others get a file for each."""
+
+    def write_together(self, profiles: Sequence[Profile], out: BinaryIO) -> None:
+        """Write them; at least one. They are of the same time and the same processes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ProfileOption:
     """An option of a profiler's sub-command: `--min-block` for the name `min_block`.
 
-    What `parse` makes of its text becomes `Task.settings[name]`; it raises UsageError (or ValueError) for nonsense. Not
-    given, there is no such setting. metavar: what stands for the value in the help.
+    What `parse` makes of its text becomes `Task.settings[name]`; it raises UsageError (or ValueError) for nonsense.
+    Not given, there is no such setting. metavar: what stands for the value in the help.
     """
 
     name: str
