@@ -38,8 +38,7 @@ def _say_how_it_went(profile: Profile, result: Result, output: Output) -> None:
 
     from rover_core.tables import print_completeness
 
-    first = profile is result.profiles[0]
-    if profile.task_id in result.exited and first:
+    if result.exited and profile is result.profiles[0]:
         seconds = (profile.end_ns - profile.start_ns) / 1e9
         say(f"What was profiled has exited after {seconds:.1f} s; what it did until then is kept.")
     if not profile.samples and not output.table:

@@ -140,7 +140,7 @@ def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, 
     chosen = check_output(options["format_name"], options["output"], formats, name, parts)
     result = run_to_end(profile_once(plugins, settings, _tasks(commands, options)))
     write_output(result, chosen)
-    for failure in result.failures.values():
+    for failure in result.failures:
         raise failure
 
 

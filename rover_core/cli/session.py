@@ -1,9 +1,9 @@
 """Profiles from the command line: an agent with their tasks and no exporter but memory."""
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,6 +11,7 @@ import click
 from rover_core.agent import Agent, Parts, Timing
 from rover_core.api import Settings
 from rover_core.cli.progress import progress
+from rover_core.cli.together import begin, is_among, profile_of
 from rover_core.collector import Collector
 from rover_core.config.sections import ProfilingSettings
 from rover_core.errors import RoverError
@@ -26,12 +27,12 @@ _T = TypeVar("_T")
 class Result:
     """What tasks saw: a profile of each that saw anything, in the tasks' order.
 
-    exited: ids of the tasks that ended because their processes had. failures: what cut tasks short, by id.
+    exited: they ended because their processes had. failures: what cut tasks short.
     """
 
     profiles: Sequence[Profile]
-    exited: Collection[str] = ()
-    failures: Mapping[str, RoverError] = field(default_factory=dict)
+    exited: bool = False
+    failures: Sequence[RoverError] = ()
 
 
 async def profile_once(plugins: "PluginManager", settings: Settings, tasks: Sequence[Task]) -> Result:
@@ -45,16 +46,20 @@ async def profile_once(plugins: "PluginManager", settings: Settings, tasks: Sequ
     profilers = [item for item in plugins.profilers(settings) if item.name in wanted]
     timing = Timing(settings.section(ProfilingSettings).flush_interval)
     agent = Agent(Parts(profilers=profilers, exporters=[collector]), timing)
-    for task in tasks:
-        agent.submit(task)
-    async with progress(_describe(tasks), tasks[0].duration_ns, lambda: count_samples(agent)):
-        outcome = await agent.run(until_idle=True)
+    starter = begin(agent, tasks)
+    try:
+        async with progress(_describe(tasks), tasks[0].duration_ns, lambda: count_samples(agent)):
+            outcome = await agent.run(until_idle=True)
+    finally:
+        if starter:
+            starter.cancel()
     found = {profile.task_id: profile for profile in collector.profiles}
     if not found:
         nothing = RoverError("nothing was collected", why="the profiler did not answer in time")
         raise next(iter(outcome.failures.values()), nothing)
-    profiles = [found[task.id] for task in tasks if task.id in found]
-    return Result(profiles, outcome.exited, outcome.failures)
+    profiles = [profile for task in tasks if (profile := profile_of(task, found))]
+    failures = [outcome.failures[task.id] for task in tasks if task.id in outcome.failures]
+    return Result(profiles, any(is_among(task, outcome.exited) for task in tasks), failures)
 
 
 def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:

@@ -39,6 +39,7 @@ class Panel {
     this.trees = {graph: new Tree(data.levels, data.nodes, data.own, data.kinds), leaf: null};
     this.canvas = this.part("canvas");
     this.graph = new Graph(this.canvas, this.part(".chart"), this.part(".space"), data.names, this.colours);
+    root.classList.add(data.palette);
     this.total = this.trees.graph.total[0];
     this.widest = Math.max(...data.hot.map((hot) => hot[4]), 1);
     this.state = {view: "graph", zoom: 0, flame: false};
