@@ -87,8 +87,9 @@ def _samples(connection: sqlite3.Connection, task: int, types: int) -> tuple[Sta
     labels = _labels(connection)
     label = "s.labels" if labels else "0"
     rows = connection.execute(
-        f"SELECT s.process, s.user, s.kernel, {label} {sums} FROM samples s JOIN profiles p ON p.id = s.profile"
-        f" WHERE p.task = ? GROUP BY s.process, s.user, s.kernel, {label} ORDER BY min(s.profile << 32 | s.place)",
+        f"SELECT s.process, s.user, s.kernel, {label} AS label_set {sums}"
+        " FROM samples s JOIN profiles p ON p.id = s.profile"
+        " WHERE p.task = ? GROUP BY s.process, s.user, s.kernel, label_set ORDER BY min(s.profile << 32 | s.place)",
         (task,),
     ).fetchall()
     processes = _processes(connection)
