@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rover_core.api import ProfileCommand
+from rover_core.api import ProfileCommand, ProfileOption
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
@@ -117,14 +117,18 @@ def _options(commands: Sequence[ProfileCommand]) -> list[Any]:
 
 def _task_settings(command: ProfileCommand, options: Mapping[str, Any]) -> dict[str, Any]:
     """The command's own options that were given, parsed."""
-    settings = {}
-    for own in command.options:
-        if options[own.name] is not None:
-            try:
-                settings[own.name] = own.parse(options[own.name])
-            except ValueError as error:
-                raise UsageError(f"--{own.name.replace('_', '-')} is not usable", why=str(error)) from error
-    return settings
+    given = [own for own in command.options if options[own.name] is not None]
+    return {own.name: _parsed(own, options[own.name]) for own in given}
+
+
+def _parsed(own: ProfileOption, text: str) -> Any:
+    option = f"--{own.name.replace('_', '-')}"
+    try:
+        return own.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.what}", why=error.why, remedy=error.remedy) from error
+    except ValueError as error:
+        raise UsageError(f"{option} is not usable", why=str(error)) from error
 
 
 def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, options: Mapping[str, Any]) -> None:
