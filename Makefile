@@ -35,9 +35,10 @@ kernel: $(VENV)/.ready ## Tests on this machine's kernel; need root
 packaging: $(VENV)/.ready ## Wheels, and what a plain install of each subset holds
 	$(PY) -m pytest -m packaging
 
-bench: $(VENV)/.ready ## Costs side by side with bcc and perf (minutes; ARGS=--quick)
+bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes; ARGS=--quick)
 	@bash tests/apt-install bench
 	@$(PY) tests/bench/oncpu.py $(ARGS)
+	@echo; $(PY) tests/bench/offcpu.py $(ARGS)
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 
 clean: ## Remove what make made

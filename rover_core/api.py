@@ -7,7 +7,7 @@ conformance suites to subclass in a plugin's own tests.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 import pluggy
 from pydantic import BaseModel
@@ -146,6 +146,15 @@ class ProfileFormat(Protocol):
     description: str
 
     def write(self, profile: Profile, out: BinaryIO) -> None: ...
+
+
+@runtime_checkable
+class TogetherFormat(ProfileFormat, Protocol):
+    """A format that can also hold several profiles in one file, in their order. Others get a file for each."""
+
+    def write_together(self, profiles: Sequence[Profile], out: BinaryIO) -> None:
+        """Write them; at least one. They are of the same time and the same processes."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Which functions a profile's value was spent in. Floor 1, standard library only."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rover_core.model import Frame, Profile, StackSample
+from rover_core.showing import marks
 
 _Place = tuple[str, str]
 
@@ -15,7 +16,8 @@ class HotFunction:
 
     pid_count: how many processes of that name the profile holds. self, total: in the unit of the profile's first
     sample type; `self` was spent in the function itself, `total` also in what it called. A recursive function
-    counts once a sample, so total never exceeds the profile's.
+    counts once a sample, so total never exceeds the profile's. What labels add to a stack (`rover_core.showing`) is a
+    function without a module.
     """
 
     process_name: str
@@ -44,12 +46,12 @@ def hottest(profile: Profile, limit: int) -> list[HotFunction]:
     by_name: dict[str, list[StackSample]] = defaultdict(list)
     for sample in profile.samples:
         by_name[sample.name].append(sample)
-    functions = [each for name, samples in by_name.items() for each in _functions(name, samples)]
+    functions = [each for name, samples in by_name.items() for each in _functions(name, samples, profile.attributes)]
     functions.sort(key=lambda each: (-each.self, -each.total, each.process_name, each.function, each.module))
     return functions[:limit]
 
 
-def _functions(process_name: str, samples: list[StackSample]) -> Iterable[HotFunction]:
+def _functions(process_name: str, samples: list[StackSample], attributes: Mapping[str, str]) -> Iterable[HotFunction]:
     own: dict[_Place, int] = defaultdict(int)
     total: dict[_Place, int] = defaultdict(int)
     # By the frames' addresses, which the samples keep alive: hashing a frame costs ten times as much.
@@ -59,7 +61,8 @@ def _functions(process_name: str, samples: list[StackSample]) -> Iterable[HotFun
         for frame in frames:
             if id(frame) not in known:
                 known[id(frame)] = (function_name(frame), frame.module)
-        places = [known[id(frame)] for frame in frames]
+        places = [(mark, "") for mark in marks(sample.labels, attributes)] if sample.labels else []
+        places += [known[id(frame)] for frame in frames]
         for place in set(places):
             total[place] += value
         if places:

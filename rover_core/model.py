@@ -184,8 +184,8 @@ class Profile:
     """What one task's profiler saw in [start_ns, end_ns): the changes since its previous profile.
 
     sample_types[0] is what tables and flame graphs are drawn by unless asked otherwise. period_ns: nanoseconds
-    between samples, 0 where every event is counted. attributes: how it was made (`probe`, `host`). last: the task is
-    over, no further profile of it will come.
+    between samples, 0 where every event is counted. attributes: how it was made (`probe`, `host`); those with a colon
+    in their names say how to show it (`rover_core.showing`). last: the task is over, no other will come.
     """
 
     task_id: str

@@ -5,11 +5,12 @@ Rich is imported when something is printed: the agent itself prints no table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rover_core.hottest import HotFunction, hottest, total_value
 from rover_core.model import Completeness, Loss, Profile
+from rover_core.showing import duration_text, is_time, nothing_sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 12
 _NUMBER_WIDTH = 7  # 100.0 %
+_TIME_WIDTH = 10  # 1.15 s and two spaces, in front of that
 _GAPS = 10  # two spaces between each of five columns
+_ROOM_FOR_ALL = 100  # characters; a narrower terminal shows times instead of bars
 
 
 def print_hottest(profile: Profile, console: Console | None = None, limit: int = 15) -> None:
@@ -28,22 +31,38 @@ def print_hottest(profile: Profile, console: Console | None = None, limit: int =
     console = console or Console()
     total = total_value(profile)
     if not total:
-        console.print("No samples: nothing ran in the profiled processes, or it ended too soon.")
+        console.print(plain(nothing_sentence(profile)), markup=False, highlight=False)
         return
-    table = _empty_table(console.width)
+    timed = is_time(profile)
+    table = _empty_table(console.width, timed)
     for row in hottest(profile, limit):
         bar = _bar(row.self / total, row.total / total, console.options.ascii_only)
-        table.add_row(_process(row), _function(row), _percent(row.self, total), _percent(row.total, total), bar)
+        numbers = [_number(value, total, timed) for value in (row.self, row.total)]
+        cells: list[Text | str] = [_process(row), _function(row), *numbers, bar]
+        table.add_row(*cells[: len(table.columns)])
     console.print(table)
 
 
-def print_completeness(completeness: Completeness, console: Console | None = None) -> None:
-    """Print one line: calm when everything is there, by cause otherwise."""
+def print_profiles(profiles: Sequence[Profile], console: Console | None = None) -> None:
+    """A table of each; where there are several, below the name of what made it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console()
+    for profile in profiles:
+        if len(profiles) > 1:
+            console.print(Text(plain(profile.profiler), style="bold"))
+        print_hottest(profile, console)
+
+
+def print_completeness(completeness: Completeness, console: Console | None = None, of: str = "") -> None:
+    """Print one line: calm when everything is there, by cause otherwise. of: whose it is, where there are several."""
     from rich.console import Console
     from rich.text import Text
 
     calm = completeness.kept == completeness.expected
-    text = Text(completeness_sentence(completeness), style="dim" if calm else "yellow")
+    sentence = f"{plain(of)}: " * bool(of) + completeness_sentence(completeness)
+    text = Text(sentence, style="dim" if calm else "yellow")
     (console or Console()).print(text, soft_wrap=True)
 
 
@@ -77,18 +96,21 @@ def _by_cause(counts: Mapping[Loss, int]) -> str:
     return ", ".join(f"{count:,} {cause}" for cause, count in ordered if count)
 
 
-def _empty_table(width: int) -> Table:
+def _empty_table(width: int, timed: bool) -> Table:
     from rich import box
     from rich.table import Table
 
-    for_names = max(36, width - 2 * _NUMBER_WIDTH - _BAR_WIDTH - _GAPS)
+    number_width = _NUMBER_WIDTH + (_TIME_WIDTH if timed else 0)
+    bar_width = _BAR_WIDTH if not timed or width >= _ROOM_FOR_ALL else 0
+    for_names = max(36, width - 2 * number_width - bar_width - _GAPS)
     for_process = min(24, for_names // 3)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=for_process)
     table.add_column("Function", no_wrap=True, overflow="ellipsis", max_width=for_names - for_process)
-    table.add_column("Self", justify="right", min_width=_NUMBER_WIDTH)
-    table.add_column("Total", justify="right", min_width=_NUMBER_WIDTH)
-    table.add_column("", min_width=_BAR_WIDTH)
+    table.add_column("Self", justify="right", no_wrap=True, min_width=number_width)
+    table.add_column("Total", justify="right", no_wrap=True, min_width=number_width)
+    if bar_width:
+        table.add_column("", min_width=bar_width)
     return table
 
 
@@ -107,8 +129,10 @@ def _function(row: HotFunction) -> Text:
     return Text.assemble(plain(row.function), (plain(module), "dim"))
 
 
-def _percent(value: int, total: int) -> str:
-    return f"{100 * value / total:.1f} %" if total else "-"
+def _number(value: int, total: int, timed: bool) -> str:
+    """`45.2 %`; of time also how much: `1.15 s   45.2 %`."""
+    percent = f"{100 * value / total:.1f} %"
+    return f"{duration_text(value)} {percent:>{_NUMBER_WIDTH + 1}}" if timed else percent
 
 
 def _bar(own: float, total: float, ascii_only: bool) -> Text:

@@ -1,7 +1,7 @@
 """What a profiler that counts stacks says of itself, and the rows that its counter delivers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 from rover_bpf.maps import Array
@@ -34,6 +34,8 @@ class StackKind(ABC):
 
     profiler: str
     sample_types: tuple[SampleType, ...]
+    attributes: Mapping[str, str] = {}
+    """What every profile of this kind says of itself, above all how to show it (`rover_core.showing`)."""
 
     @abstractmethod
     def counter_key(self, task: Task) -> Hashable:

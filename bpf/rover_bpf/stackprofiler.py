@@ -260,7 +260,7 @@ class StackProfiler:
             tuple(session.samples),
             session.completeness,
             self._kind.period_ns(engine.key),
-            {"probe": engine.counter.attachment.probe.label, "host": platform.node()},
+            {"probe": engine.counter.attachment.probe.label, "host": platform.node(), **self._kind.attributes},
         )
         session.since_ns, session.samples, session.completeness = now, [], Completeness()
         return profile

@@ -1,4 +1,4 @@
-/* The demo workload: two threads with call stacks worth looking at. Ends by itself after an hour. */
+/* The demo workload: three threads with call stacks worth looking at, one of which waits. Ends by itself after an hour. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +14,7 @@
 
 static volatile uint64_t sink;
 static time_t end;
+static int results[2]; /* a pipe */
 
 LEAF static int is_prime(uint32_t number)
 {
@@ -76,10 +77,44 @@ static void read_from_kernel(char *buffer, size_t size)
     close(zero);
 }
 
+/* Libraries have no frame pointers, so the caller of read goes missing: it is this one, not the one that tells. */
+static char take_result(void)
+{
+    char result = 0;
+    return read(results[0], &result, 1) == 1 ? result : 0;
+}
+
+static void wait_for_primes(void)
+{
+    sink += take_result();
+}
+
+static int rest(long milliseconds)
+{
+    struct timespec time = {0, milliseconds * 1000000};
+    return nanosleep(&time, NULL);
+}
+
+static void publish_report(void)
+{
+    sink += rest(3); /* a slow receiver */
+}
+
+static void *report(void *unused)
+{
+    while (time(NULL) < end) {
+        wait_for_primes();
+        publish_report();
+    }
+    return unused;
+}
+
 static void *search(void *unused)
 {
-    while (time(NULL) < end)
+    while (time(NULL) < end) {
         sink += count_primes(60000);
+        sink += write(results[1], "!", 1);
+    }
     return unused;
 }
 
@@ -96,12 +131,15 @@ static void *crunch(void *unused)
 
 int main(void)
 {
-    pthread_t threads[2];
+    pthread_t threads[3];
+    void *(*const work[])(void *) = {search, crunch, report};
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not outlive a Rover that is killed */
     end = time(NULL) + 3600;
-    pthread_create(&threads[0], NULL, search, NULL);
-    pthread_create(&threads[1], NULL, crunch, NULL);
-    pthread_join(threads[0], NULL);
-    pthread_join(threads[1], NULL);
+    if (pipe(results))
+        return 1;
+    for (int i = 0; i < 3; i++)
+        pthread_create(&threads[i], NULL, work[i], NULL);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
     return 0;
 }

@@ -43,7 +43,7 @@ class Demo:
         program = Path(self._folder.name) / "rover-demo"
         if compiler and _compile(compiler, program):
             self._command = [str(program)]
-            self.description = "a small C program that looks for primes, sorts and reads"
+            self.description = "a small C program that looks for primes, sorts, reads and waits"
         else:
             self._command = [sys.executable, "-c", _PYTHON]
             self.description = "a Python program that hashes and sorts"

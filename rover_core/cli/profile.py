@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from rover_core.api import ProfileCommand, ProfileFormat, ProfileOption
+from rover_core.api import ProfileCommand, ProfileOption
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
 from rover_core.model import Task
 from rover_core.tasks import COMMAND_LINE
+
+_HALVES = ("ON_CPU", "OFF_CPU")
+"""Together they account for all of a thread's time, so where both are there, so is `rover profile both`."""
+_BOTH = "Where threads compute and where they wait, side by side: all of their time."
 
 
 class _ProfilerGroup(click.Group):
@@ -36,8 +39,12 @@ class _ProfilerGroup(click.Group):
         from rover_core.plugins import PluginManager
 
         self._asked = True
-        for command in PluginManager.discover().profile_commands():
-            self.add_command(_make_command(command))
+        commands = PluginManager.discover().profile_commands()
+        for command in commands:
+            self.add_command(_make_command(command.command, command.help, [command]))
+        halves = [command for name in _HALVES for command in commands if command.profiler == name]
+        if len(halves) == len(_HALVES):
+            self.add_command(_make_command("both", _BOTH, halves))
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         names = self.list_commands(ctx)
@@ -60,35 +67,25 @@ def profile() -> None:
       rover profile oncpu                                  the whole host for 10 seconds
       rover profile oncpu --comm nginx --duration 30
       rover profile oncpu --pid 4711 --format pprof --output cpu.pb.gz
+      rover profile both --pid 4711                        what it computes, and what it waits for
     """
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What the options of one `rover profile` came to."""
-
-    command: ProfileCommand
-    task: Task
-    formats: Sequence[ProfileFormat]
-    format: str | None
-    output: str | None
-
-
-def _make_command(command: ProfileCommand) -> click.Command:
-    name = command.command
+def _make_command(name: str, summary: str, commands: Sequence[ProfileCommand]) -> click.Command:
+    """A sub-command that runs what these commands of plugins run, all at once."""
 
     def callback(**options: Any) -> None:
-        _run(command, click.get_current_context().ensure_object(Invocation), options)
+        _run(name, commands, click.get_current_context().ensure_object(Invocation), options)
 
-    made: click.Command = click.command(name, help=_help(command))(callback)
-    for option in _options(command):
+    made: click.Command = click.command(name, help=_help(name, summary, len(commands) > 1))(callback)
+    for option in _options(commands):
         made = option(made)
     return config_options(made)
 
 
-def _help(command: ProfileCommand) -> str:
-    name = command.command
-    return f"""{command.help}
+def _help(name: str, summary: str, several: bool) -> str:
+    last = "speedscope" if several else "folded --output - | sort -nrk2"
+    return f"""{summary}
 
     Prints a table and writes a flame graph beside it; --format chooses one thing to write instead.
 
@@ -96,11 +93,11 @@ def _help(command: ProfileCommand) -> str:
     Examples:
       rover profile {name}                                 the whole host for 10 seconds
       rover profile {name} --pid 4711 --duration 1m
-      rover profile {name} --comm nginx --format folded --output - | sort -nrk2
+      rover profile {name} --comm nginx --format {last}
     """
 
 
-def _options(command: ProfileCommand) -> list[Any]:
+def _options(commands: Sequence[ProfileCommand]) -> list[Any]:
     options = [
         click.option("--pid", "pids", type=int, multiple=True, metavar="PID", help="This process. Repeatable."),
         click.option(
@@ -111,47 +108,59 @@ def _options(command: ProfileCommand) -> list[Any]:
         click.option("--format", "format_name", metavar="NAME", help="html, folded, pprof, speedscope, table, ..."),
         click.option("--output", metavar="FILE", help="Where to write; - is standard output."),
     ]
+    own = {option.name: option for command in commands for option in command.options}
     return options + [
-        click.option(f"--{own.name.replace('_', '-')}", own.name, metavar=own.metavar, help=own.help)
-        for own in command.options
+        click.option(f"--{each.name.replace('_', '-')}", each.name, metavar=each.metavar, help=each.help)
+        for each in own.values()
     ]
 
 
 def _task_settings(command: ProfileCommand, options: Mapping[str, Any]) -> dict[str, Any]:
     """The command's own options that were given, parsed."""
     given = [own for own in command.options if options[own.name] is not None]
-    return {own.name: _parse(own, options[own.name]) for own in given}
+    return {own.name: _parsed(own, options[own.name]) for own in given}
 
 
-def _parse(option: ProfileOption, text: str) -> Any:
-    flag = f"--{option.name.replace('_', '-')}"
+def _parsed(own: ProfileOption, text: str) -> Any:
+    option = f"--{own.name.replace('_', '-')}"
     try:
-        return option.parse(text)
+        return own.parse(text)
     except UsageError as error:
-        raise UsageError(f"{flag}: {error.what}", why=error.why, remedy=error.remedy) from error
+        raise UsageError(f"{option}: {error.what}", why=error.why, remedy=error.remedy) from error
     except ValueError as error:
-        raise UsageError(f"{flag} is not usable", why=str(error)) from error
+        raise UsageError(f"{option} is not usable", why=str(error)) from error
 
 
-def _run(command: ProfileCommand, invocation: Invocation, options: Mapping[str, Any]) -> None:
-    from rover_core.cli.output_file import check_output, write_output
+def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, options: Mapping[str, Any]) -> None:
+    from rover_core.cli.output_choice import check_output
+    from rover_core.cli.output_file import write_output
     from rover_core.cli.session import profile_once, run_to_end
-    from rover_core.cli.targets import find_targets
 
     if invocation.overrides.get("logger.level") is None:
         invocation.overrides["logger.level"] = "WARNING"  # people look at the result, not at the agent at work
     plugins, settings = invocation.load()
     formats = {item.name: item for item in plugins.formats()}
-    chosen = check_output(options["format_name"], options["output"], formats, command.command)
-    task = Task(
-        f"{time.strftime('%Y%m%d-%H%M%S')}-{command.command}",
-        command.profiler,
-        find_targets(options["pids"], options["comms"], options["everything"]),
-        duration_ns=options["duration"] or None,
-        settings=_task_settings(command, options),
-        trigger=COMMAND_LINE,
-    )
-    result = run_to_end(profile_once(plugins, settings, task))
+    parts = {command.profiler: command.command for command in commands} if len(commands) > 1 else None
+    chosen = check_output(options["format_name"], options["output"], formats, name, parts)
+    result = run_to_end(profile_once(plugins, settings, _tasks(commands, options)))
     write_output(result, chosen)
-    if result.failure:
-        raise result.failure
+    for failure in result.failures:
+        raise failure
+
+
+def _tasks(commands: Sequence[ProfileCommand], options: Mapping[str, Any]) -> list[Task]:
+    from rover_core.cli.targets import find_targets
+
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    targets = find_targets(options["pids"], options["comms"], options["everything"])
+    return [
+        Task(
+            f"{stamp}-{command.command}",
+            command.profiler,
+            targets,
+            duration_ns=options["duration"] or None,
+            settings=_task_settings(command, options),
+            trigger=COMMAND_LINE,
+        )
+        for command in commands
+    ]

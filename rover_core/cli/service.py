@@ -117,12 +117,12 @@ def _report(outcome: "Outcome", collector: "Collector") -> None:
 
 
 def _print(outcome: "Outcome", collector: "Collector") -> None:
-    from rover_core.tables import print_completeness, print_hottest
+    from rover_core.tables import print_completeness, print_profiles
 
-    for profile in collector.profiles:
-        print_hottest(profile)
-    for completeness in outcome.ledger.profilers.values():
-        print_completeness(completeness)
+    print_profiles(collector.profiles)
+    several = len(outcome.ledger.profilers) > 1
+    for name, completeness in outcome.ledger.profilers.items():
+        print_completeness(completeness, of=name if several else "")
     sys.stdout.flush()
 
 

@@ -1,8 +1,8 @@
-"""One profile from the command line: an agent with a single task and no exporter but memory."""
+"""Profiles from the command line: an agent with their tasks and no exporter but memory."""
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rover_core.agent import Agent, Parts, Timing
 from rover_core.api import Settings
 from rover_core.cli.progress import progress
+from rover_core.cli.together import begin, is_among, profile_of
 from rover_core.collector import Collector
 from rover_core.config.sections import ProfilingSettings
 from rover_core.errors import RoverError
@@ -23,29 +24,41 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a task saw. exited: it ended because its processes had. failure: what cut it short."""
+    """What tasks saw: a profile of each that saw anything, in the tasks' order.
 
-    profile: Profile
+    exited: they ended because their processes had. failures: what cut tasks short.
+    """
+
+    profiles: Sequence[Profile]
     exited: bool = False
-    failure: RoverError | None = None
+    failures: Sequence[RoverError] = ()
 
 
-async def profile_once(plugins: "PluginManager", settings: Settings, task: Task) -> Result:
-    """Run a task to its end (its duration, its processes' exit, Ctrl-C) and return all that it saw.
+async def profile_once(plugins: "PluginManager", settings: Settings, tasks: Sequence[Task]) -> Result:
+    """Run tasks to their end (their duration, their processes' exit, Ctrl-C) and return all that they saw.
 
-    Raises RoverError if that is nothing because it could not start.
+    tasks: over the same processes and as long as each other. Raises RoverError if all of it is nothing because none
+    could start.
     """
     collector = Collector()
-    profilers = [item for item in plugins.profilers(settings) if item.name == task.profiler]
+    wanted = [task.profiler for task in tasks]
+    profilers = [item for item in plugins.profilers(settings) if item.name in wanted]
     timing = Timing(settings.section(ProfilingSettings).flush_interval)
     agent = Agent(Parts(profilers=profilers, exporters=[collector]), timing)
-    agent.submit(task)
-    async with progress(_describe(task), task.duration_ns, lambda: count_samples(agent)):
-        outcome = await agent.run(until_idle=True)
-    failure = outcome.failures.get(task.id)
-    if collector.profiles:
-        return Result(collector.profiles[0], task.id in outcome.exited, failure)
-    raise failure or RoverError("nothing was collected", why="the profiler did not answer in time")
+    starter = begin(agent, tasks)
+    try:
+        async with progress(_describe(tasks), tasks[0].duration_ns, lambda: count_samples(agent)):
+            outcome = await agent.run(until_idle=True)
+    finally:
+        if starter:
+            starter.cancel()
+    found = {profile.task_id: profile for profile in collector.profiles}
+    if not found:
+        nothing = RoverError("nothing was collected", why="the profiler did not answer in time")
+        raise next(iter(outcome.failures.values()), nothing)
+    profiles = [profile for task in tasks if (profile := profile_of(task, found))]
+    failures = [outcome.failures[task.id] for task in tasks if task.id in outcome.failures]
+    return Result(profiles, any(is_among(task, outcome.exited) for task in tasks), failures)
 
 
 def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
@@ -62,11 +75,12 @@ def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
         loop.close()
 
 
-def _describe(task: Task) -> str:
-    if task.processes is None:
-        return f"{task.profiler} of all processes"
-    pids = [str(key.pid) for key in task.processes]
-    return f"{task.profiler} of {', '.join(pids[:4])}{f' and {len(pids) - 4} more' if len(pids) > 4 else ''}"
+def _describe(tasks: Sequence[Task]) -> str:
+    profilers = " and ".join(task.profiler for task in tasks)
+    if tasks[0].processes is None:
+        return f"{profilers} of all processes"
+    pids = [str(key.pid) for key in tasks[0].processes]
+    return f"{profilers} of {', '.join(pids[:4])}{f' and {len(pids) - 4} more' if len(pids) > 4 else ''}"
 
 
 def count_samples(agent: Agent) -> str:

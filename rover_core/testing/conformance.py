@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from rover_core.api import Exporter, ProfileFormat, Profiler
+from rover_core.api import Exporter, ProfileFormat, Profiler, TogetherFormat
 from rover_core.model import Completeness, Frame, Loss, Process, ProcessKey, Profile, StackSample, Task
 from rover_core.testing.fakes import FakeContext
 from rover_core.testing.records import make_profile, make_sample, this_process
@@ -32,10 +32,12 @@ def hostile_profile() -> Profile:
         ("", (Frame(None, "", 2**64 - 1), Frame(None, "libssl.so.3", 0x1F0)), ()),
         ("nothing", (), ()),
     ]
-    samples = [StackSample(ProcessKey(9, 9), *place, (2**40, 2**60)) for place in places]
+    labels = ((HOSTILE, HOSTILE), ("", ""))
+    samples = [StackSample(ProcessKey(9, 9), *place, (2**40, 2**60), labels) for place in places]
+    words = {HOSTILE: HOSTILE, f"mark:{HOSTILE}={HOSTILE}": HOSTILE, "text:nothing": HOSTILE}
     kept = sum(sample.values[0] for sample in samples)
     lost = Completeness(kept + 5, kept, {Loss.MAP_FULL: 5}, {Loss.UNSYMBOLIZED: 3})
-    return make_profile(*samples, task_id=HOSTILE, completeness=lost, attributes={HOSTILE: HOSTILE})
+    return make_profile(*samples, task_id=HOSTILE, completeness=lost, attributes=words)
 
 
 def empty_profile() -> Profile:
@@ -235,6 +237,16 @@ class FormatConformance(ABC):
     def test_it_writes_to_a_pipe(self) -> None:
         """Broken: `--output -` fails, or the file is closed under the caller."""
         assert self._written(make_profile())
+
+    def test_several_profiles_share_a_file_if_it_says_so(self) -> None:
+        """Broken: `rover profile both` writes one of its profiles only, or cannot be compared."""
+        made = self.make()
+        if isinstance(made, TogetherFormat):
+            out, again = _Pipe(), _Pipe()
+            made.write_together([make_profile(), hostile_profile(), empty_profile()], out)
+            made.write_together([make_profile(), hostile_profile(), empty_profile()], again)
+            assert out.getvalue() == again.getvalue()
+            assert out.getvalue() != self._written(make_profile())
 
     def test_equal_profiles_make_equal_files(self) -> None:
         """Broken: files cannot be compared."""

@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {"model", "errors", "api", "hookspecs", "config", "wire", "procfs", "logs", "hottest", "tables", "commands"}
+PUBLIC = {
+    "model",
+    "errors",
+    "api",
+    "hookspecs",
+    "config",
+    "wire",
+    "procfs",
+    "logs",
+    "showing",
+    "hottest",
+    "tables",
+    "commands",
+}
 """What plugins may use outside their tests: floors 0 and 1 of rover_core, and what commands have in common."""
 
 PACKAGES = [path.parent for path in (*ROOT.glob("bpf/*/__init__.py"), *ROOT.glob("plugins/**/rover_*/__init__.py"))]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from processtree import on_every_processor
+
 KERNEL_HEADERS = Path(__file__).parents[2] / "bpf" / "rover_bpf" / "kernel"
 
 # What profile-bpfcc includes beyond the headers that rover_bpf brings. Registers lie first (include/uapi/linux/
@@ -27,7 +29,8 @@ class Contender:
     """A profiler of the whole host that samples until SIGINT.
 
     frequency: samples a second of CPU time. count: samples of a process of that name, from the output file. then: a
-    command that makes a readable result of the output, if the profiler itself does not; it runs after it.
+    command that makes a readable result of the output, if the profiler itself does not; it runs after it. ready:
+    whether it is attached, by its pid.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Contender:
     to_stdout: bool = True
     then: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[int], bool] = on_every_processor
 
 
 def contenders(folder: Path) -> list[Contender]:
@@ -50,7 +54,7 @@ def contenders(folder: Path) -> list[Contender]:
     return [
         Contender("rover profile oncpu", [str(rover), "profile", *sampled], 1000 / 9, _count_folded),
         Contender(
-            "profile-bpfcc", ["profile-bpfcc", "-F", "111", "-adf"], 111, _count_folded, environment=_headers(folder)
+            "profile-bpfcc", ["profile-bpfcc", "-F", "111", "-adf"], 111, _count_folded, environment=headers(folder)
         ),
         Contender(
             "perf record",
@@ -67,7 +71,7 @@ def has_kernel_headers() -> bool:
     return Path(f"/lib/modules/{platform.release()}/build").exists()
 
 
-def _headers(folder: Path) -> Mapping[str, str]:
+def headers(folder: Path) -> Mapping[str, str]:
     """Environment for BCC on a kernel that no header package exists for."""
     if has_kernel_headers():
         return {}
@@ -90,7 +94,7 @@ def _count_lines(output: Path, name: str) -> int:
 
 
 def versions() -> dict[str, str]:
-    packages = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", "bpfcc-tools", "linux-perf"]
+    packages = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", "bpfcc-tools", "linux-perf", "bpftrace"]
     found = subprocess.run(packages, capture_output=True, text=True, check=False).stdout.split("\n")
     cpus = len(os.sched_getaffinity(0))
     return {"kernel": platform.release(), "processors": str(cpus), **dict(line.split() for line in found if line)}

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from contenders import Contender
-from processtree import MemoryWatch, cpu_seconds, perf_events
+from processtree import MemoryWatch, cpu_seconds
 
 LOAD = "rover-bench-ld"  # at most 15 characters, so that its comm is its name
 _READY_S = 60
@@ -36,7 +37,7 @@ class Work:
 class Measurement:
     """What a profiler cost.
 
-    ready_s: from the command until its clock events are open on every processor. CPU seconds of the profiler and
+    ready_s: from the command until it is attached. CPU seconds of the profiler and
     its children: startup_cpu_s until then, sampling_cpu_s while the load ran, finish_cpu_s from then to the result.
     """
 
@@ -51,10 +52,10 @@ class Measurement:
     expected: float = 0.0
 
 
-def build_load(folder: Path) -> Path:
+def build_load(folder: Path, source: str) -> Path:
     program = folder / LOAD
     flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"]
-    subprocess.run(["gcc", *flags, "-o", program, Path(__file__).with_name("load.c")], check=True)
+    subprocess.run(["gcc", *flags, "-o", program, Path(__file__).with_name(source)], check=True)
     return program
 
 
@@ -76,7 +77,7 @@ def measure(contender: Contender | None, program: Path, duration_s: float, folde
         profiler = subprocess.Popen(contender.command, stdout=stdout, stderr=errors, env=environment, cwd=folder)
         watch = MemoryWatch(profiler.pid)
         try:
-            _wait_until_ready(profiler, folder)
+            _wait_until_ready(profiler, folder, contender.ready)
             ready_s, startup = time.monotonic() - begun_s, cpu_seconds(profiler.pid)
             work = run_load(program, duration_s)
             sampled = cpu_seconds(profiler.pid)
@@ -99,14 +100,14 @@ def measure(contender: Contender | None, program: Path, duration_s: float, folde
     )
 
 
-def _wait_until_ready(profiler: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_until_ready(profiler: subprocess.Popen[bytes], folder: Path, ready: Callable[[int], bool]) -> None:
     """Twice in a row, because perf tries events out and closes them before it opens those that it samples with."""
-    processors, seen, give_up_s = len(os.sched_getaffinity(0)), 0, time.monotonic() + _READY_S
+    seen, give_up_s = 0, time.monotonic() + _READY_S
     while seen < 2:
         if profiler.poll() is not None or time.monotonic() > give_up_s:
             words = (folder / "errors").read_text(errors="replace").strip()
             raise RuntimeError(f"{profiler.args[0]} did not begin: {words[-300:] or 'no message'}")  # type: ignore[index]
-        seen = seen + 1 if perf_events(profiler.pid) >= processors else 0
+        seen = seen + 1 if ready(profiler.pid) else 0
         time.sleep(0.01)
 
 

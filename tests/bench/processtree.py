@@ -26,9 +26,19 @@ def cpu_seconds(pid: int) -> float:
     return sum(sum(map(int, each[11:15])) for each in fields if each) / _TICKS
 
 
-def perf_events(pid: int) -> int:
-    """How many perf events the process and its descendants hold open."""
-    return sum(_events(each) for each in descendants(pid))
+def on_every_processor(pid: int) -> bool:
+    """Whether the process and its descendants hold at least as many perf events as there are processors."""
+    return _held(pid, "[perf_event]") >= len(os.sched_getaffinity(0))
+
+
+def attached(pid: int) -> bool:
+    """Whether the process or a descendant has a program attached to anything."""
+    return _held(pid, "[perf_event]", "bpf_link", "bpf-link") > 0
+
+
+def _held(pid: int, *kinds: str) -> int:
+    names = {f"anon_inode:{kind}" for kind in kinds}
+    return sum(_held_by(each, names) for each in descendants(pid))
 
 
 def _stat(pid: int) -> list[str]:
@@ -39,9 +49,9 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _events(pid: int) -> int:
+def _held_by(pid: int, names: set[str]) -> int:
     try:
-        return sum(os.readlink(fd.path) == "anon_inode:[perf_event]" for fd in os.scandir(f"/proc/{pid}/fd"))
+        return sum(os.readlink(fd.path) in names for fd in os.scandir(f"/proc/{pid}/fd"))
     except OSError:
         return 0
 

@@ -1,6 +1,8 @@
 """The table of hottest functions, and the line about completeness."""
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from rich.console import Console
 
 from rover_core.hottest import HotFunction, hottest
 from rover_core.model import Completeness, Frame, Loss, ProcessKey, Profile, SampleType, StackSample
-from rover_core.tables import completeness_sentence, print_completeness, print_hottest
+from rover_core.tables import completeness_sentence, print_completeness, print_hottest, print_profiles
 
 MAIN, WORK = Frame("main", "app", 0), Frame("work", "app", 0)
 LOST, ALSO_LOST = Frame(None, "libx.so", 16), Frame(None, "libx.so", 32)
@@ -71,6 +73,26 @@ def test_table_fits_a_narrow_terminal() -> None:
     row = next(line for line in printed.splitlines() if "vector" in line)
     assert "75.0 %" in row
     assert row.rstrip().endswith("█" * 9)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_time_is_shown_beside_its_share(width: int) -> None:
+    """Broken: percentages of nobody knows how much, or rows that are wider than the terminal."""
+    counted = profile((1, "app", (WORK, MAIN), (), 1_150_000_000), (1, "app", (MAIN,), (), 350_000_000))
+    printed = shown(replace(counted, sample_types=(SampleType("delay", "nanoseconds"),)), width)
+    assert re.search(r"work +app +1.15 s +76.7 % +1.15 s +76.7 %", printed)
+    assert re.search(r"main +app +350 ms +23.3 % +1.5 s +100.0 %", printed)
+    assert all(len(line.rstrip()) <= width for line in printed.splitlines())
+    assert ("█" in printed) == (width > 100)
+
+
+def test_several_tables_say_whose_they_are() -> None:
+    """Broken: nobody can tell what computed from what waited; or one table alone has a title it does not need."""
+    out = io.StringIO()
+    one = profile((1, "app", (WORK,), (), 1))
+    print_profiles([one, replace(one, profiler="OFF_CPU")], Console(file=out, width=80))
+    assert [line.strip() for line in out.getvalue().splitlines() if "CPU" in line] == ["ON_CPU", "OFF_CPU"]
+    assert "ON_CPU" not in shown(one)
 
 
 def test_names_are_not_markup_nor_terminal_controls() -> None:

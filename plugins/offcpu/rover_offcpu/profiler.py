@@ -1,6 +1,6 @@
 """The off-CPU profiler: what threads wait for, how often and how long."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import cast
@@ -52,6 +52,11 @@ class OffCpu(StackKind):
 
     profiler = NAME
     sample_types = (SampleType("delay", "nanoseconds"), SampleType("contentions", "count"))
+    attributes: Mapping[str, str] = {
+        "mark:state=preempted": "preempted",
+        "mark:unfinished=true": "still waiting",
+        "text:nothing": "No waits: what was profiled never left its processor meanwhile, or not for that long.",
+    }
 
     def __init__(self, settings: OffCpuSettings) -> None:
         self._settings = settings

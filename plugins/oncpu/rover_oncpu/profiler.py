@@ -1,6 +1,6 @@
 """The on-CPU profiler: a clock ticks on every processor, and each tick counts the stack it interrupts."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +32,7 @@ class OnCpu(StackKind):
 
     profiler = NAME
     sample_types = (SampleType("samples", "count"), SampleType("cpu", "nanoseconds"))
+    attributes: Mapping[str, str] = {"text:nothing": "No samples: what was profiled used no CPU time meanwhile."}
 
     def __init__(self, settings: OnCpuSettings) -> None:
         self._settings = settings

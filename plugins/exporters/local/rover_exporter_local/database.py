@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rover_core.errors import RoverError
-from rover_exporter_local.schema import APPLICATION_ID, FILES, TABLES, VERSION
+from rover_exporter_local.schema import APPLICATION_ID, FILES, MIGRATIONS, TABLES, VERSION
 
 _BUSY_SECONDS = 10.0
 _CACHE = "PRAGMA cache_size = -1024"  # KB of pages in memory: a flush is many small inserts near each other
@@ -88,9 +88,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA journal_size_limit = 4000000")
     connection.execute(_CACHE)
-    if not connection.execute("PRAGMA user_version").fetchone()[0]:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    steps = "".join(MIGRATIONS[old] for old in range(version, VERSION)) if version else TABLES
+    if version != VERSION:
         stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
-        connection.executescript(f"BEGIN IMMEDIATE; {TABLES} {stamp} COMMIT;")
+        connection.executescript(f"BEGIN IMMEDIATE; {steps} {stamp} COMMIT;")
     connection.execute(FILES)
 
 
@@ -99,6 +101,6 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise RoverError(f"cannot use {path}", why="it is a database of another program", remedy=remedy)
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != VERSION:
+    if version not in (*MIGRATIONS, VERSION):
         why = f"its tables are of version {version}, this Rover knows version {VERSION}"
         raise RoverError(f"cannot use {path}", why=why, remedy=remedy)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from array import array
 from collections.abc import Iterable
 
-from rover_core.model import Frame, ProcessKey
+from rover_core.model import Frame, Labels, ProcessKey
 from rover_exporter_local.text import encodable
 
 _REMEMBERED_FRAMES = 20_000  # about 5 MB; a look-up in the database costs some ten microseconds
@@ -27,10 +28,12 @@ class Interner:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._frames: dict[Frame, int] = {}
+        self._labels: dict[Labels, int] = {}
 
     def forget(self) -> None:
         """To be called when numbers may have become void: after a rollback, after rows were dropped."""
         self._frames.clear()
+        self._labels.clear()
 
     def process(self, key: ProcessKey, name: str) -> int:
         row = (key.pid, key.start_ticks, encodable(name))
@@ -39,6 +42,11 @@ class Interner:
     def stack(self, frames: Iterable[Frame]) -> int:
         packed = array("I", map(self._frame, frames)).tobytes()
         return self._number("stacks", ("frames",), (packed,))
+
+    def labels(self, labels: Labels) -> int:
+        if labels not in self._labels:
+            self._labels[labels] = self._number("labels", ("pairs",), (json.dumps(labels),))
+        return self._labels[labels]
 
     def _frame(self, frame: Frame) -> int:
         known = self._frames.get(frame)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rover_core.model import Profile
+from rover_core.showing import duration_text
 from rover_core.tables import completeness_sentence, plain
 from rover_exporter_local.reading import TaskSummary
-from rover_exporter_local.text import duration_text, moment
+from rover_exporter_local.text import moment
 
 
 def as_records(tasks: list[TaskSummary]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rover_core.model import Completeness, Frame, Loss, ProcessKey, Profile, SampleType, StackSample
+from rover_core.model import Completeness, Frame, Labels, Loss, ProcessKey, Profile, SampleType, StackSample
 from rover_exporter_local.intern import from_signed
 
 
@@ -84,17 +84,28 @@ def _attributes(connection: sqlite3.Connection, task: int) -> dict[str, str]:
 def _samples(connection: sqlite3.Connection, task: int, types: int) -> tuple[StackSample, ...]:
     # SQLite adds up, so memory holds the distinct stacks however long the task ran.
     sums = "".join(f", sum(CASE s.type WHEN {kind} THEN s.value ELSE 0 END)" for kind in range(types))
+    labels = _labels(connection)
+    label = "s.labels" if labels else "0"
     rows = connection.execute(
-        f"SELECT s.process, s.user, s.kernel {sums} FROM samples s JOIN profiles p ON p.id = s.profile"
-        " WHERE p.task = ? GROUP BY s.process, s.user, s.kernel ORDER BY min(s.profile << 32 | s.place)",
+        f"SELECT s.process, s.user, s.kernel, {label} AS label_set {sums}"
+        " FROM samples s JOIN profiles p ON p.id = s.profile"
+        " WHERE p.task = ? GROUP BY s.process, s.user, s.kernel, label_set ORDER BY min(s.profile << 32 | s.place)",
         (task,),
     ).fetchall()
     processes = _processes(connection)
     stacks = _stacks(connection, {number for row in rows for number in row[1:3]})
     return tuple(
-        StackSample(*processes[process], stacks[user], stacks[kernel], tuple(values))
-        for process, user, kernel, *values in rows
+        StackSample(*processes[process], stacks[user], stacks[kernel], tuple(values), labels.get(number, ()))
+        for process, user, kernel, number, *values in rows
     )
+
+
+def _labels(connection: sqlite3.Connection) -> dict[int, Labels]:
+    """Empty in a store of version 1, which has none (and stays as it is until an agent writes to it)."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] < 2:
+        return {}
+    rows = connection.execute("SELECT id, pairs FROM labels")
+    return {number: tuple((name, value) for name, value in json.loads(pairs)) for number, pairs in rows}
 
 
 def _processes(connection: sqlite3.Connection) -> dict[int, tuple[ProcessKey, str]]:

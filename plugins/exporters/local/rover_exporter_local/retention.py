@@ -9,6 +9,7 @@ from array import array
 _UNUSED = (
     "DELETE FROM tasks WHERE id NOT IN (SELECT task FROM profiles)",
     "DELETE FROM processes WHERE id NOT IN (SELECT process FROM samples)",
+    "DELETE FROM labels WHERE id AND id NOT IN (SELECT labels FROM samples)",
     "DELETE FROM stacks WHERE id NOT IN (SELECT user FROM samples UNION SELECT kernel FROM samples)",
 )
 _UNUSED_STRINGS = "DELETE FROM strings WHERE id NOT IN (SELECT symbol FROM frames UNION SELECT module FROM frames)"

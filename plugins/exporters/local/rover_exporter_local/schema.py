@@ -5,9 +5,15 @@ as a signed integer, the only kind SQLite has.
 """
 
 APPLICATION_ID = 0x526F7672  # "Rovr": tells our files from other SQLite databases
-VERSION = 1
+VERSION = 2
 
-TABLES = """
+LABELS = """
+CREATE TABLE labels (id INTEGER PRIMARY KEY, pairs TEXT NOT NULL UNIQUE);  -- JSON: [[name, value], ...]
+INSERT INTO labels VALUES (0, '[]');
+"""
+"""Since version 2."""
+
+TABLES = f"""
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
 CREATE TABLE frames (
     id INTEGER PRIMARY KEY,
@@ -55,10 +61,15 @@ CREATE TABLE samples (
     user INTEGER NOT NULL,
     kernel INTEGER NOT NULL,
     value INTEGER NOT NULL,
+    labels INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (profile, place, type)
 ) WITHOUT ROWID;
 INSERT INTO strings VALUES (0, '');
+{LABELS}
 """
+
+MIGRATIONS = {1: f"ALTER TABLE samples ADD COLUMN labels INTEGER NOT NULL DEFAULT 0; {LABELS}"}
+"""By version: what makes the next one of it."""
 
 FILES = """
 CREATE TABLE IF NOT EXISTS files (

@@ -119,7 +119,7 @@ class Store:
         number = execute("INSERT INTO profiles VALUES (NULL, ?, ?, ?, ?, ?)", row).lastrowid
         self._insert_many("completeness", ((number, *entry) for entry in _ledger(profile.completeness)), 4)
         places = enumerate(profile.samples)
-        self._insert_many("samples", ((number, *row) for place, s in places for row in self._rows(place, s)), 7)
+        self._insert_many("samples", ((number, *row) for place, s in places for row in self._rows(place, s)), 8)
         return name
 
     def _insert_many(self, table: str, rows: Iterable[tuple[object, ...]], columns: int) -> None:
@@ -129,7 +129,8 @@ class Store:
     def _rows(self, place: int, sample: StackSample) -> list[tuple[int, ...]]:
         process = self._interner.process(sample.process, sample.name)
         user, kernel = self._interner.stack(sample.user), self._interner.stack(sample.kernel)
-        return [(place, kind, process, user, kernel, value) for kind, value in enumerate(sample.values)]
+        labels = self._interner.labels(sample.labels)
+        return [(place, kind, process, user, kernel, value, labels) for kind, value in enumerate(sample.values)]
 
     def _free_name(self, task_id: str) -> str:
         """A configured task has the same id in every run; each run is kept apart."""

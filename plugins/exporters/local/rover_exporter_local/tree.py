@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from rover_core.hottest import function_name
 from rover_core.model import Frame, Profile, StackSample
+from rover_core.showing import marks
 
 MAX_DEPTH = 512
 """Boxes on top of each other, counted from the process. Deeper calls are summed up in a remainder."""
@@ -30,6 +31,7 @@ class Kind(IntEnum):
     KERNEL = 3
     UNRESOLVED = 4
     REMAINDER = 5
+    MARK = 6
 
 
 class Place(NamedTuple):
@@ -71,6 +73,9 @@ def collapse(profile: Profile, name: Callable[[Frame], str] = function_name) -> 
     for sample in profile.samples:
         if sample.values[0]:
             path = (number(Place(sample.name, "", Kind.PROCESS)), *map(frame_number, _root_first(sample)))
+            if sample.labels:
+                added = reversed(marks(sample.labels, profile.attributes))
+                path += tuple(number(Place(mark, "", Kind.MARK)) for mark in added)
             stacks.values[path] = stacks.values.get(path, 0) + sample.values[0]
     return stacks
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,22 @@ def profile() -> Profile:
 def empty(profile: Profile) -> Profile:
     """A task that saw nothing."""
     return Profile("none", "ON_CPU", NOW_NS, NOW_NS + 1, profile.sample_types, (), Completeness())
+
+
+@pytest.fixture
+def waiting(profile: Profile) -> Profile:
+    """Waits by (delay, contentions), one stack in three ways: simply, preempted, and not over yet."""
+    labels = ((("state", "interruptible"),), (("state", "preempted"),), (("state", "other"), ("unfinished", "true")))
+    stack = StackSample(ProcessKey(10, 70), "shop", (READ, MAIN), (VFS, ENTRY), ())
+    samples = tuple(replace(stack, values=(n * 1_500_000, n), labels=each) for n, each in enumerate(labels, start=1))
+    words = {
+        "mark:state=preempted": "preempted",
+        "mark:unfinished=true": "still waiting",
+        "text:nothing": "No waits.",
+    }
+    types = (SampleType("delay", "nanoseconds"), SampleType("contentions", "count"))
+    made = replace(profile, profiler="OFF_CPU", task_id="task-2", sample_types=types, samples=samples, period_ns=0)
+    return replace(made, completeness=Completeness(6, 6), attributes={**profile.attributes, **words})
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,36 @@ def test_folded(profile: Profile) -> None:
         "evil;</script><img src=x onerror=alert(1)> 1",
         "kworker/0:1;entry_SYSCALL_64_[k] 1",
     ]
+
+
+def test_time_is_folded_in_microseconds_and_labels_on_top(waiting: Profile) -> None:
+    """Broken: readers of offcputime -f are wrong by a factor of thousand, or preemption looks like waiting."""
+    stack = "shop;main;read;entry_SYSCALL_64_[k];vfs_read_[k]"
+    lines = written("folded", waiting).decode().splitlines()
+    assert lines == [f"{stack};[still waiting] 4500", f"{stack};[preempted] 3000", f"{stack} 1500"]
+    short = replace(waiting, samples=(replace(waiting.samples[0], values=(499, 1)),))
+    assert written("folded", short) == b""
+
+
+def test_labels_are_frames_in_speedscope(waiting: Profile) -> None:
+    """Broken: preempted and waiting are one."""
+    document = json.loads(written("speedscope", waiting))
+    frames = [frame["name"] for frame in document["shared"]["frames"]]
+    tops = [frames[stack[-1]] for stack in document["profiles"][0]["samples"]]
+    assert tops == ["vfs_read", "[preempted]", "[still waiting]"]
+
+
+def test_pprof_has_all_labels_and_all_sample_types(waiting: Profile) -> None:
+    """Broken: `-tagfocus=state=preempted` finds nothing, or contentions are missing."""
+    message = profile_message()
+    message.ParseFromString(gzip.decompress(written("pprof", waiting)))
+    text = message.string_table
+    labels = [{text[each.key]: text[each.str] for each in sample.label if each.str} for sample in message.sample]
+    assert labels == [{"process": "shop", **dict(sample.labels)} for sample in waiting.samples]
+    assert [text[each.type] for each in message.sample_type] == ["delay", "contentions"]
+    assert [tuple(each.value) for each in message.sample] == [each.values for each in waiting.samples]
+    assert not any("[" in text[function.name] for function in message.function)
+    assert not any("mark:" in text[each] for each in message.comment)
 
 
 def test_speedscope(profile: Profile) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import pytest
 
 from rover_core.model import Completeness, Profile, SampleType
 from rover_exporter_local.formats import FORMATS
+from rover_exporter_local.formats.html import Html
+from rover_exporter_local.tree import Kind
 
+HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium")
 
 
@@ -51,10 +55,9 @@ def data_of(page: str) -> Any:
 
 def test_hostile_names_stay_data(profile: Profile) -> None:
     """Broken: a symbol name in somebody's binary runs as script in the reader's browser."""
-    hostile = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>"
-    attributes = {"host": hostile, "probe": hostile}
+    attributes = {"host": HOSTILE, "probe": HOSTILE}
     evil = Profile(
-        hostile, hostile, 0, 1, (SampleType(hostile, hostile),), profile.samples, Completeness(), 0, attributes
+        HOSTILE, HOSTILE, 0, 1, (SampleType(HOSTILE, HOSTILE),), profile.samples, Completeness(), 0, attributes
     )
     for page in (page_of(profile), page_of(evil)):
         elements = Elements(page)
@@ -102,6 +105,48 @@ def test_words_and_palette_come_from_the_profile(profile: Profile) -> None:
     assert not any(re.search(r"cpu", each.read_text(), re.IGNORECASE) for each in assets.iterdir())
 
 
+def test_marks_are_boxes_of_their_own_kind(waiting: Profile) -> None:
+    """Broken: `[preempted]` is drawn as if it were a function."""
+    data = data_of(page_of(waiting))
+    kinds = {name for name, kind in zip(data["names"], data["kinds"], strict=True) if kind == Kind.MARK}
+    assert kinds == {"[preempted]", "[still waiting]"}
+    assert "mark:state" not in page_of(waiting)
+    assert "No waits." in page_of(replace(waiting, samples=()))
+
+
+def together(*profiles: Profile) -> str:
+    out = io.BytesIO()
+    Html().write_together(profiles, out)
+    return out.getvalue().decode()
+
+
+def test_profiles_together_are_one_safe_page(profile: Profile, waiting: Profile) -> None:
+    """Broken: two profiles share identifiers, a name runs as script, or the page fetches something."""
+    page = together(profile, replace(waiting, profiler=HOSTILE, task_id=HOSTILE))
+    elements = Elements(page)
+    identifiers = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    for _, attributes in elements.tags:
+        for name in ("aria-controls", "aria-labelledby", "for"):
+            assert attributes.get(name, identifiers[0]) in identifiers
+        assert "src" not in attributes
+        assert not any(name.startswith("on") for name in attributes)
+    assert [tag for tag, _ in elements.tags].count("script") == 3
+    assert "<img" not in page
+    assert identifiers.count("search") == 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_one_search_drives_both_and_each_has_its_view(profile: Profile, waiting: Profile, tmp_path: Path) -> None:
+    """Broken: the second profile is not drawn, not searched, or follows the first one's view."""
+    shown = in_browser(together(profile, waiting), "search=vfs_read&view2=functions&zoom=shop", tmp_path)
+    assert ">50.0 % matched<" in shown
+    assert ">1 of 6 functions<" in shown
+    assert 'id="tab-functions-2" data-view="functions" aria-controls="functions-2" aria-selected="true"' in shown
+    assert "2.25 ms" not in shown
+    assert '<span class="amount">1.50 ms</span>16.7 %' in shown
+
+
 def test_numbers(profile: Profile) -> None:
     """Broken: values in the page differ from the profile's."""
     data = data_of(page_of(profile))
@@ -138,11 +183,16 @@ def test_large_profiles_are_pruned_and_say_so(scattered: Callable[[int], Profile
 )
 def test_page_works_in_a_browser(profile: Profile, tmp_path: Path, address: str, expected: str) -> None:
     """Broken: the script fails, or an address sent to a colleague shows something else."""
+    assert expected in in_browser(page_of(profile), address, tmp_path)
+
+
+def in_browser(page: str, address: str, tmp_path: Path) -> str:
+    """What the script makes of the page."""
     path = tmp_path / "flames.html"
-    path.write_text(page_of(profile))
+    path.write_text(page)
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
     home = f"--user-data-dir={tmp_path / 'browser'}"
     command = [str(CHROMIUM), *flags, home, "--enable-logging=stderr", f"file://{path}#{address}"]
     result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     assert "CONSOLE" not in result.stderr
-    assert expected in result.stdout
+    return result.stdout

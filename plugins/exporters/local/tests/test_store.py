@@ -62,6 +62,53 @@ def test_loaded_is_merged(store: Store, profile: Profile) -> None:
     assert task.completeness.lost == {Loss.MAP_FULL: 1, Loss.RING_FULL: 6}
 
 
+def test_labels_are_kept_and_keep_samples_apart(store: Store, waiting: Profile) -> None:
+    """Broken: the history cannot tell preemption from waiting."""
+    for part in (waiting, waiting):
+        store.add(part)
+    assert store.load("task-2") == merge_profiles([waiting, waiting])
+
+
+def version_1(path: Path, profile: Profile) -> None:
+    """A store as it was before there were labels."""
+    store = Store.open(path)
+    store.add(profile)
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.executescript("ALTER TABLE samples DROP COLUMN labels; DROP TABLE labels; PRAGMA user_version = 1;")
+    connection.close()
+
+
+def test_an_old_store_is_read_as_it_is(path: Path, profile: Profile) -> None:
+    """Broken: `rover history` fails after an update, until the agent has run once."""
+    version_1(path, profile)
+    before = path.read_bytes()
+    store = Store.read(path)
+    assert store.load("task-1") == encodable(profile)
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_an_old_store_is_written_to(path: Path, profile: Profile, waiting: Profile) -> None:
+    """Broken: an update loses the history, or new profiles their labels."""
+    version_1(path, profile)
+    store = Store.open(path)
+    store.add(waiting)
+    assert (store.load("task-1"), store.load("task-2")) == (encodable(profile), waiting)
+    store.close()
+    Store.open(path).close()
+
+
+def test_labels_go_with_the_last_that_has_them(path: Path, waiting: Profile) -> None:
+    """Broken: a store grows for ever by labels that nobody has."""
+    store = Store.open(path, retention_ns=10**9)
+    store.add(replace(waiting, start_ns=1, end_ns=2))
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT count(*) FROM labels").fetchone() == (1,)
+    connection.close()
+    store.close()
+
+
 def test_repeated_flushes_cost_little(store: Store, scattered: Callable[[int], Profile]) -> None:
     """Broken: every flush stores its names and stacks again."""
     profile = scattered(2000)

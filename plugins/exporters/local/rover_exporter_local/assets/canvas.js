@@ -1,9 +1,10 @@
 const ROW = 20, GAP = 1, FONT = "12px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace";
 
-// Hues by palette: of user frames from `user` over `spread` degrees by module, of kernel frames around `kernel`.
+// Hues by palette: of user frames from `user` over `spread` degrees by module (saturated to `rich` %), of kernel
+// frames, of marks on stacks.
 const PALETTES = {
-  warm: {user: 14, spread: 40, kernel: 208},
-  cool: {user: 168, spread: 60, kernel: 24},
+  warm: {user: 14, spread: 40, kernel: 208, mark: 150, rich: 82},
+  cool: {user: 138, spread: 52, kernel: 212, mark: 36, rich: 46},
 };
 
 // As much of a name as fits: the path in front of a Go function goes first, it is the least telling part.
@@ -48,8 +49,9 @@ class Colours {
 
   base(name) {
     switch (this.kinds[name]) {
-      case USER: return [this.palette.user + hash(this.modules[this.moduleOf[name]]) * this.palette.spread, 82];
+      case USER: return [this.palette.user + hash(this.modules[this.moduleOf[name]]) * this.palette.spread, this.palette.rich];
       case KERNEL: return [this.palette.kernel, 62];
+      case MARK: return [this.palette.mark, 88];
       case ROOT: case PROCESS: return [222, 22];
       default: return [40, 5];
     }

@@ -1,7 +1,7 @@
 "use strict";
 
 // Kinds of node, as tree.py numbers them.
-const ROOT = 0, PROCESS = 1, USER = 2, KERNEL = 3, UNRESOLVED = 4, REMAINDER = 5;
+const ROOT = 0, PROCESS = 1, USER = 2, KERNEL = 3, UNRESOLVED = 4, REMAINDER = 5, MARK = 6;
 
 // A call tree as flat columns: nodes depth first, each before its children, node 0 the root. Values are in the
 // profile's unit; `start` is where a node begins when children are laid out heaviest first.

@@ -1,39 +1,36 @@
-"""A flame graph as one HTML file that needs nothing else: no network, no server.
+"""Flame graphs as one HTML file that needs nothing else: no network, no server.
 
 The page's parts (`assets/`) are inlined when it is written. Names come from other people's binaries, so nothing of
-them reaches the page as markup: the data is JSON in a block browsers do not run, with every `<` escaped, and a
+them reaches the page as markup: the data is JSON in blocks browsers do not run, with every `<` escaped, and a
 content security policy lets only the one script run whose digest it names, and nothing be fetched.
 """
+
+from __future__ import annotations
 
 import json
 import platform
 import re
 from base64 import b64encode
-from collections import defaultdict
+from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any, BinaryIO
 
-from rover_core.hottest import hottest
-from rover_core.model import ProcessKey, Profile
-from rover_core.tables import completeness_sentence
-from rover_exporter_local.text import duration_text, encodable, moment
-from rover_exporter_local.tree import CallTree, Kind, build_tree, collapse
+from rover_core.model import Profile
+from rover_exporter_local.formats.panel import Panel, make_panel
+from rover_exporter_local.text import encodable
 
-# What is narrower than a pixel of a 2,000 pixel wide window at a fiftyfold zoom is left out …
-_RESOLUTION = 2_000 * 50
-# … and of the rest the smallest, down to a page of three megabytes that opens in half a second.
-_MAX_NODES = 300_000
-_HOT_FUNCTIONS = 300
-_PIDS_SHOWN = 5
+_SCRIPTS = ("tree.js", "canvas.js", "panel.js", "page.js")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-_COOL = {"delay", "wait", "blocked", "idle"}
 
 
 class Html:
-    """`.html`, drawn by the first sample type; colours tell time spent waiting (cool) from all else (warm)."""
+    """`.html`, drawn by the first sample type; colours tell time spent waiting (cool) from all else (warm).
+
+    Several profiles together are side by side, each with controls of its own, and searched together.
+    """
 
     name = "html"
     extension = "html"
@@ -41,20 +38,48 @@ class Html:
     description = "flame graph"
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
-        tree = build_tree(collapse(profile), _MAX_NODES, _RESOLUTION)
-        script, style = "".join(map(_asset, ("tree.js", "canvas.js", "page.js"))), _asset("flamegraph.css")
-        page = Template(_asset("flamegraph.html")).substitute(
+        self.write_together([profile], out)
+
+    def write_together(self, profiles: Sequence[Profile], out: BinaryIO) -> None:
+        script, style = "".join(map(_asset, _SCRIPTS)), _asset("flamegraph.css")
+        panels, title = [make_panel(profile) for profile in profiles], escape(encodable(_title(profiles)))
+        page = _filled(
+            "flamegraph.html",
             policy=f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:",
-            title=escape(encodable(_title(profile))),
-            facts="".join(f"<li>{escape(encodable(fact))}</li>" for fact in _facts(profile)),
-            completeness=escape(completeness_sentence(profile.completeness)),
-            whole="whole" if profile.completeness.kept == profile.completeness.expected else "partial",
-            pruned=escape(_pruned(tree)),
+            title=title,
+            top=_filled("top.html", title=title, **_shared(True)) if len(panels) > 1 else "",
+            panels="".join(_section(n, profiles, panel) for n, panel in enumerate(panels)),
             style=style,
             script=script,
-            data=_embeddable(_data(profile, tree)),
+            data="".join(
+                f'<script type="application/json" id="data{_suffix(n)}">{_embeddable(panel.data)}</script>'
+                for n, panel in enumerate(panels)
+            ),
         )
         out.write(page.encode())
+
+
+def _section(number: int, profiles: Sequence[Profile], panel: Panel) -> str:
+    alone = len(profiles) == 1
+    title = escape(encodable(_title(profiles) if alone else _kind(profiles[number])))
+    heading = "h1" if alone else "h2"
+    words = {**panel.words, "title": title, "heading": heading, "suffix": _suffix(number)}
+    return _filled("panel.html", **words, **_shared(alone))
+
+
+def _shared(here: bool) -> dict[str, str]:
+    """What a page has once: in its only panel, or above all panels."""
+    names = {"search": "search.html", "help_button": "help-button.html", "help": "help.html"}
+    return {name: _asset(asset) if here else "" for name, asset in names.items()}
+
+
+def _suffix(number: int) -> str:
+    """Keeps the identifiers of the second panel and those after it apart."""
+    return f"-{number + 1}" if number else ""
+
+
+def _filled(asset: str, **words: str) -> str:
+    return Template(_asset(asset)).substitute(words)
 
 
 def _asset(name: str) -> str:
@@ -71,60 +96,10 @@ def _embeddable(data: dict[str, Any]) -> str:
     return _HALF_PAIR.sub(lambda half: f"\\\\u{ord(half[0]):x}", text).replace("<", "\\u003c")
 
 
-def _title(profile: Profile) -> str:
-    return f"{profile.profiler.replace('_', ' ')} on {profile.attributes.get('host') or platform.node()}"
+def _kind(profile: Profile) -> str:
+    return profile.profiler.replace("_", " ")
 
 
-def _facts(profile: Profile) -> list[str]:
-    start, end = moment(profile.start_ns), moment(profile.end_ns)
-    day = "" if start.date() == end.date() else "%Y-%m-%d "
-    span = f"{start:%Y-%m-%d %H:%M:%S} to {end:{day}%H:%M:%S %Z}"
-    period = f"one sample every {duration_text(profile.period_ns)}" if profile.period_ns else "every event"
-    attributes = [f"{name}: {value}" for name, value in profile.attributes.items() if name not in {"host", "period"}]
-    return [span, duration_text(profile.end_ns - profile.start_ns), period, f"task {profile.task_id}", *attributes]
-
-
-def _pruned(tree: CallTree) -> str:
-    if not tree.pruned_nodes:
-        return ""
-    share = 100 * tree.pruned_value / tree.total
-    return f"{tree.pruned_nodes:,} boxes too small to be seen are summed up as “…” ({share:.2g} % of the total)."
-
-
-def _data(profile: Profile, tree: CallTree) -> dict[str, Any]:
-    used: dict[int, int] = {}
-    nodes = [used.setdefault(place, len(used)) for place in tree.places]
-    places = [tree.names[place] for place in used]
-    modules: dict[str, int] = {}
-    processes = _processes(profile)
-    kind = profile.sample_types[0]
-    return {
-        "type": kind.name,
-        "unit": kind.unit,
-        "period": profile.period_ns,
-        "palette": "cool" if kind.name.lower() in _COOL else "warm",
-        "names": [place.name for place in places],
-        "kinds": [int(place.kind) for place in places],
-        "moduleOf": [modules.setdefault(place.module, len(modules)) for place in places],
-        "modules": list(modules),
-        "processes": {n: processes[place.name] for n, place in enumerate(places) if place.kind == Kind.PROCESS},
-        "levels": list(tree.depths),
-        "nodes": nodes,
-        "own": list(tree.own),
-        "hot": [[h.process_name, h.function, h.module, h.self, h.total] for h in hottest(profile, _HOT_FUNCTIONS)],
-    }
-
-
-def _processes(profile: Profile) -> dict[str, str]:
-    """By name: `pid 17`, or how many processes and the first of their pids."""
-    keys: dict[str, set[ProcessKey]] = defaultdict(set)
-    for sample in profile.samples:
-        keys[sample.name].add(sample.process)
-    return {name: _pids(sorted(key.pid for key in found)) for name, found in keys.items()}
-
-
-def _pids(pids: list[int]) -> str:
-    if len(pids) == 1:
-        return f"pid {pids[0]}"
-    more = ", …" if len(pids) > _PIDS_SHOWN else ""
-    return f"{len(pids)} processes: pid {', '.join(map(str, pids[:_PIDS_SHOWN]))}{more}"
+def _title(profiles: Sequence[Profile]) -> str:
+    host = profiles[0].attributes.get("host") or platform.node()
+    return f"{' and '.join(map(_kind, profiles))} on {host}"

@@ -4,13 +4,15 @@ Source of the field numbers: https://github.com/google/pprof/blob/main/proto/pro
 only ever written, so a page of wire format (`protobuf.py`) replaces generated code and a runtime to match it, and
 samples go out one at a time. The tests read it back with protobuf's own runtime and with `go tool pprof`.
 
-Processes are labels: `go tool pprof -tagroot=process FILE` puts them at the root of every stack.
+Processes are labels: `go tool pprof -tagroot=process FILE` puts them at the root of every stack. So are all labels of
+the samples: `-tagleaf=state`, `-tagfocus=state=preempted`.
 """
 
 import gzip
 from typing import BinaryIO
 
 from rover_core.model import Frame, Profile, SampleType, StackSample
+from rover_core.showing import facts
 from rover_core.tables import completeness_sentence
 from rover_exporter_local.protobuf import delimited, integer, message, packed
 from rover_exporter_local.text import encodable
@@ -49,20 +51,23 @@ class _Writer:
         self.out.write(integer(9, profile.start_ns) + integer(10, profile.end_ns - profile.start_ns))
         if profile.period_ns:
             self.out.write(message(11, *self._value_type(_period_type(profile))) + integer(12, profile.period_ns))
-        comments = [f"{name}: {value}" for name, value in profile.attributes.items()]
+        comments = [f"{name}: {value}" for name, value in facts(profile).items()]
         comments.append(completeness_sentence(profile.completeness))
         self.out.write(packed(13, [self._string(comment) for comment in comments]))
         self.out.write(integer(14, self._string(profile.sample_types[0].name)))
 
     def sample(self, sample: StackSample) -> None:
         locations = [self._location(frame) for frame in sample.frames]
-        process = message(3, integer(1, self._string("process")), integer(2, self._string(sample.name)))
+        labels = [self._label(name, value) for name, value in (("process", sample.name), *sample.labels)]
         pid = message(3, integer(1, self._string("pid")), integer(3, sample.process.pid))
-        self.out.write(message(2, packed(1, locations), packed(2, sample.values), process, pid))
+        self.out.write(message(2, packed(1, locations), packed(2, sample.values), *labels, pid))
 
     def strings(self) -> None:
         for text in self.string_ids:
             self.out.write(delimited(6, text.encode()))
+
+    def _label(self, name: str, value: str) -> bytes:
+        return message(3, integer(1, self._string(name)), integer(2, self._string(value)))
 
     def _value_type(self, each: SampleType) -> tuple[bytes, bytes]:
         return integer(1, self._string(each.name)), integer(2, self._string(each.unit))

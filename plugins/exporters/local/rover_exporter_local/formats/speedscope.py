@@ -6,9 +6,11 @@ last, which JSON allows, so that only one process's samples are held as text.
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from rover_core.model import Frame, ProcessKey, Profile, StackSample
+from rover_core.model import ProcessKey, Profile, StackSample
+from rover_core.showing import marks
 from rover_exporter_local.text import encodable
 
 _SCHEMA = "https://www.speedscope.app/file-format-schema.json"
@@ -28,12 +30,11 @@ class Speedscope:
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
         frames: dict[_FrameKey, int] = {}
-        unit = profile.sample_types[0].unit
         head = {"$schema": _SCHEMA, "exporter": "rover", "name": encodable(f"{profile.profiler} {profile.task_id}")}
         out.write(_json(head)[:-1] + b',"activeProfileIndex":0,"profiles":[')
         for position, (process, samples) in enumerate(_by_process(profile)):
             out.write(b"," if position else b"")
-            out.write(_json(_sampled(process, samples, unit if unit in _UNITS else "none", frames)))
+            out.write(_json(_sampled(profile, process, samples, frames)))
         table = [{"name": name, "file": module} if module else {"name": name} for name, module in frames]
         out.write(b'],"shared":' + _json({"frames": table}) + b"}\n")
 
@@ -46,23 +47,28 @@ def _by_process(profile: Profile) -> list[tuple[_Process, list[StackSample]]]:
 
 
 def _sampled(
-    process: _Process, samples: list[StackSample], unit: str, frames: dict[_FrameKey, int]
+    profile: Profile, process: _Process, samples: list[StackSample], frames: dict[_FrameKey, int]
 ) -> dict[str, Any]:
     key, name = process
+    unit = profile.sample_types[0].unit
     weights = [sample.values[0] for sample in samples]
     return {
         "type": "sampled",
         "name": encodable(f"{name} ({key.pid})"),
-        "unit": unit,
+        "unit": unit if unit in _UNITS else "none",
         "startValue": 0,
         "endValue": sum(weights),
-        "samples": [[_number(frame, frames) for frame in reversed(sample.frames)] for sample in samples],
+        "samples": [_stack(sample, profile.attributes, frames) for sample in samples],
         "weights": weights,
     }
 
 
-def _number(frame: Frame, frames: dict[_FrameKey, int]) -> int:
-    return frames.setdefault((encodable(frame.label), encodable(frame.module)), len(frames))
+def _stack(sample: StackSample, attributes: Mapping[str, str], frames: dict[_FrameKey, int]) -> list[int]:
+    """Numbers of frames, root first."""
+    leaf_first = [(mark, "") for mark in marks(sample.labels, attributes)]
+    leaf_first += [(frame.label, frame.module) for frame in sample.frames]
+    keys = ((encodable(name), encodable(module)) for name, module in reversed(leaf_first))
+    return [frames.setdefault(key, len(frames)) for key in keys]
 
 
 def _json(value: object) -> bytes:
