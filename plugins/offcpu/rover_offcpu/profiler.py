@@ -50,8 +50,10 @@ class OffCpu(StackKind):
     profiler = NAME
     sample_types = (SampleType("delay", "nanoseconds"), SampleType("contentions", "count"))
 
-    def __init__(self, settings: OffCpuSettings) -> None:
+    def __init__(self, settings: OffCpuSettings, way: Plan | None = None) -> None:
+        """way: what to attach instead of the best that this kernel has."""
         self._settings = settings
+        self._way = way or plan()
 
     def counter_key(self, task: Task) -> Key:
         minimum = check_min_block(task.settings.get("min_block", self._settings.min_block))
@@ -60,7 +62,7 @@ class OffCpu(StackKind):
     def open_counter(self, key: Hashable) -> OffCpuCounter:
         minimum_ns, states = cast(Key, key)
         tags = sum(1 << STATES.index(state) + 1 for state in states)
-        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, plan(), MEMBERS, minimum_ns, tags))
+        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, self._way, MEMBERS, minimum_ns, tags))
 
     def values(self, row: Row, key: Hashable) -> tuple[int, int]:
         return row.total, row.events
