@@ -152,8 +152,8 @@ class ProfileFormat(Protocol):
 class ProfileOption:
     """An option of a profiler's sub-command: `--min-block` for the name `min_block`.
 
-    What `parse` makes of its text becomes `Task.settings[name]`; it raises UsageError (or ValueError) for nonsense. Not
-    given, there is no such setting. metavar: what stands for the value in the help.
+    What `parse` makes of its text becomes `Task.settings[name]`; it raises UsageError (or ValueError) for nonsense.
+    Not given, there is no such setting. metavar: what stands for the value in the help.
     """
 
     name: str

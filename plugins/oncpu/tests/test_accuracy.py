@@ -70,6 +70,7 @@ def test_shares_of_two_functions_are_those_the_program_measured(profiler, build,
     assert measured == pytest.approx(larger / (larger + smaller), abs=0.03)
 
 
+@pytest.mark.full_speed
 def test_samples_times_period_is_the_cpu_time(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: ticks are lost or counted twice."""
     program = start(build("shares.c"), "6000")
@@ -96,6 +97,7 @@ def test_stacks_are_whole(profiler, build, start) -> None:  # type: ignore[no-un
     assert whole > 0.99 * total
 
 
+@pytest.mark.full_speed
 def test_fifty_thousand_distinct_stacks_lose_no_count(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: stacks collide, or maps fill up before they are emptied, and counts vanish."""
     program = start(build("many_stacks.c"), "2", "8000")
@@ -107,6 +109,7 @@ def test_fifty_thousand_distinct_stacks_lose_no_count(profiler, build, start) ->
     assert completeness.degraded.get(Loss.MAP_FULL, 0) == 0
 
 
+@pytest.mark.full_speed
 def test_a_full_map_keeps_the_count_and_says_so(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Wrong: samples that found no room vanish without a trace in the ledger."""
     program = start(build("many_stacks.c"), "2", "9000")
