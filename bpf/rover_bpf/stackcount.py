@@ -38,11 +38,12 @@ TALLIES = ("events", "matched", "counted", "counts_full", "stacks_full", "missed
 
 _MEMBERS = (("task_struct", "group_leader"), ("task_struct", "start_boottime"), ("task_struct", "comm"))
 _NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
-# Since 6.1 such maps may grow as needed in any program; before, all their memory has to be set aside.
-_SIZES = (
-    {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(_NO_PREALLOC)},
-    {"ROVER_COUNTS": "16384", "ROVER_STACKS": "8192", "ROVER_HASH_FLAGS": "0"},
-)
+# Maps that grow as needed came with an allocator for any context (6.1, kernel commit 7c8199e24fa0), to be seen in the
+# kernel's hash table. Before, perf events may not use them at all, and other programs may, but lock up if they
+# allocate where the kernel does: so all memory is set aside at first, and there is less of it.
+_GROWS = ("bpf_htab", "ma")
+_GROWING = {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(_NO_PREALLOC)}
+_PREALLOCATED = {"ROVER_COUNTS": "16384", "ROVER_STACKS": "8192", "ROVER_HASH_FLAGS": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +215,9 @@ def _settle() -> None:
 
 def _load(spec: CounterSpec) -> Program:
     members = _MEMBERS + spec.members
-    for sizes in _SIZES[:-1]:
-        try:
-            return load(ProgramSource(spec.path, spec.functions, members, sizes))
-        except RoverError as error:
-            if "preallocated" not in "".join(getattr(error, "__notes__", [])):
-                raise
-    return load(ProgramSource(spec.path, spec.functions, members, _SIZES[-1]))
+    try:
+        return load(ProgramSource(spec.path, spec.functions, (*members, _GROWS), _GROWING))
+    except RoverError as error:
+        if ".".join(_GROWS) not in error.why and "preallocated" not in "".join(getattr(error, "__notes__", [])):
+            raise
+    return load(ProgramSource(spec.path, spec.functions, members, _PREALLOCATED))

@@ -119,17 +119,24 @@ def test_both_ways_give_the_same_numbers(
     assert by_place(kprobe, 0).total() == pytest.approx(by_place(tracepoint, 0).total(), rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("why", "log"),
+    [
+        ("its BTF has no bpf_htab.ma", ""),
+        ("it was refused", "perf_event programs can only use preallocated hash map"),
+    ],
+)
 def test_a_kernel_that_wants_its_maps_preallocated_gets_them(
-    monkeypatch: pytest.MonkeyPatch, build: Build, start: Start
+    monkeypatch: pytest.MonkeyPatch, build: Build, start: Start, why: str, log: str
 ) -> None:
-    """Wrong: kernels before 6.1, which refuse maps that grow, cannot be profiled at all."""
+    """Wrong: kernels before 6.1, whose maps must not grow in such programs, cannot be profiled or lock up."""
     flags: list[str] = []
 
     def load(source: ProgramSource) -> Program:
         flags.append(source.defines["ROVER_HASH_FLAGS"])
         if flags[-1] != "0":
-            error = RoverError("the eBPF program was refused by the kernel", why="as on an older kernel")
-            error.add_note("perf_event programs can only use preallocated hash map")
+            error = RoverError("the eBPF program does not fit", why=why)
+            error.add_note(log)
             raise error
         return real_load(source)
 
