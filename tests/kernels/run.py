@@ -30,10 +30,12 @@ AREAS = {
 """Where tests are: what the table calls them, and the plan whose probe stands in their row."""
 TESTS = ("-m", "kernel", "bpf/tests/test_runtime.py", "plugins/oncpu", "plugins/offcpu", "tests/kernel")
 # Plugins of pytest that no kernel test uses, and that take an emulated processor seconds to import.
-QUICKER = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--color=no")
+QUICKER = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--color=no", "-o", "junit_family=xunit1")
 MACHINE = ("-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", "2G")  # numpy wants x86-64-v2
 # Without cmpxchg16b (feature 141), which qemu 7.2 emulates so that SLUB's lists of 6.12 break while it boots.
 COMMAND_LINE = "console=ttyS0 quiet panic=-1 mitigations=off clearcpuid=141"
+LEFT_OUT = ("mypy", "ruff", "import-linter", "grimp")
+"""Large, and for the source alone."""
 SLOW = "this one is emulated"
 
 
@@ -88,6 +90,7 @@ def make_disk(folder: Path, tests: Sequence[str]) -> Path:
 def install(requirements: Path, site: Path) -> None:
     uv = os.environ.get("UV", "uv")
     export = ["export", "--quiet", "--frozen", "--all-packages", "--all-extras", "--no-emit-workspace", "--no-hashes"]
+    export += [f"--no-emit-package={package}" for package in LEFT_OUT]
     subprocess.run([uv, *export, "-o", requirements], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     members = [str(path.parent) for path in PROJECT.glob("*/pyproject.toml")]
     members += [str(path.parent) for path in PROJECT.glob("plugins/**/pyproject.toml")]

@@ -18,7 +18,12 @@ from rover_offcpu.settings import STATES, OffCpuSettings, State, check_min_block
 NAME = "OFF_CPU"
 PROGRAM = Path(__file__).with_name("offcpu.bpf.c")
 FUNCTIONS = {"rover_on_finish": "KPROBE", "rover_on_switch": "RAW_TRACEPOINT"}
-MEMBERS = (("task_struct", "pid"), ("task_struct", "tgid"), ("task_struct", "__state", "state"))
+MEMBERS = (
+    ("task_struct", "pid"),
+    ("task_struct", "tgid"),
+    ("task_struct", "__state", "state"),
+    ("task_struct", "sched_contributes_to_load"),
+)
 _OUR_FRAMES = 16  # at most so many of the innermost frames are the scheduler's and the measuring's own
 
 Key = tuple[int, tuple[State, ...]]
