@@ -15,6 +15,7 @@ import pytest
 
 from rover_bpf import stackcount
 from rover_bpf.attach import RawTracepoint
+from rover_bpf.loader import load as real_load
 from rover_bpf.plans import Choice, Plan
 from rover_bpf.program import Program
 from rover_bpf.source import ProgramSource
@@ -140,7 +141,6 @@ def test_a_kernel_that_wants_its_maps_preallocated_gets_them(
             raise error
         return real_load(source)
 
-    real_load = stackcount.load
     monkeypatch.setattr(stackcount, "load", load)
     program = start(build("spin.c"), "60000")
     process = procfs.read_process(program.pid)

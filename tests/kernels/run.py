@@ -8,6 +8,8 @@ project and what it needs on a second disk made here, and writes its report to a
 import argparse
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 import tarfile
@@ -76,7 +78,7 @@ def make_disk(folder: Path, tests: Sequence[str]) -> Path:
     install(folder / "requirements.txt", site)
     (tree / "guest-init").write_bytes((HERE / "guest-init").read_bytes())
     (tree / "guest-init").chmod(0o755)
-    (tree / "arguments").write_text("\n".join((*QUICKER, *tests)) + "\n")
+    (tree / "arguments").write_text(shlex.join((*QUICKER, *tests)) + "\n")  # xargs takes the same quotes
     (tree / "environment").write_text(f"export ROVER_TEST_KPROBES=1 ROVER_SLOW_MACHINE='{SLOW}'\n")
     size = int(subprocess.run(["du", "-sm", tree], capture_output=True, text=True, check=True).stdout.split()[0])
     subprocess.run(
@@ -94,7 +96,17 @@ def install(requirements: Path, site: Path) -> None:
     subprocess.run([uv, *export, "-o", requirements], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     members = [str(path.parent) for path in PROJECT.glob("*/pyproject.toml")]
     members += [str(path.parent) for path in PROJECT.glob("plugins/**/pyproject.toml")]
-    command = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--compile-bytecode", "--target", site]
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--compile-bytecode",
+        "--target",
+        site,
+    ]
     subprocess.run([*command, "-r", requirements], check=True)
     subprocess.run([*command, "--no-deps", PROJECT, *members], check=True)
 
@@ -203,9 +215,11 @@ def main() -> int:
     parser.add_argument("suites", nargs="+", help="Debian suites whose kernels are tested")
     options = parser.parse_args()
     begin = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("ended"))  # by way of `finally`: no machine is left behind
     with tempfile.TemporaryDirectory(dir=options.cache, prefix="run-") as name:
         say("putting the project on a disk")
-        disk = make_disk(Path(name), options.tests.split())
+        disk = make_disk(Path(name), shlex.split(options.tests))
         guests: list[Guest] = []
         try:
             for suite in options.suites:
