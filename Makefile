@@ -6,8 +6,11 @@ PY := $(VENV)/bin/python
 PACKAGES := rover_core $(notdir $(wildcard bpf/rover_* plugins/*/rover_* plugins/*/*/rover_*))
 PROJECTS := pyproject.toml $(shell find bpf plugins examples -name pyproject.toml -not -path '*/.*')
 ARGS ?=
+# Of `make test-kernels`: suites of Debian, and where their kernels and the image they boot are kept.
+KERNELS ?= bookworm bookworm-backports
+KERNEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rover/kernels
 
-.PHONY: help run test lint type imports unit kernel packaging bench clean
+.PHONY: help run test lint type imports unit kernel test-kernels packaging bench clean
 
 help: ## List the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -31,6 +34,10 @@ unit: $(VENV)/.ready ## Fast tests, no root needed
 
 kernel: $(VENV)/.ready ## Tests on this machine's kernel; need root
 	$(PY) -m pytest -m kernel
+
+test-kernels: $(VENV)/.ready ## Kernel tests on kernels with kprobes, in emulated machines (minutes)
+	@bash tests/kernels/build-image '$(KERNEL_CACHE)' $(KERNELS)
+	@UV=$(UV) $(PY) tests/kernels/run.py --cache '$(KERNEL_CACHE)' $(ARGS) $(KERNELS)
 
 packaging: $(VENV)/.ready ## Wheels, and what a plain install of each subset holds
 	$(PY) -m pytest -m packaging

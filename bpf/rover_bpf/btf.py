@@ -101,7 +101,11 @@ class Btf:
         return None
 
     def offset(self, structure: str, path: str) -> int:
-        """Bytes from the start of `struct structure` to a member; `path` may be dotted (`__sk_common.skc_family`).
+        """Bytes from the start of `struct structure` to a member, as `bits`."""
+        return self.bits(structure, path) // 8
+
+    def bits(self, structure: str, path: str) -> int:
+        """Bits from the start of `struct structure` to a member; `path` may be dotted (`__sk_common.skc_family`).
 
         Raises KeyError naming what this kernel does not have.
         """
@@ -112,4 +116,4 @@ class Btf:
                 raise KeyError(f"{structure}.{path}")
             bits += found[0]
             position = self._resolve(found[1])[0]
-        return bits // 8
+        return bits

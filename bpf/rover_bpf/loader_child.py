@@ -67,7 +67,7 @@ class _UnfitError(Exception):
 
 
 def _offsets(members: list[list[str]]) -> list[str]:
-    """-D options with the byte offsets of kernel structures' members."""
+    """-D options with the byte offsets of kernel structures' members, and which bit of that byte a bit-field is."""
     if not members:
         return []
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -77,8 +77,9 @@ def _offsets(members: list[list[str]]) -> list[str]:
     try:
         btf = Btf()
         for structure, *alternatives in members:
-            name = f"ROVER_OFFSET_{structure}_{alternatives[0]}".replace(".", "_")
-            options.append(f"-D{name}={_first_offset(btf, structure, alternatives)}")
+            name = f"{structure}_{alternatives[0]}".replace(".", "_")
+            offset, bit = divmod(_first_bits(btf, structure, alternatives), 8)
+            options += [f"-DROVER_OFFSET_{name}={offset}", f"-DROVER_BIT_{name}={bit}"]
     except BtfError as error:
         raise _UnfitError(*error.args) from error
     except KeyError as error:
@@ -88,13 +89,13 @@ def _offsets(members: list[list[str]]) -> list[str]:
     return options
 
 
-def _first_offset(btf: Any, structure: str, alternatives: list[str]) -> int:
+def _first_bits(btf: Any, structure: str, alternatives: list[str]) -> int:
     for member in alternatives[:-1]:
         try:
-            return int(btf.offset(structure, member))
+            return int(btf.bits(structure, member))
         except KeyError:
             continue
-    return int(btf.offset(structure, alternatives[-1]))
+    return int(btf.bits(structure, alternatives[-1]))
 
 
 def _receive(channel: socket.socket) -> bytes:

@@ -20,7 +20,8 @@ class ProgramSource:
 
     functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`).
     members: kernel structure members whose offsets the program uses, as (structure, member, names it had in other
-    kernels...): each becomes the constant ROVER_OFFSET_<structure>_<member>, dots as underscores.
+    kernels...): each becomes the constant ROVER_OFFSET_<structure>_<member>, dots as underscores; of bit-fields
+    ROVER_BIT_<structure>_<member> is the bit of that byte.
     defines: further constants. include: folders of the program's own headers.
     """
 

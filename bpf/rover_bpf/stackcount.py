@@ -57,11 +57,12 @@ _MEMBERS = (
     ("task_struct", "mm"),
 )
 _NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
-# Since 6.1 such maps may grow as needed in any program; before, all their memory has to be set aside.
-_SIZES = (
-    {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(_NO_PREALLOC)},
-    {"ROVER_COUNTS": "16384", "ROVER_STACKS": "8192", "ROVER_HASH_FLAGS": "0"},
-)
+# Maps that grow as needed came with an allocator for any context (6.1, kernel commit 7c8199e24fa0), to be seen in the
+# kernel's hash table. Before, perf events may not use them at all, and other programs may, but lock up if they
+# allocate where the kernel does: so all memory is set aside at first, and there is less of it.
+_GROWS = ("bpf_htab", "ma")
+_GROWING = {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(_NO_PREALLOC)}
+_PREALLOCATED = {"ROVER_COUNTS": "16384", "ROVER_STACKS": "8192", "ROVER_HASH_FLAGS": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,22 +257,28 @@ def _settle() -> None:
 def _load(spec: CounterSpec) -> Program:
     """The best form of the program that this kernel takes."""
     members = _MEMBERS + spec.members
-    pages = 1 << max(spec.ship_bytes // mmap.PAGESIZE, 1).bit_length() - 1
-    ways: list[dict[str, str]] = [{"ROVER_RAW_PAGES": str(pages)}] if spec.ship_bytes else []
     refusals: list[RoverError] = []
-    for defines in [{**way, **sizes} for way in (*ways, {}) for sizes in _SIZES]:
+    for form in _forms(spec):
+        needed = (*members, _GROWS) if form["ROVER_HASH_FLAGS"] == str(_NO_PREALLOC) else members
         try:
-            program = load(ProgramSource(spec.path, spec.functions, members, defines))
+            return load(ProgramSource(spec.path, spec.functions, needed, form))
         except RoverError as error:
             refusals.append(error)
-            if not _may_fit_otherwise(error, defines):
+            if not _may_fit_otherwise(error, form):
                 break
-        else:
-            return program
     raise refusals[-1]
 
 
-def _may_fit_otherwise(error: RoverError, defines: Mapping[str, str]) -> bool:
+def _forms(spec: CounterSpec) -> list[dict[str, str]]:
+    """The program's forms, best first: shipping stacks or not, with maps that grow or not."""
+    pages = 1 << max(spec.ship_bytes // mmap.PAGESIZE, 1).bit_length() - 1
+    ways: list[dict[str, str]] = [{"ROVER_RAW_PAGES": str(pages)}, {}] if spec.ship_bytes else [{}]
+    return [{**way, **sizes} for way in ways for sizes in (_GROWING, _PREALLOCATED)]
+
+
+def _may_fit_otherwise(error: RoverError, form: Mapping[str, str]) -> bool:
     """Whether an older kernel may take a plainer form: preallocated maps, no helper for user registers (5.15)."""
-    text = error.why + "".join(getattr(error, "__notes__", []))
-    return "preallocated" in text or "ROVER_RAW_PAGES" in defines
+    text = str(error) + "".join(getattr(error, "__notes__", []))
+    if "Operation not permitted" in text:
+        return False
+    return "preallocated" in text or ".".join(_GROWS) in text or "ROVER_RAW_PAGES" in form

@@ -23,10 +23,11 @@ def test_offsets_are_those_bpftool_prints() -> None:
     for structure in ("task_struct", "sock_common", "inode", "file"):
         body = re.search(rf"\] STRUCT '{structure}' .*\n((?:\t.*\n)+)", dump)
         assert body
-        members = re.findall(r"\t'([a-z]\w*)' type_id=\d+ bits_offset=(\d+)\n", body[1])
+        members = re.findall(r"\t'([a-z]\w*)' type_id=\d+ bits_offset=(\d+)(?: bitfield_size=\d+)?\n", body[1])
         assert len(members) > 5
         for name, bits in members:
-            assert btf.offset(structure, name) == int(bits) // 8, (structure, name)
+            assert btf.bits(structure, name) == int(bits), (structure, name)
+            assert btf.offset(structure, name) == int(bits) // 8
 
 
 @needs_btf

@@ -15,7 +15,7 @@ from rover_bpf.loader import ProgramSource, load
 from rover_bpf.maps import BpfMap
 from rover_bpf.plans import Choice, Plan, attach
 from rover_bpf.ring import Ring
-from rover_bpf.stackcount import _MEMBERS, _SIZES
+from rover_bpf.stackcount import _GROWING, _MEMBERS
 from rover_bpf.unwind import Stop, Unwinder
 from rover_bpf.unwind.raw import RawStack, read_raw
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.kernel
 def shipped(pid: int, function: str, probe: Probe, seconds: float) -> list[RawStack]:
     found: list[RawStack] = []
     with load(
-        ProgramSource(PROGRAMS / "ship.bpf.c", FUNCTIONS, _MEMBERS, {**_SIZES[0], "ROVER_RAW_PAGES": "1024"})
+        ProgramSource(PROGRAMS / "ship.bpf.c", FUNCTIONS, _MEMBERS, {**_GROWING, "ROVER_RAW_PAGES": "1024"})
     ) as program:
         assert function in program.functions, program.errors
         targets = BpfMap(program.maps["rover_targets"], "<u4", "<u4")

@@ -33,8 +33,13 @@ static __always_inline u32 rover_state(u64 task, int preempted)
         return 0;
     if (preempted || state == TASK_RUNNING)
         return ROVER_PREEMPTED;
-    /* Woken while it was still leaving: of what kind of sleep is no longer to be seen, and most are of this kind. */
-    if (state & (TASK_INTERRUPTIBLE | TASK_WAKING))
+    if (state & TASK_WAKING) {
+        /* Woken while it was still leaving, a disk's quick answer: what is left of its state is the account of load. */
+        u8 bits = 0;
+        ROVER_READ(bits, task, ROVER_OFFSET_task_struct_sched_contributes_to_load);
+        return bits >> ROVER_BIT_task_struct_sched_contributes_to_load & 1 ? ROVER_UNINTERRUPTIBLE : ROVER_INTERRUPTIBLE;
+    }
+    if (state & TASK_INTERRUPTIBLE)
         return ROVER_INTERRUPTIBLE;
     return state & TASK_UNINTERRUPTIBLE ? ROVER_UNINTERRUPTIBLE : ROVER_OTHER;
 }

@@ -19,7 +19,12 @@ from rover_offcpu.settings import STATES, OffCpuSettings, State, check_min_block
 NAME = "OFF_CPU"
 PROGRAM = Path(__file__).with_name("offcpu.bpf.c")
 FUNCTIONS = {"rover_on_finish": "KPROBE", "rover_on_switch": "RAW_TRACEPOINT"}
-MEMBERS = (("task_struct", "pid"), ("task_struct", "tgid"), ("task_struct", "__state", "state"))
+MEMBERS = (
+    ("task_struct", "pid"),
+    ("task_struct", "tgid"),
+    ("task_struct", "__state", "state"),
+    ("task_struct", "sched_contributes_to_load"),
+)
 _OUR_FRAMES = 16  # at most so many of the innermost frames are the scheduler's and the measuring's own
 
 Key = tuple[int, tuple[State, ...], Unwind]
@@ -58,8 +63,10 @@ class OffCpu(StackKind):
         "text:nothing": "No waits: what was profiled never left its processor meanwhile, or not for that long.",
     }
 
-    def __init__(self, settings: OffCpuSettings) -> None:
+    def __init__(self, settings: OffCpuSettings, way: Plan | None = None) -> None:
+        """way: what to attach instead of the best that this kernel has."""
         self._settings = settings
+        self._way = way
 
     def counter_key(self, task: Task) -> Key:
         minimum = check_min_block(task.settings.get("min_block", self._settings.min_block))
@@ -70,7 +77,7 @@ class OffCpu(StackKind):
         minimum_ns, states, unwind = cast(Key, key)
         tags = sum(1 << STATES.index(state) + 1 for state in states)
         ship = 0 if unwind == "fp" else _RING_BYTES
-        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, plan(), MEMBERS, minimum_ns, tags, ship))
+        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, self._way or plan(), MEMBERS, minimum_ns, tags, ship))
 
     def unwind(self, key: Hashable) -> Unwind:
         return cast(Key, key)[2]

@@ -1,5 +1,6 @@
 """Off-CPU profiles against programs whose waits are known, by the kernel's account of their threads."""
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from rover_offcpu.settings import OffCpuSettings
 pytestmark = pytest.mark.kernel
 
 TIMES = 23
+# A switch itself takes time, which is neither the one nor the other's account of waiting; an emulated one, this much.
+SWITCH_NS = 150e3 if "ROVER_SLOW_MACHINE" in os.environ else 0
 
 
 @pytest.fixture
@@ -64,6 +67,10 @@ def finished(profile: Profile, *states: str) -> list[StackSample]:
     return [s for labels, s in labelled if "unfinished" not in labels and (not states or labels["state"] in states)]
 
 
+def average_ns(sample: StackSample) -> float:
+    return sample.values[0] / sample.values[1]
+
+
 def total(samples: list[StackSample], value: int) -> int:
     return sum(sample.values[value] for sample in samples)
 
@@ -86,7 +93,7 @@ def test_waits_are_what_the_kernel_says_of_each_thread(profiler, build, start, f
         if not missed:
             break
     assert profile.completeness.lost == {}
-    assert total(finished(profile), 0) == pytest.approx(waited_ns, rel=0.02)
+    assert total(finished(profile), 0) == pytest.approx(waited_ns, rel=0.02, abs=SWITCH_NS * voluntary)
 
 
 def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
@@ -94,8 +101,16 @@ def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profil
     profile, _ = profile_waits(profiler, start(build("waits.c"), "sleep"))
     naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
     assert total(naps, 1) == TIMES
-    assert total(naps, 0) == pytest.approx(TIMES * 50e6, rel=0.02)
+    assert total(naps, 0) >= TIMES * 50e6
     assert all(sample.kernel[0].symbol == "do_nanosleep" for sample in naps)
+
+
+@pytest.mark.full_speed
+def test_a_sleep_is_as_long_as_it_was_asked_for(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
+    """Wrong: the moments of leaving and coming back are measured too early or too late."""
+    profile, _ = profile_waits(profiler, start(build("waits.c"), "sleep"))
+    naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
+    assert total(naps, 0) == pytest.approx(TIMES * 50e6, rel=0.02)
 
 
 def test_reads_from_disk_are_uninterruptible(profiler, build, start, file_on_disk: Path) -> None:  # type: ignore[no-untyped-def]
@@ -140,6 +155,8 @@ def test_a_thread_that_still_waits_is_accounted_to_the_end_and_marked(profiler, 
     hanging = [sample for sample in profile.samples if ("unfinished", "true") in sample.labels]
     assert total(hanging, 1) == 1
     assert total(hanging, 0) == pytest.approx(waited_ns, rel=0.1)
+    if profile.attributes["probe"].startswith("kprobe"):
+        pytest.xfail("by kprobe a stack is taken when the thread comes back, and this one has not")
     assert any("read" in (frame.symbol or "") for frame in hanging[0].kernel)
 
 
@@ -161,10 +178,12 @@ def test_a_wait_longer_than_many_flushes_keeps_its_stack(profiler, build, start)
     profiler.start(Task("long", "OFF_CPU"), [process_of(program)])
     profiles: list[Profile] = []
     say(program)
-    while not any(dict(s.labels) for p in profiles for s in p.samples if s.values[0] > 300e6) and len(profiles) < 60:
+    while (
+        not any(dict(s.labels) for p in profiles for s in p.samples if average_ns(s) > 300e6) and len(profiles) < 60
+    ):
         time.sleep(0.02)
         profiles += profiler.drain()
-    waits = [sample for profile in profiles for sample in finished(profile) if sample.values[0] > 300e6]
+    waits = [sample for profile in profiles for sample in finished(profile) if average_ns(sample) > 300e6]
     assert waits, "the main thread's wait for its threads did not end"
     assert any("futex" in (frame.symbol or "") for frame in waits[0].kernel), waits[0]
 
