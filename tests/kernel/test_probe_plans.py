@@ -28,6 +28,7 @@ from rover_offcpu.profiler import try_out as try_off_cpu
 from rover_offcpu.settings import OffCpuSettings
 from rover_oncpu.profiler import create as create_on_cpu
 from rover_oncpu.profiler import try_out as try_on_cpu
+from rover_oncpu.settings import OnCpuSettings
 
 pytestmark = pytest.mark.kernel
 
@@ -64,7 +65,7 @@ def test_waits_are_probed_by_the_best_that_this_kernel_has(record_property: Reco
 
 def test_samples_are_taken_by_the_processors_clock(record_property: Record) -> None:
     """Wrong: on-CPU profiling needs something that not every kernel has."""
-    attachment = try_on_cpu(1_000_000)
+    attachment = try_on_cpu(OnCpuSettings())
     record_property("on-CPU", attachment.probe.label)
     assert attachment.probe.label == "perf event cpu-clock"
     assert attachment.refused == {}
@@ -145,7 +146,7 @@ def test_a_kernel_that_wants_its_maps_preallocated_gets_them(
     program = start(build("spin.c"), "60000")
     process = procfs.read_process(program.pid)
     assert process is not None
-    profiler = create_on_cpu(1_000_000)
+    profiler = create_on_cpu(OnCpuSettings(dump_period=1_000_000))
     profiler.start(Task("old", "ON_CPU"), [process])
     time.sleep(1)
     profile = profiler.stop("old")

@@ -25,9 +25,10 @@ class TestOffCpu(ProfilerConformance):
 
 def test_options_reach_the_task() -> None:
     """Broken: --min-block or --state is ignored."""
-    min_block, state = rover_profile_commands()[0].options
+    min_block, state, unwind = rover_profile_commands()[0].options
     assert (min_block.name, min_block.parse("1ms")) == ("min_block", 1_000_000)
     assert (state.name, state.parse("preempted, other")) == ("state", ("preempted", "other"))
+    assert (unwind.name, unwind.parse("fp")) == ("unwind", "fp")
 
 
 def test_it_says_how_its_profiles_are_shown() -> None:
