@@ -14,6 +14,8 @@ from rover_bpf.syscalls import BpfCommand, bpf
 Array = NDArray[Any]
 
 _PER_CPU_TYPES = (5, 6, 10)  # PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
+_ARRAY_TYPES = (2, 6)  # ARRAY, PERCPU_ARRAY
+_ENOTSUPP = 524  # include/linux/errno.h: the kernel's own, which user space was never meant to see
 _CHUNK_BYTES = 1 << 18
 
 
@@ -82,7 +84,17 @@ class BpfMap:
 
     def read(self) -> tuple[Array, Array]:
         """All keys, shape (n,), and values, (n,) or (n, processors), as they are now."""
-        return self._batches(BpfCommand.MAP_LOOKUP_BATCH)
+        try:
+            return self._batches(BpfCommand.MAP_LOOKUP_BATCH)
+        except OSError as error:
+            if error.errno != _ENOTSUPP or self.info.type not in _ARRAY_TYPES:
+                raise
+            return self._one_by_one()  # per-CPU arrays have batches since 5.13 (f008d732ab18), hash maps since 5.6
+
+    def _one_by_one(self) -> tuple[Array, Array]:
+        """Of an array, whose keys are known."""
+        keys = np.arange(self.info.max_entries).astype(self.key)
+        return keys, np.stack([value for key in keys if (value := self.lookup(key)) is not None])
 
     def drain(self) -> tuple[Array, Array]:
         """As `read`, and the entries are deleted. Only hash maps can be drained."""

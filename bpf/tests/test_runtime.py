@@ -1,5 +1,6 @@
 """Loading, attaching and reading on the real kernel: every kind of probe against a known number of events."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rover_bpf import loader
+from rover_bpf import loader, maps
 from rover_bpf.attach import CpuClock, Kprobe, Probe, RawTracepoint, Tracepoint, Uprobe
 from rover_bpf.loader import load
 from rover_bpf.maps import BpfMap
@@ -18,6 +19,7 @@ from rover_bpf.plans import Choice, Plan, attach
 from rover_bpf.program import Program
 from rover_bpf.ring import Ring
 from rover_bpf.source import ProgramSource
+from rover_bpf.syscalls import BpfCommand, bpf
 from rover_core.errors import RoverError
 
 pytestmark = pytest.mark.kernel
@@ -111,6 +113,25 @@ def test_per_cpu_values_have_one_element_a_processor(program: Program) -> None:
     keys, values = BpfMap(program.maps["percpu"], "<i4", "<u8").read()
     assert keys.tolist() == [0, 1]
     assert values.sum(axis=1).tolist() == [EVENTS, 0]
+
+
+def test_an_array_without_batches_is_read_one_by_one(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: kernels before 5.13 cannot say how much was counted and lost."""
+
+    def refuse(command: BpfCommand, attributes: ctypes.Structure) -> int:
+        if command == BpfCommand.MAP_LOOKUP_BATCH:
+            raise OSError(524, "Unknown error 524")
+        return bpf(command, attributes)
+
+    while_attached(program, "on_raw", RawTracepoint("sys_enter"), EVENTS)
+    table = BpfMap(program.maps["percpu"], "<i4", "<u8")
+    keys, values = table.read()
+    monkeypatch.setattr(maps, "bpf", refuse)
+    slow_keys, slow_values = table.read()
+    assert slow_keys.tolist() == keys.tolist()
+    assert slow_values.tolist() == values.tolist()
+    with pytest.raises(OSError, match="524"):
+        BpfMap(program.maps["many"], "<u8", "<u8").read()
 
 
 def test_elements_are_updated_looked_up_and_deleted(program: Program) -> None:
