@@ -5,6 +5,7 @@ weeks has no later. Works with glibc; elsewhere (musl) it does nothing.
 """
 
 import ctypes
+import gc
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,15 @@ def use_one_arena() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
+def settle() -> None:
+    """Everything that start-up made stays for good: later collections need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def release_free_memory() -> None:
-    """Give free pages back (malloc_trim(3)). Takes about a millisecond; to be called every few seconds at most."""
+    """Collect garbage and give free pages back (malloc_trim(3)). Takes a few ms: to be called every few seconds."""
+    gc.collect()
     trim = _from_libc("malloc_trim")
     if trim:
         trim(ctypes.c_size_t(0))

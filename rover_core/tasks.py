@@ -250,9 +250,9 @@ class TaskManager:
 
 async def _keep_releasing_memory(interval_s: float) -> None:
     while True:
-        await asyncio.sleep(interval_s)
         release_free_memory()
         release_idle_code()
+        await asyncio.sleep(interval_s)
 
 
 def _text(error: Exception) -> str:

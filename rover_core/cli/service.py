@@ -28,6 +28,7 @@ def serve(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
     from rover_core.cli.session import run_to_end
     from rover_core.collector import Collector
     from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
+    from rover_core.memory import settle
 
     plugins, settings = invocation.load()
     collector = Collector(_ROOM)
@@ -43,6 +44,7 @@ def serve(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
         settings.section(PipelineSettings).queue_size,
     )
     tasks = _standalone_tasks(settings, parts, duration_ns)
+    settle()
     with ExitStack() as stack:
         _start_demo(stack, demo, duration_ns)
         outcome = run_to_end(_run(Agent(parts, timing), tasks, duration_ns))

@@ -36,7 +36,7 @@ def test_idleness_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Broken: Rover starts work of its own without a word, or as a service."""
     from contextlib import ExitStack
 
-    from rover_core.cli.run import _start_demo
+    from rover_core.cli.service import _start_demo
 
     monkeypatch.setattr(demo, "host_is_idle", lambda: True)
     with ExitStack() as stack:
@@ -110,13 +110,14 @@ def test_kill_leaves_nothing_behind(moment: str, begin: Any, tmp_path: Path) -> 
 def test_twenty_tasks_leave_no_trace() -> None:
     """Broken: each start and stop leaves a descriptor, a thread or memory behind, until the agent dies of it."""
     from rover_oncpu.profiler import create
+    from rover_oncpu.settings import OnCpuSettings
 
     def cycle(number: int) -> None:
         profiler.start(Task(str(number), "ON_CPU"), [this_process()])
         profiler.tick()
         assert profiler.stop(str(number)) is not None
 
-    profiler = create(9_000_000)
+    profiler = create(OnCpuSettings())
     for number in range(5):  # caches fill
         cycle(number)
     descriptors, threads, memory = len(os.listdir("/proc/self/fd")), threading.active_count(), resident_kb("self")
