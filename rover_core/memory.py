@@ -30,15 +30,21 @@ def settle() -> None:
     gc.freeze()
 
 
-def release_free_memory() -> None:
-    """Collect garbage and give free pages back (malloc_trim(3)). Takes a few ms: to be called every few seconds."""
+def release_memory() -> None:
+    """Give back what nothing needs now. Takes a few ms: to be called every few seconds."""
     gc.collect()
+    _release_free_memory()
+    _release_idle_code()
+
+
+def _release_free_memory() -> None:
+    """Free pages of the heap, also those in its middle (malloc_trim(3))."""
     trim = _from_libc("malloc_trim")
     if trim:
         trim(ctypes.c_size_t(0))
 
 
-def release_idle_code() -> None:
+def _release_idle_code() -> None:
     """Unmap the machine code that nothing needs now: start-up alone leaves 8 MB of imports and initialisation.
 
     MADV_DONTNEED on read-only executable mappings of files drops this process's view of their pages; what is called

@@ -15,7 +15,7 @@ from rover_core import procfs
 from rover_core.api import Batch, Profiler
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
-from rover_core.memory import release_free_memory, release_idle_code
+from rover_core.memory import release_memory
 from rover_core.model import Process, ProcessKey, Task
 
 log = get_logger("tasks")
@@ -156,6 +156,7 @@ class TaskManager:
             )
         processes = await asyncio.to_thread(_processes_of, task)
         await desk.call(desk.profiler.start, task, processes)
+        release_memory()
         entry.started_s = time.monotonic()
         if processes is not None:
             entry.alive = {process.key for process in processes}
@@ -183,13 +184,14 @@ class TaskManager:
     async def keep_flushing(self, interval_ns: int) -> None:
         """Publish what every running task saw, interval_ns apart, for ever."""
         loops = [self._keep_flushing(desk, interval_ns / 1e9) for desk in self._desks.values()]
-        await asyncio.gather(*loops, _keep_releasing_memory(interval_ns / 1e9))
+        await asyncio.gather(*loops)
 
     async def _keep_flushing(self, desk: _Desk, interval_s: float) -> None:
         while True:
             await asyncio.sleep(interval_s)
             if desk.running:
                 await self._flush(desk)
+                release_memory()
 
     async def _flush(self, desk: _Desk) -> None:
         try:
@@ -246,13 +248,6 @@ class TaskManager:
             await self._desks[task.profiler].call(profiler.forget, task.id, process)
         except Exception as error:  # a plugin's, whatever it is: there are other processes  # noqa: BLE001
             log.warning("profiler did not forget", profiler=profiler.name, pid=process.pid, reason=_text(error))
-
-
-async def _keep_releasing_memory(interval_s: float) -> None:
-    while True:
-        release_free_memory()
-        release_idle_code()
-        await asyncio.sleep(interval_s)
 
 
 def _text(error: Exception) -> str:
