@@ -137,7 +137,7 @@ def resident_kb(pid: int | str) -> int:
 def test_the_agent_stays_small(begin: Any) -> None:
     """Broken: the agent takes more than the 60 MB it promises while it profiles the whole host.
 
-    From its second second on: before that it reads its first tables of symbols, which takes a few MB more for a moment.
+    From its second second on: before that it reads its first tables of symbols, which takes a few MB for a moment.
     """
     process = begin("run", "--duration", "0", "--demo", "--set", "profiling.flush_interval=500ms")
     wait_for_line(process, "task started")
