@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 from rover_core.model import Frame
 
-_MAX_FRAMES = 4096
+_MAX_FRAMES = 8192
 
 
 class FrameCache:
