@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from email.parser import Parser
@@ -17,7 +18,12 @@ pytestmark = pytest.mark.packaging
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".tools" / "uv" / "bin" / "uv"
-OURS = {"rover-agent", "rover-bpf", "rover-discovery-host", "rover-exporter-local", "rover-oncpu"}
+# Every folder with a distribution, without a list that a new plugin would have to be added to.
+OURS = {
+    tomllib.loads(path.read_text())["project"]["name"]
+    for pattern in ("pyproject.toml", "bpf/pyproject.toml", "plugins/*/pyproject.toml", "plugins/*/*/pyproject.toml")
+    for path in ROOT.glob(pattern)
+}
 _DATA = {".c", ".h", ".html", ".css", ".js", ".json", ".tmpl", ".typed"}
 
 
