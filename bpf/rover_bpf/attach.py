@@ -72,14 +72,10 @@ class CpuClock:
         return "perf event cpu-clock"
 
     def attach(self, function: int) -> list[int]:
-        return self.attach_on(online_cpus(), function)
-
-    def attach_on(self, cpus: Iterable[int], function: int) -> list[int]:
-        """As `attach`, on these processors alone: for those that come online later."""
         attributes = _PerfAttributes(
             type=_TYPE_SOFTWARE, config=_COUNT_SW_CPU_CLOCK, sample_period=self.period_ns, wakeup_events=1
         )
-        return _attach_all(attributes, [(-1, cpu) for cpu in cpus], function)
+        return _attach_all(attributes, [(-1, cpu) for cpu in online_cpus()], function)
 
 
 @dataclass(frozen=True, slots=True)

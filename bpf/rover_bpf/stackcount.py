@@ -149,11 +149,6 @@ class StackCounter:
         finally:
             os.sched_setaffinity(0, allowed)
 
-    @property
-    def room(self) -> int:
-        """Keys (or stacks) that fit between two collects."""
-        return self._room
-
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
         try:

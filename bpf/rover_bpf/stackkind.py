@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 from rover_bpf.maps import Array
+from rover_bpf.plans import Attachment
 from rover_bpf.stackcount import StackCounter
 from rover_bpf.unwinding import Unwind
 from rover_core.model import Frame, Labels, ProcessKey, SampleType, Task
@@ -64,6 +65,13 @@ class StackKind(ABC):
     def trim(self, kernel: tuple[Frame, ...]) -> tuple[Frame, ...]:
         """The kernel's frames without those of the measuring itself."""
         return kernel
+
+
+def try_out(kind: StackKind) -> Attachment:
+    """Load and attach for real, then let go: what this comes to on this kernel. Raises RoverError."""
+    counter = kind.open_counter(kind.counter_key(Task("", kind.profiler)))
+    counter.close()
+    return counter.attachment
 
 
 def read_rows(keys: Array, values: Array) -> list[Row]:

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+from rover_bpf import stackkind
 from rover_bpf.attach import Kprobe, RawTracepoint
 from rover_bpf.plans import Attachment, Choice, Plan
 from rover_bpf.stackcount import CounterSpec
@@ -105,8 +106,5 @@ def create(settings: OffCpuSettings) -> StackProfiler:
 
 
 def try_out(settings: OffCpuSettings) -> Attachment:
-    """Load and attach for real, then let go: what this comes to on this kernel. Raises RoverError."""
-    kind = OffCpu(settings)
-    counter = kind.open_counter(kind.counter_key(Task("", NAME)))
-    counter.close()
-    return counter.attachment
+    """What this comes to on this kernel. Raises RoverError."""
+    return stackkind.try_out(OffCpu(settings))

@@ -7,11 +7,11 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from programs import go, process_of
 
 from rover_bpf.stackprofiler import StackProfiler
-from rover_core import procfs
 from rover_core.errors import UsageError
-from rover_core.model import Loss, Process, Profile, StackSample, Task, merge_profiles
+from rover_core.model import Loss, Profile, StackSample, Task, merge_profiles
 from rover_offcpu.profiler import create
 from rover_offcpu.settings import OffCpuSettings
 
@@ -36,23 +36,11 @@ def file_on_disk(tmp_path: Path) -> Path:
     return path
 
 
-def process_of(program: "Popen[str]") -> Process:
-    process = procfs.read_process(program.pid)
-    assert process is not None
-    return process
-
-
-def say(program: "Popen[str]") -> None:
-    assert program.stdin is not None
-    program.stdin.write("\n")
-    program.stdin.flush()
-
-
 def profile_waits(profiler: StackProfiler, program: "Popen[str]", **settings: object) -> tuple[Profile, list[int]]:
     """The profile of all that the program did, and its own account: waited ns, voluntary, involuntary switches."""
     time.sleep(0.2)  # until it waits for the line, so that this wait began before the profile
     profiler.start(Task("waits", "OFF_CPU", settings=settings), [process_of(program)])
-    say(program)
+    go(program)
     assert program.stdout is not None
     account = [int(number) for number in program.stdout.readline().split()]
     profiles = profiler.drain()
@@ -145,7 +133,7 @@ def test_a_thread_that_still_waits_is_accounted_to_the_end_and_marked(profiler, 
     program = start(build("waits.c"), "sleep")
     time.sleep(0.2)
     profiler.start(Task("hang", "OFF_CPU"), [process_of(program)])
-    say(program)
+    go(program)
     program.stdout.readline()
     begin_ns = time.monotonic_ns()  # from here on it waits for a line that does not come
     time.sleep(1)
@@ -177,7 +165,7 @@ def test_a_wait_longer_than_many_flushes_keeps_its_stack(profiler, build, start)
     time.sleep(0.2)
     profiler.start(Task("long", "OFF_CPU"), [process_of(program)])
     profiles: list[Profile] = []
-    say(program)
+    go(program)
     while (
         not any(dict(s.labels) for p in profiles for s in p.samples if average_ns(s) > 300e6) and len(profiles) < 60
     ):

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import cast
 
+from rover_bpf import stackkind
 from rover_bpf.attach import CpuClock
 from rover_bpf.cpus import online_cpus
 from rover_bpf.plans import Attachment, Choice, Plan
@@ -69,8 +70,5 @@ def create(settings: OnCpuSettings) -> StackProfiler:
 
 
 def try_out(settings: OnCpuSettings) -> Attachment:
-    """Load and attach for real, then let go: what this comes to on this kernel. Raises RoverError."""
-    kind = OnCpu(settings)
-    counter = kind.open_counter(kind.counter_key(Task("", NAME)))
-    counter.close()
-    return counter.attachment
+    """What this comes to on this kernel. Raises RoverError."""
+    return stackkind.try_out(OnCpu(settings))

@@ -7,10 +7,10 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from programs import go, process_of
 
 from rover_bpf.stackprofiler import StackProfiler
-from rover_core import procfs
-from rover_core.model import Loss, Process, Profile, StackSample, Task, merge_profiles
+from rover_core.model import Loss, Profile, StackSample, Task, merge_profiles
 from rover_oncpu.profiler import create
 from rover_oncpu.settings import OnCpuSettings
 
@@ -24,19 +24,6 @@ def profiler() -> Iterator[StackProfiler]:
     profiler = create(OnCpuSettings(dump_period=PERIOD_NS))
     yield profiler
     profiler.close()
-
-
-def process_of(program: "Popen[str]") -> Process:
-    process = procfs.read_process(program.pid)
-    assert process is not None
-    return process
-
-
-def go(program: "Popen[str]") -> None:
-    """Let a program that waits for a line begin."""
-    assert program.stdin is not None
-    program.stdin.write("\n")
-    program.stdin.flush()
 
 
 def profile_until_exit(profiler: StackProfiler, program: "Popen[str]", task: Task) -> Profile:
