@@ -73,6 +73,10 @@ class Agent:
     def processes(self) -> Collection[Process]:
         return self._registry.processes
 
+    @property
+    def profilers(self) -> Collection[str]:
+        return self.tasks.profilers
+
     def find_process(self, pid: int) -> Process | None:
         return self._registry.find(pid)
 

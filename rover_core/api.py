@@ -12,13 +12,13 @@ from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 import pluggy
 from pydantic import BaseModel
 
-from rover_core.model import Process, ProcessKey, Profile, Task
+from rover_core.model import Process, ProcessKey, Profile, Task, Telemetry
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
 
-Batch = Profile
-"""What exporters take. Layer-4 and layer-7 records join this union when the network plugin brings them."""
+Batch = Profile | Telemetry
+"""What profilers deliver and exporters take. An exporter ignores what it has no use for."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,6 +62,11 @@ class Profiler(Protocol):
 
     name: str
 
+    @property
+    def flush_interval_ns(self) -> int | None:
+        """Time between drains; None for `profiling.flush_interval`."""
+        ...
+
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
         """Begin. processes is None for a task about every process of the host."""
         ...
@@ -74,12 +79,12 @@ class Profiler(Protocol):
         """Called about five times a second while a task runs, for what cannot wait until the next drain."""
         ...
 
-    def drain(self) -> Sequence[Profile]:
-        """What each running task saw since the last drain: one profile a task, empty ones included."""
+    def drain(self) -> Sequence[Batch]:
+        """What each running task saw since the last drain: one batch a task, empty ones included."""
         ...
 
-    def stop(self, task_id: str) -> Profile | None:
-        """End a task and return its last profile, marked as such; None if no such task runs."""
+    def stop(self, task_id: str) -> Batch | None:
+        """End a task and return its last batch, marked as such; None if no such task runs."""
         ...
 
     def close(self) -> None:
@@ -93,6 +98,11 @@ class AgentContext(Protocol):
     @property
     def processes(self) -> Collection[Process]:
         """The processes found by the last scan."""
+        ...
+
+    @property
+    def profilers(self) -> Collection[str]:
+        """Names of the installed profilers: tasks for others cannot be run."""
         ...
 
     def find_process(self, pid: int) -> Process | None: ...

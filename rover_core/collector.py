@@ -19,7 +19,8 @@ class Collector:
         pass
 
     async def export(self, batch: Batch) -> None:
-        self._mergers.setdefault(batch.task_id, ProfileMerger(self._room)).add(batch)
+        if isinstance(batch, Profile):
+            self._mergers.setdefault(batch.task_id, ProfileMerger(self._room)).add(batch)
 
     async def stop(self) -> Sequence[str]:
         return []

@@ -200,6 +200,45 @@ class Profile:
     last: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts by value: counts[i] is how many values v had bounds[i] <= v < bounds[i + 1], the last bound open."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One measured value, or a distribution of values, of one entity in one interval (contract section 1.7).
+
+    entity: whose service and instance it is told of. labels: in the order in which they are sent; one whose value is
+    an entity stands for that process, by whatever id an exporter's backend knows it.
+    """
+
+    entity: Entity
+    name: str
+    labels: tuple[tuple[str, str | Entity], ...]
+    value: float | Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What one task's profiler measured in [start_ns, end_ns) that is not stacks: changes since its previous one.
+
+    The unit of completeness is the event that was to be measured. attributes, last: as with `Profile`.
+    """
+
+    task_id: str
+    profiler: str
+    start_ns: int
+    end_ns: int
+    meters: tuple[Meter, ...]
+    completeness: Completeness
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    last: bool = False
+
+
 _Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...], Labels]
 
 

@@ -182,8 +182,9 @@ class TaskManager:
             await _wait_any((entry.end, entry.changed), left_s)
 
     async def keep_flushing(self, interval_ns: int) -> None:
-        """Publish what every running task saw, interval_ns apart, for ever."""
-        loops = [self._keep_flushing(desk, interval_ns / 1e9) for desk in self._desks.values()]
+        """Publish what every running task saw, for ever: interval_ns apart, where the profiler has no interval."""
+        desks = self._desks.values()
+        loops = [self._keep_flushing(desk, (desk.profiler.flush_interval_ns or interval_ns) / 1e9) for desk in desks]
         await asyncio.gather(*loops)
 
     async def _keep_flushing(self, desk: _Desk, interval_s: float) -> None:

@@ -196,6 +196,7 @@ class StackProfiler:
 
     def __init__(self, kind: StackKind, symbolizer: Symbolizer | None = None) -> None:
         self.name = kind.profiler
+        self.flush_interval_ns = None  # of `profiling.flush_interval`
         self._kind = kind
         self._symbolizer = symbolizer or Symbolizer()
         self._engines: dict[Hashable, _Engine] = {}

@@ -5,7 +5,7 @@ Needs pytest for nothing; works with any runner that collects `test_*` methods. 
 
 from rover_core.testing.conformance import ExporterConformance, FormatConformance, ProfilerConformance
 from rover_core.testing.fakes import FakeContext, FakeDiscoverer, FakeExporter, FakeProfiler
-from rover_core.testing.records import make_profile, make_sample, this_process
+from rover_core.testing.records import make_profile, make_sample, make_telemetry, this_process
 
 __all__ = [
     "ExporterConformance",
@@ -17,5 +17,6 @@ __all__ = [
     "ProfilerConformance",
     "make_profile",
     "make_sample",
+    "make_telemetry",
     "this_process",
 ]

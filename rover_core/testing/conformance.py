@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from rover_core.api import Exporter, ProfileFormat, Profiler, TogetherFormat
+from rover_core.api import Batch, Exporter, ProfileFormat, Profiler, TogetherFormat
 from rover_core.model import Completeness, Frame, Loss, Process, ProcessKey, Profile, StackSample, Task
 from rover_core.testing.fakes import FakeContext
-from rover_core.testing.records import make_profile, make_sample, this_process
+from rover_core.testing.records import make_profile, make_sample, make_telemetry, this_process
 
 HOSTILE = "</script>;,\"'\n\r\t\x1b[31m\x00\udcff\N{SNOWMAN}"
 """What a binary's symbol table may hold."""
@@ -84,7 +84,7 @@ class ProfilerConformance(ABC):
                 ("one", profiler.name, False),
                 ("one", profiler.name, True),
             ]
-            assert drained.samples, "it saw nothing of the work"
+            assert _content(drained), "it saw nothing of the work"
             assert profiler.stop("one") is None
             assert list(profiler.drain()) == []
 
@@ -92,9 +92,9 @@ class ProfilerConformance(ABC):
         """Broken: the ledger does not add up, or values do not match the sample types."""
         with self._running("one", processes=None) as profiler:
             self.work()
-            profile = profiler.stop("one")
-            assert profile is not None
-            check_profile(profile)
+            batch = profiler.stop("one")
+            assert batch is not None
+            check_batch(batch)
 
     def test_profiles_of_a_task_follow_each_other(self) -> None:
         """Broken: time is profiled twice, or not at all."""
@@ -129,7 +129,7 @@ class ProfilerConformance(ABC):
             profiler.forget("one", this_process().key)
             profiler.forget("one", this_process().key)
             (profile,) = profiler.drain()
-            assert profile.samples
+            assert _content(profile)
 
     def test_closing_gives_everything_back(self) -> None:
         """Broken: each start and stop leaves descriptors behind, until the agent has no more of them."""
@@ -142,15 +142,24 @@ class ProfilerConformance(ABC):
         assert _descriptors() == before
 
 
-def check_profile(profile: Profile) -> None:
-    """Assert what holds for every profile."""
-    entry = profile.completeness
+def check_batch(batch: Batch) -> None:
+    """Assert what holds for all that profilers deliver."""
+    entry = batch.completeness
     assert entry.expected == entry.kept + sum(entry.lost.values())
+    if isinstance(batch, Profile):
+        _check_profile(batch)
+
+
+def _check_profile(profile: Profile) -> None:
     assert all(len(sample.values) == len(profile.sample_types) for sample in profile.samples)
     if profile.period_ns:
-        assert sum(sample.values[0] for sample in profile.samples) == entry.kept
+        assert sum(sample.values[0] for sample in profile.samples) == profile.completeness.kept
     assert all(frame.kernel for sample in profile.samples for frame in sample.kernel)
     assert not any(frame.kernel for sample in profile.samples for frame in sample.user)
+
+
+def _content(batch: Batch) -> Sequence[object]:
+    return batch.samples if isinstance(batch, Profile) else batch.meters
 
 
 def _descriptors() -> set[str]:
@@ -164,7 +173,7 @@ class ExporterConformance(ABC):
     def make(self, folder: Path) -> Exporter:
         """An exporter that is not started. folder: an empty one, for what it may write."""
 
-    def _export(self, *batches: Profile, after: Callable[[], None] = lambda: None) -> Sequence[str]:
+    def _export(self, *batches: Batch, after: Callable[[], None] = lambda: None) -> Sequence[str]:
         async def run(exporter: Exporter) -> Sequence[str]:
             await exporter.start(FakeContext())
             for batch in batches:
@@ -189,6 +198,10 @@ class ExporterConformance(ABC):
     def test_it_takes_what_others_refuse(self) -> None:
         """Broken: one binary with strange names, or an idle minute, and the batch is lost."""
         self._export(empty_profile(), hostile_profile(), make_profile(task_id="other"))
+
+    def test_every_kind_of_batch_is_taken(self) -> None:
+        """Broken: a profiler of another kind, of which this exporter has no use, makes every export fail."""
+        self._export(make_profile(), make_telemetry(), make_telemetry(last=True))
 
     def test_it_leaves_nothing_running(self) -> None:
         """Broken: after its stop an exporter still works, on what nobody waits for."""

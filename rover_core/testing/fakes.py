@@ -21,6 +21,7 @@ class FakeProfiler:
 
     def __init__(self, name: str = "FAKE", samples: Sequence[StackSample] = (make_sample(),)) -> None:
         self.name = name
+        self.flush_interval_ns: int | None = None
         self.samples = tuple(samples)
         self.calls: list[tuple[str, str]] = []
         self.failures: dict[str, Exception] = {}
@@ -122,7 +123,8 @@ class FakeDiscoverer:
 class FakeContext:
     """An `AgentContext` for task sources and exporters: tasks are kept, by id, and never run."""
 
-    def __init__(self, processes: Iterable[Process] = ()) -> None:
+    def __init__(self, processes: Iterable[Process] = (), profilers: Collection[str] = ("FAKE",)) -> None:
+        self.profilers = profilers
         self._processes: Mapping[int, Process] = {process.pid: process for process in processes}
         self.tasks: dict[str, Task] = {}
         self.cancelled: list[str] = []

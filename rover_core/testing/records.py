@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from rover_core import procfs
-from rover_core.model import Completeness, Frame, Process, ProcessKey, Profile, SampleType, StackSample
+from rover_core.model import (
+    Completeness,
+    Entity,
+    Frame,
+    Meter,
+    Process,
+    ProcessKey,
+    Profile,
+    SampleType,
+    StackSample,
+    Telemetry,
+)
 
 SAMPLE_TYPES = (SampleType("samples", "count"), SampleType("cpu", "nanoseconds"))
 _PERIOD_NS = 9_000_000
@@ -36,6 +47,21 @@ def make_profile(*samples: StackSample, **fields: Any) -> Profile:
         "attributes": {"host": "test"},
     }
     return Profile(**{**values, **fields})
+
+
+def make_telemetry(*meters: Meter, **fields: Any) -> Telemetry:
+    """What a task measured in five seconds (one meter, if none are given). fields: of `Telemetry`."""
+    shop = Entity("OS_LINUX", "shop", "host", "shop")
+    held = meters or (Meter(shop, "requests", (("server_process_id", shop), ("side", "server")), 3.0),)
+    values: dict[str, Any] = {
+        "task_id": "task",
+        "profiler": "FAKE",
+        "start_ns": 1_700_000_000_000_000_000,
+        "end_ns": 1_700_000_005_000_000_000,
+        "meters": held,
+        "completeness": Completeness(len(held), len(held)),
+    }
+    return Telemetry(**{**values, **fields})
 
 
 def this_process() -> Process:
