@@ -65,6 +65,12 @@ class BpfMap:
         """Insert or replace. Raises OSError (E2BIG: the map is full)."""
         self._element(BpfCommand.MAP_UPDATE_ELEM, self._one(key, self.key), self._one(value, self.value))
 
+    def update_all(self, keys: Array, values: Array) -> None:
+        """Insert or replace many: shapes (n,), n > 0, of the map's types. Raises OSError. Not for per-CPU maps."""
+        keys, values = np.ascontiguousarray(keys, self.key), np.ascontiguousarray(values, self.value)
+        batch = _Batch(0, 0, keys.ctypes.data, values.ctypes.data, len(keys), self.info.fd)
+        bpf(BpfCommand.MAP_UPDATE_BATCH, batch)
+
     def delete(self, key: Any) -> bool:
         """Whether the key was there."""
         try:

@@ -5,19 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 from rover_bpf.maps import Array
-from rover_bpf.stackcount import StackCounter
-from rover_bpf.stackkind import process_key
-from rover_bpf.unwind import Stop, Unwinder
-from rover_bpf.unwinding import Unwind
-from rover_core.model import Loss, ProcessKey
-
-_FLAWS = {
-    Stop.OUTERMOST: None,
-    Stop.STACK_CUT: Loss.TRUNCATED_STACK,
-    Stop.TOO_DEEP: Loss.TRUNCATED_STACK,
-    Stop.NOT_OBSERVED: Loss.PROCESS_GONE,
-}
-"""What became of a stack that ended so; every other end is a broken one."""
+from rover_core.model import Loss
 
 Addresses: TypeAlias = "Array | array[int]"
 
@@ -62,36 +50,3 @@ class StackBook:
         self._previous = {**self._waited_for, **kept, **self._latest}
         self._waited_for, self._latest = kept, {}
         self._flaws = {key: flaw for key, flaw in self._flaws.items() if key in self._previous}
-
-
-class ShippedStacks:
-    """Unwinds what a counter ships, and decides for which processes it need not."""
-
-    def __init__(self, counter: StackCounter, book: StackBook, unwind: Unwind) -> None:
-        self._counter = counter
-        self._book = book
-        self._auto = unwind == "auto"
-        self._unwinder = Unwinder()
-
-    def meet(self, process: ProcessKey) -> None:
-        """A process was counted for the first time."""
-        if not self._counter.ships:
-            return
-        self._unwinder.observe(process)
-        if self._auto and not self._unwinder.needs_tables(process):
-            self._counter.walk_by_frame_pointers(process.pid)
-
-    def read(self) -> None:
-        """Unwind what was shipped since the last call, while the processes are likely to be alive."""
-        observed: set[ProcessKey] = set()
-        for raw in self._counter.shipped():
-            process = process_key(raw.tgid, raw.start_ns)
-            if process not in observed:
-                self._unwinder.observe(process)
-                observed.add(process)
-            unwound = self._unwinder.unwind(process, raw.state, raw.stack)
-            flaw = _FLAWS.get(unwound.stop, Loss.BROKEN_STACK)
-            self._book.add_flawed(raw.id, array("Q", unwound.addresses), flaw)
-
-    def forget(self, process: ProcessKey) -> None:
-        self._unwinder.forget(process)

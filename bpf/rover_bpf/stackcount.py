@@ -22,6 +22,7 @@ from rover_bpf.program import Program
 from rover_bpf.ring import Ring
 from rover_bpf.source import ProgramSource
 from rover_bpf.syscalls import wait_for_running_programs
+from rover_bpf.unwind.kernelrules import KernelRules
 from rover_bpf.unwind.raw import RawStack, read_raw
 from rover_core.errors import RoverError
 
@@ -55,6 +56,7 @@ _MEMBERS = (
     ("task_struct", "start_boottime"),
     ("task_struct", "comm"),
     ("task_struct", "mm"),
+    ("mm_struct", "exec_vm"),
 )
 _NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
 # Maps that grow as needed came with an allocator for any context (6.1, kernel commit 7c8199e24fa0), to be seen in the
@@ -85,7 +87,7 @@ class CounterSpec:
 
     functions and members: as of a ProgramSource. minimum_ns: shorter events are not counted. tags: bit n set means
     that events with tag n are counted; a program without tags leaves them 0. ship_bytes: size of the ring for user
-    stacks that are unwound here (rover/unwind.h); 0 has the kernel walk all of them by frame pointers.
+    stacks to be unwound here (rover/ship.h); 0 has the kernel walk all of them by frame pointers.
     """
 
     path: Path
@@ -109,6 +111,8 @@ class StackCounter:
             self._ring = Ring(self._program.maps["rover_news"])
             raw = self._program.maps.get("rover_raw")
             self._raw = Ring(raw) if raw else None
+            self.rules = KernelRules(self._program.maps) if raw else None
+            """By which the kernel unwinds user stacks; None where it follows frame pointers only."""
             self._warm()
             self._configure()
             self.attachment: Attachment = attach(spec.plan, self._program)
@@ -125,7 +129,6 @@ class StackCounter:
         self._targets = self._map("rover_targets", "<u4", "<u4")
         self._config = self._map("rover_config", "<i4", CONFIG)
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
-        self._walked = self._map("rover_walked", "<u4", "<u4")
         self._epoch, self._generation, self._all = 0, 0, False
         self._last_tally = dict.fromkeys(TALLIES, 0)
         self._room = min(self._counts[0].info.max_entries, self._stacks[0].info.max_entries)
@@ -178,17 +181,8 @@ class StackCounter:
         """(pid, start_ns) of the processes that were counted for the first time since the last call."""
         return [(int(new["tgid"]), int(new["start_ns"])) for new in map(_read_news, self._ring.drain())]
 
-    @property
-    def ships(self) -> bool:
-        """Whether user stacks come as they are, to be unwound here."""
-        return self._raw is not None
-
-    def walk_by_frame_pointers(self, pid: int) -> None:
-        """From now on the kernel walks this process's stacks itself: it keeps frame pointers."""
-        self._walked.update(pid, 1)
-
     def shipped(self) -> Iterator[RawStack]:
-        """The stacks that were shipped since the last call."""
+        """The stacks that the kernel could not walk since the last call, to be unwound here."""
         return map(read_raw, self._raw.drain()) if self._raw else iter(())
 
     def waiting_stacks(self) -> Collection[int]:

@@ -13,7 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from rover_bpf.stackbook import ShippedStacks, StackBook
+from rover_bpf.shipped import ShippedStacks
+from rover_bpf.stackbook import StackBook
 from rover_bpf.stackcount import FRAMES, StackCounter
 from rover_bpf.stackkind import Row, StackKind, process_key, read_rows
 from rover_bpf.symbols import Symbolizer

@@ -26,6 +26,7 @@ class BpfCommand(IntEnum):
     RAW_TRACEPOINT_OPEN = 17
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
+    MAP_UPDATE_BATCH = 26
 
 
 def _number(index: int) -> int:

@@ -1,7 +1,7 @@
 """From registers and a piece of stack to addresses: the one class that the rest of Rover uses."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -68,14 +68,16 @@ class Unwinder:
         self._processes = Snapshots(proc, self._tables, self._reasons.note)
         self._stops: Counter[Stop] = Counter()
 
-    def observe(self, process: ProcessKey) -> None:
+    def observe(self, process: ProcessKey) -> bool:
         """Snapshot the mappings of a live process; cheap when nothing has changed. Never raises.
 
-        To be called as Symbolizer.observe is, and before unwinding what was sampled since.
+        To be called as Symbolizer.observe is, and before unwinding what was sampled since. Returns whether the rules
+        of before still hold: the mappings are the same.
         """
         seen = self._processes.observe(process)
         if seen and seen[1]:
             self._rules.discard(process)
+        return not (seen and seen[1])
 
     def unwind(
         self, process: ProcessKey, state: UserState, stack: bytes | memoryview, max_frames: int = MAX_FRAMES
@@ -96,6 +98,14 @@ class Unwinder:
             unwound = Walk(self._machine, self._rules.of(process), find, state, stack, max_frames, budget).run()
         self._stops[unwound.stop] += 1
         return unwound
+
+    def rules(self, process: ProcessKey, places: Iterable[int]) -> Iterator[tuple[int, Rule]]:
+        """The rules for these addresses, of instructions, as far as they are known from unwinding or can be found."""
+        known, observed = self._rules.of(process), self._processes.get(process)
+        for place in places:
+            rule = known.get(place) or (observed and self._find(process, observed, place, Budget(_BUDGET)))
+            if rule:
+                yield place, rule
 
     def needs_tables(self, process: ProcessKey) -> bool:
         """Whether following frame pointers would lose frames: some mapped file's functions do not keep them.

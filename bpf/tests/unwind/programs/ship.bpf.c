@@ -11,7 +11,7 @@ static __always_inline int ship(void)
     if (!config || !scratch || !rover_watched(config, tgid))
         return 0;
     rover_identify(&scratch->key, tgid);
-    rover_ship(config, &scratch->key, &scratch->user);
+    rover_unwind(config, scratch, &scratch->key.user);
     return 0;
 }
 

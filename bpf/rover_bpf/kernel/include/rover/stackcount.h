@@ -41,7 +41,7 @@ struct rover_config {
     u32 all;     /* 1: every process, else those in rover_targets */
     u64 minimum; /* events shorter than this are not counted; nanoseconds, 0 where events have no length */
     u64 tags;    /* bit n: events with tag n are counted */
-    u32 ship;    /* 1: user stacks are shipped, but for processes in rover_walked; 0: they are walked here */
+    u32 ship;    /* 1: user stacks are unwound by call frame information (rover/unwind.h); 0: by frame pointers */
     u32 generation; /* counts the epochs */
 };
 
@@ -77,7 +77,6 @@ BPF_F_TABLE("hash", struct rover_key, struct rover_value, rover_counts_1, ROVER_
 BPF_F_TABLE("hash", u64, struct rover_stack, rover_stacks_0, ROVER_STACKS, ROVER_HASH_FLAGS);
 BPF_F_TABLE("hash", u64, struct rover_stack, rover_stacks_1, ROVER_STACKS, ROVER_HASH_FLAGS);
 BPF_TABLE("hash", u32, u32, rover_targets, 16384);
-BPF_TABLE("lru_hash", u32, u32, rover_walked, 16384);
 BPF_TABLE("array", int, struct rover_config, rover_config, 1);
 BPF_TABLE("percpu_array", int, u64, rover_tally, ROVER_TALLIES);
 BPF_TABLE("percpu_array", int, struct rover_scratch, rover_scratch, 1);
@@ -107,13 +106,9 @@ static __always_inline u64 rover_hash(struct rover_stack *stack)
     return hash | 1;
 }
 
-/* Fetches the stack of the given kind and makes sure it is stored. Returns its hash, 0 if there is none. */
-static __always_inline u64 rover_stack_of(void *ctx, struct rover_stack *stack, u64 flags, u32 epoch)
+/* Makes sure that a stack is stored. Returns its hash, 0 if there is no room. */
+static __always_inline u64 rover_stored(struct rover_stack *stack, u32 epoch)
 {
-    long bytes = bpf_get_stack(ctx, stack->ip, ROVER_FRAMES * sizeof(u64), flags);
-    if (bytes <= 0)
-        return 0;
-    stack->depth = (u64)bytes / sizeof(u64);
     u64 hash = rover_hash(stack);
     struct rover_stack *known = epoch ? rover_stacks_1.lookup(&hash) : rover_stacks_0.lookup(&hash);
     if (known)
@@ -127,22 +122,27 @@ static __always_inline u64 rover_stack_of(void *ctx, struct rover_stack *stack, 
     return hash;
 }
 
+/* Fetches the stack of the given kind and makes sure it is stored. Returns its hash, 0 if there is none. */
+static __always_inline u64 rover_stack_of(void *ctx, struct rover_stack *stack, u64 flags, u32 epoch)
+{
+    long bytes = bpf_get_stack(ctx, stack->ip, ROVER_FRAMES * sizeof(u64), flags);
+    if (bytes <= 0)
+        return 0;
+    stack->depth = (u64)bytes / sizeof(u64);
+    return rover_stored(stack, epoch);
+}
+
 #ifdef ROVER_RAW_PAGES
 #include <rover/unwind.h>
 #endif
 
-/* The current task's user stack: shipped if that is wanted and possible, else walked by frame pointers. */
+/* The current task's user stack: by call frame information if that is wanted and possible, else by frame pointers. */
 static __always_inline u64 rover_user_of(void *ctx, struct rover_config *config, struct rover_scratch *scratch)
 {
 #ifdef ROVER_RAW_PAGES
-    u64 mm = 0;
-    u32 tgid = scratch->key.tgid;
-    ROVER_READ(mm, bpf_get_current_task(), ROVER_OFFSET_task_struct_mm);
-    if (config->ship && mm && !rover_walked.lookup(&tgid)) {
-        u64 id = rover_ship(config, &scratch->key, &scratch->user);
-        if (id)
-            return id;
-    }
+    u64 user = 0;
+    if (config->ship && rover_unwind(config, scratch, &user))
+        return user;
 #endif
     return rover_stack_of(ctx, &scratch->user, BPF_F_USER_STACK, config->epoch & 1);
 }

@@ -1,137 +1,120 @@
-/* Shipping what user space unwinds by .eh_frame: the current task's user registers and the top of its user stack.
+/* Unwinding by rules that user space has taught.
  *
- * A shipped stack has an id, which stands in a key where the hash of a stack walked by frame pointers would stand. Those
- * hashes are odd and ids are even, so they never meet.
+ * How to get from a frame to its caller depends on nothing but the place in the code: the call frame information of
+ * that place, made into a rule (rover_bpf/unwind/rules.py). User space can make rules, which takes files and memory; the
+ * kernel can follow them, which takes a look-up and two reads a frame. So it begins with none, and ships the stacks that
+ * it cannot walk (rover/ship.h); user space unwinds them and teaches the rules of all places it came by. Soon nothing is
+ * shipped any more but what has a place not seen before, and the few kinds of frames whose rules are not taught.
  *
- * Knobs, defined before the include: ROVER_RAW_PAGES (of the ring); ROVER_EVERY_STACK where each event is to have its
- * own stack shipped. Without it, a thread whose registers and innermost KB of stack are as they were earlier in the same
- * epoch is taken to be where it was then: a switch-heavy program would ship gigabytes of the same.
+ * A walk follows the very rules user space would, so its result is the same. Only stacks that reach their outermost
+ * frame count as walked, or those of as many frames as a stack may have.
  *
- * A record is as long as what could be copied: bpf_ringbuf_output() takes any length, bpf_ringbuf_reserve() only
- * constant ones. User side: rover_bpf/unwind/raw.py; keep the structures in step.
- * Included by rover/stackcount.h. Kernel 5.15 for bpf_task_pt_regs().
+ * User side: rover_bpf/unwind/kernelrules.py; keep the structures in step. Included by rover/stackcount.h.
  */
 #pragma once
 
-#if defined(__aarch64__) || defined(__TARGET_ARCH_arm64)
-#error "stacks are shipped on x86-64 only: AArch64 needs its own registers and page size"
-#endif
-
-#define ROVER_PAGE 4096
-#define ROVER_STACK_BYTES 16384
-
-/* All of them, in the order of their DWARF numbers: a leaf's caller may be where only a scratch register tells, as in
- * glibc's longjmp (rdx, r8, r9). */
-struct rover_user_regs {
-    u64 ax, dx, cx, bx, si, di, bp, sp, r8, r9, r10, r11, r12, r13, r14, r15, ip;
-};
-
-struct rover_raw {
-    u64 id;
+/* What rules hold for: the code of one process, as long as it is the same. mm differs after an exec, exec_vm (pages of
+ * executable mappings) after a library was opened or closed. */
+struct rover_code {
     u64 start_ns; /* with tgid, the process: as in rover_key */
-    u32 tgid;
-    u32 unused;
-    struct rover_user_regs regs;
-    /* One page more than is shipped: the last piece is copied before it is known to be too long. */
-    u8 stack[ROVER_STACK_BYTES + ROVER_PAGE];
+    u64 mm;
+    u64 exec_vm;
 };
 
-BPF_TABLE("percpu_array", int, struct rover_raw, rover_raw_scratch, 1);
-BPF_TABLE("lru_hash", u64, u32, rover_shipped, 16384);
-BPF_RINGBUF_OUTPUT(rover_raw, ROVER_RAW_PAGES);
+/* How a process's stacks are walked. space: under which its rules are; 0: frame pointers are good enough. */
+struct rover_way {
+    struct rover_code code;
+    u64 space;
+};
 
-/* User registers of the current task. They are the first thing on its kernel stack, wherever it is in the kernel. */
-static __always_inline void rover_user_regs(struct rover_user_regs *to)
-{
-    struct pt_regs from = {};
-    bpf_probe_read_kernel(&from, sizeof(from), (const void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
-    to->ax = from.ax;
-    to->dx = from.dx;
-    to->cx = from.cx;
-    to->bx = from.bx;
-    to->si = from.si;
-    to->di = from.di;
-    to->bp = from.bp;
-    to->sp = from.sp;
-    to->r8 = from.r8;
-    to->r9 = from.r9;
-    to->r10 = from.r10;
-    to->r11 = from.r11;
-    to->r12 = from.r12;
-    to->r13 = from.r13;
-    to->r14 = from.r14;
-    to->r15 = from.r15;
-    to->ip = from.ip;
-}
+/* address: of the instruction; of a caller, one less than the return address. */
+struct rover_place {
+    u64 address;
+    u64 space;
+};
 
-/* Copies from the stack pointer upwards, page by page, as far as it is there: what is above it is in use, so it is
- * in memory, but for what was swapped out and for the end of the mapping. Returns bytes. */
-static __always_inline u32 rover_copy_stack(struct rover_raw *raw)
+/* CHAIN: nothing is known but that a frame pointer may be there. BARE: the same in a file that has tables, where a frame
+ * pointer is likely but in the innermost frame. */
+enum rover_rule_kind { ROVER_BY_SP, ROVER_BY_FP, ROVER_CHAIN, ROVER_BARE, ROVER_OUTERMOST };
+
+/* cfa: offset of the canonical frame address from the stack or frame pointer. ra, fp: offsets from the CFA of where the
+ * return address and the caller's frame pointer are; fp is 0 where that still is in its register. */
+struct rover_rule {
+    s32 cfa;
+    s32 ra;
+    s32 fp;
+    u32 kind;
+};
+
+BPF_TABLE("lru_hash", u32, struct rover_way, rover_ways, 16384);
+BPF_TABLE("lru_hash", struct rover_place, struct rover_rule, rover_rules, 32768);
+
+#include <rover/ship.h>
+
+/* Walks from the registers in `raw`; whether it came to an end. If not, raw->unknown may say where it was at a loss. */
+static __always_inline int rover_walk(struct rover_raw *raw, u64 space, struct rover_stack *stack)
 {
-    u32 size = 0;
-#pragma unroll
-    for (int i = 0; i <= ROVER_STACK_BYTES / ROVER_PAGE; i++) {
-        u64 from = raw->regs.sp + size;
-        u32 piece = ROVER_PAGE - (from & (ROVER_PAGE - 1));
-        u32 at = size;
-        ROVER_OPAQUE(at);
-        ROVER_OPAQUE(piece);
-        if (at > ROVER_STACK_BYTES || piece > ROVER_PAGE)
-            break;
-        if (bpf_probe_read_user(&raw->stack[at], piece, (const void *)from))
-            break;
-        size = at + piece;
+    struct rover_place place = {.address = raw->regs.ip, .space = space};
+    u64 ip = raw->regs.ip, sp = raw->regs.sp, fp = raw->regs.bp;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < ROVER_FRAMES; i++) {
+        u32 index = i;
+        ROVER_OPAQUE(index);
+        stack->ip[index & ROVER_FRAMES] = ip;
+        stack->depth = i + 1;
+        struct rover_rule *rule = rover_rules.lookup(&place);
+        if (!rule) {
+            raw->unknown = place.address;
+            return 0;
+        }
+        /* Whoever starts a thread clears the frame pointer; in the innermost frame it may be 0 by chance. */
+        u32 kind = rule->kind;
+        if (kind == ROVER_OUTERMOST || (kind == ROVER_CHAIN && !fp && i))
+            return 1;
+        u64 cfa = (kind == ROVER_BY_SP ? sp : fp) + rule->cfa;
+        if (cfa <= sp || (kind == ROVER_BARE && !i))
+            return 0;
+        if (cfa + rule->ra < raw->regs.sp || bpf_probe_read_user(&ip, sizeof(ip), (const void *)(cfa + rule->ra)))
+            return 0;
+        /* A slot below the stack pointer was popped: the register has it again. */
+        u64 saved = cfa + rule->fp;
+        if (rule->fp && saved >= raw->regs.sp && bpf_probe_read_user(&fp, sizeof(fp), (const void *)saved))
+            return 0;
+        if (!ip)
+            return 1;
+        sp = cfa;
+        place.address = ip - 1;
     }
-    return size < ROVER_STACK_BYTES ? size : ROVER_STACK_BYTES;
+    return 1;
 }
 
-#ifdef ROVER_EVERY_STACK
-static __always_inline u64 rover_stack_id(struct rover_raw *raw, struct rover_stack *innermost)
-{
-    return (bpf_ktime_get_ns() << 9 | (bpf_get_smp_processor_id() & 0xff) << 1) + 2;
-}
-#else
-/* By the registers that a call preserves, and the innermost KB of the stack; 0 if that could not be read. */
-static __always_inline u64 rover_stack_id(struct rover_raw *raw, struct rover_stack *innermost)
-{
-    struct rover_user_regs *regs = &raw->regs;
-    innermost->depth = ROVER_FRAMES;
-    if (bpf_probe_read_user(innermost->ip, ROVER_FRAMES * sizeof(u64), (const void *)regs->sp))
-        return 0;
-    innermost->ip[0] ^= regs->ip * 0x9e3779b97f4a7c15ULL ^ regs->sp ^ bpf_get_current_pid_tgid();
-    innermost->ip[1] ^= regs->bp ^ regs->bx * 3 ^ regs->r12 * 5 ^ regs->r13 * 7 ^ regs->r14 * 11 ^ regs->r15 * 13;
-    return (rover_hash(innermost) & ~1ULL) | 2;
-}
-#endif
-
-/* Ships the current task's registers and stack unless that was done. Returns the stack's id, 0 if that is impossible. */
-static __always_inline u64 rover_ship(struct rover_config *config, struct rover_key *key, struct rover_stack *innermost)
+/* Walks the current task's user stack, or ships it. Whether that was possible: `user` is its hash or id then. */
+static __always_inline int rover_unwind(struct rover_config *config, struct rover_scratch *scratch, u64 *user)
 {
     int zero = 0;
+    u32 tgid = scratch->key.tgid;
+    u64 task = (u64)bpf_get_current_task();
     struct rover_raw *raw = rover_raw_scratch.lookup(&zero);
     if (!raw)
         return 0;
-    rover_user_regs(&raw->regs);
-    u64 id = rover_stack_id(raw, innermost);
-#ifndef ROVER_EVERY_STACK
-    u32 *generation = id ? rover_shipped.lookup(&id) : NULL;
-    if (generation && *generation == config->generation)
-        return id;
-#endif
-    raw->id = id;
-    raw->start_ns = key->start_ns;
-    raw->tgid = key->tgid;
-    u32 size = rover_copy_stack(raw);
-    ROVER_OPAQUE(size);
-    if (size > ROVER_STACK_BYTES || !id)
+    ROVER_READ(raw->code.mm, task, ROVER_OFFSET_task_struct_mm);
+    if (!raw->code.mm)
+        return 0; /* a kernel thread */
+    ROVER_READ(raw->code.exec_vm, raw->code.mm, ROVER_OFFSET_mm_struct_exec_vm);
+    raw->code.start_ns = scratch->key.start_ns;
+    raw->tgid = tgid;
+    raw->unknown = 0;
+    struct rover_way *way = rover_ways.lookup(&tgid);
+    int known = way && way->code.mm == raw->code.mm && way->code.exec_vm == raw->code.exec_vm &&
+                way->code.start_ns == raw->code.start_ns;
+    if (known && !way->space)
         return 0;
-    if (rover_raw.ringbuf_output(raw, __builtin_offsetof(struct rover_raw, stack) + size, BPF_RB_NO_WAKEUP)) {
-        rover_tell(ROVER_RAW_FULL);
-        return 0;
+    /* User registers are the first thing on the kernel stack, wherever in the kernel the task is. */
+    bpf_probe_read_kernel(&raw->regs, sizeof(raw->regs), (const void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+    if (known && rover_walk(raw, way->space, &scratch->user)) {
+        *user = rover_stored(&scratch->user, config->epoch & 1);
+        return 1;
     }
-#ifndef ROVER_EVERY_STACK
-    u32 now = config->generation;
-    rover_shipped.update(&id, &now);
-#endif
-    return id;
+    *user = rover_ship(config, raw, &scratch->user);
+    return *user != 0;
 }
