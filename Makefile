@@ -46,6 +46,8 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 	@bash tests/apt-install bench
 	@$(PY) tests/bench/oncpu.py $(ARGS)
 	@echo; $(PY) tests/bench/offcpu.py $(ARGS)
+	@echo; $(PY) tests/bench/whole.py $(ARGS)
+	@echo; $(PY) tests/bench/unwind.py $(filter --quick,$(ARGS))
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 
 clean: ## Remove what make made

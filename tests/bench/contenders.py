@@ -30,7 +30,8 @@ class Contender:
 
     frequency: samples a second of CPU time. count: samples of a process of that name, from the output file. then: a
     command that makes a readable result of the output, if the profiler itself does not; it runs after it. ready:
-    whether it is attached, by its pid.
+    whether it is attached, by its pid. whole: of those samples, the ones that reach the start of their thread.
+    moved: bytes that the kernel has handed over to it, by its pid.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Contender:
     then: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[int], bool] = on_every_processor
+    whole: Callable[[Path, str], int] = lambda *_: 0
+    moved: Callable[[int], int] = lambda _: 0
 
 
 def contenders(folder: Path) -> list[Contender]:
@@ -52,9 +55,9 @@ def contenders(folder: Path) -> list[Contender]:
     data = folder / "perf.data"
     sampled = ["oncpu", "--period", "9ms", "--all", "--duration", "0", "--format", "folded", "--output", "-"]
     return [
-        Contender("rover profile oncpu", [str(rover), "profile", *sampled], 1000 / 9, _count_folded),
+        Contender("rover profile oncpu", [str(rover), "profile", *sampled], 1000 / 9, count_folded),
         Contender(
-            "profile-bpfcc", ["profile-bpfcc", "-F", "111", "-adf"], 111, _count_folded, environment=headers(folder)
+            "profile-bpfcc", ["profile-bpfcc", "-F", "111", "-adf"], 111, count_folded, environment=headers(folder)
         ),
         Contender(
             "perf record",
@@ -82,7 +85,7 @@ def headers(folder: Path) -> Mapping[str, str]:
     return {"BCC_KERNEL_SOURCE": str(copy)}
 
 
-def _count_folded(output: Path, name: str) -> int:
+def count_folded(output: Path, name: str) -> int:
     """Lines are `process;frame;frame count`."""
     lines = output.read_text(errors="replace").splitlines()
     return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name};"))

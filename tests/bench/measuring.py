@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Measurement:
 
     ready_s: from the command until it is attached. CPU seconds of the profiler and
     its children: startup_cpu_s until then, sampling_cpu_s while the load ran, finish_cpu_s from then to the result.
+    whole: samples whose stacks reach the start of their thread; moved_bytes: handed from the kernel to the profiler.
     """
 
     work: Work
@@ -50,25 +51,29 @@ class Measurement:
     peak_mb: float = 0.0
     samples: int = 0
     expected: float = 0.0
+    whole: int = 0
+    moved_bytes: int = 0
 
 
-def build_load(folder: Path, source: str) -> Path:
+def build_load(folder: Path, source: str, *flags: str) -> list[str]:
+    """The command of a C program beside this, with frame pointers if flags do not say otherwise."""
     program = folder / LOAD
-    flags = ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-optimize-sibling-calls", "-pthread"]
-    subprocess.run(["gcc", *flags, "-o", program, Path(__file__).with_name(source)], check=True)
-    return program
+    flags = flags or ("-O1", "-fno-omit-frame-pointer")
+    always = ["-g", "-fno-optimize-sibling-calls", "-pthread"]
+    subprocess.run(["gcc", *always, *flags, "-o", program, Path(__file__).with_name(source)], check=True)
+    return [str(program)]
 
 
-def run_load(program: Path, duration_s: float) -> Work:
-    result = subprocess.run([program, str(round(duration_s * 1000))], capture_output=True, text=True, check=True)
+def run_load(command: Sequence[str], duration_s: float) -> Work:
+    result = subprocess.run([*command, str(round(duration_s * 1000))], capture_output=True, text=True, check=True)
     units, wall_ns, cpu_ns = map(int, result.stdout.split())
     return Work(units, wall_ns / 1e9, cpu_ns / 1e9)
 
 
-def measure(contender: Contender | None, program: Path, duration_s: float, folder: Path) -> Measurement:
+def measure(contender: Contender | None, load: Sequence[str], duration_s: float, folder: Path) -> Measurement:
     """None: nothing is attached. RuntimeError, with the profiler's last words, if it does not work."""
     if contender is None:
-        return Measurement(run_load(program, duration_s))
+        return Measurement(run_load(load, duration_s))
     output = folder / "output"
     with output.open("wb") as out, (folder / "errors").open("wb") as errors:
         stdout = out if contender.to_stdout else subprocess.DEVNULL
@@ -79,9 +84,10 @@ def measure(contender: Contender | None, program: Path, duration_s: float, folde
         try:
             _wait_until_ready(profiler, folder, contender.ready)
             ready_s, startup = time.monotonic() - begun_s, cpu_seconds(profiler.pid)
-            work = run_load(program, duration_s)
+            work = run_load(load, duration_s)
             sampled = cpu_seconds(profiler.pid)
             watch.mark_steady()
+            moved = contender.moved(profiler.pid)
             total = _finish(profiler)
         finally:
             watch.stop()
@@ -96,7 +102,7 @@ def measure(contender: Contender | None, program: Path, duration_s: float, folde
     samples = contender.count(output, LOAD)
     return Measurement(
         *(work, ready_s, startup, sampled - startup, max(0.0, total - sampled), watch.steady_mb, watch.peak_mb),
-        *(samples, work.cpu_s * contender.frequency),
+        *(samples, work.cpu_s * contender.frequency, contender.whole(output, LOAD), moved),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contenders import Contender, has_kernel_headers, headers
+from measuring import build_load
 from processtree import attached
 from turns import against_nothing, median, parser, processors, run
 
@@ -28,9 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     remarks = [_NO_KPROBES] if not _KPROBES.exists() else [] if has_kernel_headers() else [_NO_HEADERS]
     with subprocess.Popen(["sleep", "infinity"]) as other:
         try:
-            return run(options, lambda folder: _contenders(folder, other.pid), "switches.c", _ROWS, ["", *remarks])
+            return run(options, lambda folder: _contenders(folder, other.pid), _load, _ROWS, ["", *remarks])
         finally:
             other.kill()
+
+
+def _load(folder: Path) -> list[str]:
+    return build_load(folder, "switches.c")
 
 
 def _contenders(folder: Path, other: int) -> list[Contender]:

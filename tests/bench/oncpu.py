@@ -6,6 +6,7 @@ Nothing attached, Rover, BCC's profile and perf take turns over the same load of
 from collections.abc import Sequence
 
 from contenders import contenders, has_kernel_headers
+from measuring import build_load
 from turns import against_nothing, median, parser, processors, run
 
 _NO_HEADERS = "No kernel headers on this machine: profile-bpfcc compiled with those of rover_bpf and two more."
@@ -13,7 +14,13 @@ _NO_HEADERS = "No kernel headers on this machine: profile-bpfcc compiled with th
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(__doc__).parse_args(arguments)
-    return run(options, contenders, "load.c", _ROWS, [] if has_kernel_headers() else ["", _NO_HEADERS])
+    return run(
+        options,
+        contenders,
+        lambda folder: build_load(folder, "load.c"),
+        _ROWS,
+        [] if has_kernel_headers() else ["", _NO_HEADERS],
+    )
 
 
 _ROWS = {

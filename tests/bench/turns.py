@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from contenders import Contender, versions
-from measuring import Measurement, build_load, measure
+from measuring import Measurement, measure
 
 Rounds = dict[str, list[Measurement]]
 Cell = Callable[[Rounds, str], str]
@@ -24,15 +24,17 @@ NOTHING = "nothing attached"
 def run(
     options: argparse.Namespace,
     find: Callable[[Path], Sequence[Contender]],
-    load: str,
+    load: Callable[[Path], Sequence[str]],
     rows: Mapping[str, Cell],
     remarks: Sequence[str],
 ) -> int:
-    """Measure and print. find: the contenders, given a folder for what they need; load: a C program beside this."""
+    """Measure and print. find: the contenders, given a folder for what they need; load: the command of what
+    is profiled, which gets milliseconds as its last argument.
+    """
     rounds, duration_s = (1, 3.0) if options.quick else (options.rounds, options.duration)
     with tempfile.TemporaryDirectory(prefix="rover-bench-") as name:
         folder = Path(name)
-        taken = _take_turns(find(folder), build_load(folder, load), rounds, duration_s, folder)
+        taken = _take_turns(find(folder), load(folder), rounds, duration_s, folder)
     if options.json:
         print(json.dumps(_record(taken, rounds, duration_s), indent=2))
     else:
@@ -49,13 +51,15 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def _take_turns(them: Sequence[Contender], program: Path, rounds: int, duration_s: float, folder: Path) -> Rounds:
+def _take_turns(
+    them: Sequence[Contender], load: Sequence[str], rounds: int, duration_s: float, folder: Path
+) -> Rounds:
     taken: Rounds = {NOTHING: [], **{each.name: [] for each in them}}
     for number in range(rounds):
         for each in (None, *them):
             name = each.name if each else NOTHING
             print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr)
-            taken[name].append(measure(each, program, duration_s, folder))
+            taken[name].append(measure(each, load, duration_s, folder))
     return taken
 
 
