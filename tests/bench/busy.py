@@ -1,4 +1,4 @@
-"""The load of CPython: as load.c, with one thread and five levels. Works for argv[1] milliseconds, prints "units wall_ns cpu_ns"."""
+"""The load of CPython: as load.c, with one thread and five levels. Prints "units wall_ns cpu_ns"."""
 
 import sys
 import time

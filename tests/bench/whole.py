@@ -19,8 +19,8 @@ from measuring import LOAD, build_load
 from processtree import descendants
 from turns import Cell, against_nothing, median, parser, processors, run
 
-# The C library's own, beneath main() and a thread's function. Which of them is the last is a matter of the last few bytes
-# of the stack, which perf does not always see.
+# The C library's own, beneath main() and a thread's function. Which of them is the last is a matter of the last few
+# bytes of the stack, which perf does not always see.
 _START = re.compile(r"(_start|__libc_start_(call_)?main(_impl)?|start_thread|clone3?)(@.*)?$")
 _BPF, _MAP_GET_FD_BY_ID, _RING_BUFFER = 321, 14, 27  # x86-64, as shipping stacks is
 _PERF_FREQUENCY = 111
