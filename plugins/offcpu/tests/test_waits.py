@@ -188,3 +188,34 @@ def test_settings_that_make_no_sense_are_refused(profiler, settings: dict[str, o
     """Wrong: a typing error profiles something else than was asked for."""
     with pytest.raises(UsageError, match=message):
         profiler.start(Task("nonsense", "OFF_CPU", settings=settings), None)
+
+
+PASS_A_BYTE = """
+import os, threading
+there, back = os.pipe(), os.pipe()
+def answer():
+    while True: os.write(back[1], os.read(there[0], 1))
+threading.Thread(target=answer, daemon=True).start()
+while True: os.write(there[1], b"x"); os.read(back[0], 1)
+"""
+
+
+def test_stacks_of_a_busy_switcher_are_whole(profiler, start) -> None:  # type: ignore[no-untyped-def]
+    """Broken: every wait of a program without frame pointers is shipped, which no ring is large enough for."""
+    program = start("/usr/bin/python3", "-c", PASS_A_BYTE)
+    time.sleep(0.3)
+    profiler.start(Task("waits", "OFF_CPU"), [process_of(program)])
+    for _ in range(10):  # until the kernel knows how to walk them
+        time.sleep(0.1)
+        profiler.tick()
+    profiler.drain()
+    for _ in range(10):
+        time.sleep(0.1)
+        profiler.tick()
+    (profile,) = profiler.drain()
+    profiler.stop("waits")
+    samples = finished(profile)
+    assert total(samples, 1) > 1000
+    assert not {Loss.RING_FULL, Loss.BROKEN_STACK, Loss.TRUNCATED_STACK} & profile.completeness.degraded.keys()
+    started = [s for s in samples if {frame.symbol for frame in s.user} & {"_start", "clone3", "__clone3"}]
+    assert total(started, 1) > 0.99 * total(samples, 1)
