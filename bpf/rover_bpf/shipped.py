@@ -66,12 +66,13 @@ class ShippedStacks:
 
     def _space(self, rules: KernelRules, process: ProcessKey, raw: RawStack) -> int | None:
         """Where the rules for this process belong; None if it keeps frame pointers and needs none."""
-        if self._auto and not self._unwinder.needs_tables(process):
-            rules.use_frame_pointers(raw.tgid, raw.code)
-            return None
-        space = self._spaces.setdefault(process, rules.new_space())
-        rules.use_rules(raw.tgid, raw.code, space)
-        return space
+        if process not in self._spaces:
+            if self._auto and not self._unwinder.needs_tables(process):
+                rules.use_frame_pointers(raw.tgid, raw.code)
+                return None
+            self._spaces[process] = rules.new_space()
+        rules.use_rules(raw.tgid, raw.code, self._spaces[process])
+        return self._spaces[process]
 
     def _unwind(self, process: ProcessKey, raw: RawStack) -> tuple[int, ...]:
         unwound = self._unwinder.unwind(process, raw.state, raw.stack)
