@@ -219,6 +219,6 @@ def test_stacks_of_a_busy_switcher_are_whole(profiler, start) -> None:  # type: 
     profile = profiler.stop("waits")
     samples = finished(profile)
     assert total(samples, 1) > 10_000
-    assert Loss.RING_FULL not in profile.completeness.degraded
-    started = [s for s in samples if {frame.symbol for frame in s.user} & {"_start", "clone3", "__clone3"}]
-    assert total(started, 1) > 0.99 * total(samples, 1)
+    assert not {Loss.RING_FULL, Loss.BROKEN_STACK, Loss.TRUNCATED_STACK} & profile.completeness.degraded.keys()
+    of_main_thread = [s for s in samples if any(frame.symbol == "_start" for frame in s.user)]
+    assert total(of_main_thread, 1) > 0.3 * total(samples, 1)
