@@ -21,7 +21,7 @@ def go(program: "Popen[str]") -> None:
 
 
 class Account(NamedTuple):
-    """The kernel's own of one thread. waited_ns: off CPU, whether voluntarily or not; the others: see getrusage(2)."""
+    """The kernel's own of one thread. waited_ns: off CPU, voluntarily or not; the others: see getrusage(2)."""
 
     waited_ns: int
     voluntary: int

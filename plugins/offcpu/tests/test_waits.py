@@ -61,7 +61,7 @@ def profile_waits(profiler, build, start, file_on_disk: Path) -> ProfileWaits:  
         return merge_profiles([*profiles, last]), accounts
 
     def run(mode: str, **settings: object) -> tuple[Profile, dict[str, Account]]:
-        for _ in range(8):
+        for _ in range(12):
             profile, accounts = once(mode, settings)
             if Loss.MISSED_EVENT not in profile.completeness.lost:
                 break
@@ -134,8 +134,8 @@ def test_preemption_is_told_apart_from_waiting(profiler, build, start) -> None: 
     """Wrong: a busy program looks as if it waited for something."""
     spin = build("spin.c")
     for _ in range(3):  # more than there are processors, so that they take turns
-        start("taskset", "1", str(spin), "20000")
-    program = start("taskset", "1", str(spin), "20000")
+        start("taskset", "1", str(spin), "60000")
+    program = start("taskset", "1", str(spin), "60000")
     time.sleep(0.2)
     profiler.start(Task("busy", "OFF_CPU"), [process_of(program)])
     time.sleep(1)
