@@ -7,9 +7,13 @@ from typing import TypeAlias
 from rover_bpf.maps import Array
 from rover_bpf.stackcount import StackCounter
 from rover_bpf.stackkind import process_key
-from rover_bpf.unwind import Stop, Unwinder
+from rover_bpf.unwind import Stop, Unwinder, Unwound
+from rover_bpf.unwind.raw import RawStack
 from rover_bpf.unwinding import Unwind
+from rover_core.logs import get_logger
 from rover_core.model import Loss, ProcessKey
+
+log = get_logger(__name__)
 
 _FLAWS = {
     Stop.OUTERMOST: None,
@@ -18,6 +22,11 @@ _FLAWS = {
     Stop.NOT_OBSERVED: Loss.PROCESS_GONE,
 }
 """What became of a stack that ended so; every other end is a broken one."""
+
+# So many stacks of a process whose files keep frame pointers are unwound both ways before the kernel may follow them;
+# so many of these may come out otherwise: a sample in a function's first or last instructions does.
+_FIRST = 16
+_MAY_DIFFER = 2
 
 Addresses: TypeAlias = "Array | array[int]"
 
@@ -72,6 +81,7 @@ class ShippedStacks:
         self._book = book
         self._auto = unwind == "auto"
         self._unwinder = Unwinder()
+        self._tried: dict[ProcessKey, list[bool]] = {}
 
     def meet(self, process: ProcessKey) -> None:
         """A process was counted for the first time."""
@@ -79,7 +89,7 @@ class ShippedStacks:
             return
         self._unwinder.observe(process)
         if self._auto and not self._unwinder.needs_tables(process):
-            self._counter.walk_by_frame_pointers(process.pid)
+            self._tried.setdefault(process, [])
 
     def read(self) -> None:
         """Unwind what was shipped since the last call, while the processes are likely to be alive."""
@@ -92,6 +102,21 @@ class ShippedStacks:
             unwound = self._unwinder.unwind(process, raw.state, raw.stack)
             flaw = _FLAWS.get(unwound.stop, Loss.BROKEN_STACK)
             self._book.add_flawed(raw.id, array("Q", unwound.addresses), flaw)
+            if process in self._tried:
+                self._try(process, raw, unwound)
+
+    def _try(self, process: ProcessKey, raw: RawStack, unwound: Unwound) -> None:
+        """By its files' tables the process keeps frame pointers: whether its first stacks bear that out."""
+        tried = self._tried[process]
+        tried.append(self._unwinder.by_frame_pointers(process, raw.state, raw.stack) == unwound.addresses)
+        if len(tried) < _FIRST:
+            return
+        del self._tried[process]
+        if tried.count(False) <= _MAY_DIFFER:
+            self._counter.walk_by_frame_pointers(process.pid)
+        else:
+            log.info("frame pointers lead astray: unwinding by tables", pid=process.pid, stacks=tried.count(False))
 
     def forget(self, process: ProcessKey) -> None:
         self._unwinder.forget(process)
+        self._tried.pop(process, None)

@@ -97,6 +97,17 @@ class Unwinder:
         self._stops[unwound.stop] += 1
         return unwound
 
+    def by_frame_pointers(
+        self, process: ProcessKey, state: UserState, stack: bytes | memoryview
+    ) -> tuple[int, ...]:
+        """What following frame pointers alone would give, as the kernel does it."""
+        observed = self._processes.get(process)
+
+        def find(address: int) -> Rule | None:
+            return CHAIN if observed and observed.find(address) else None
+
+        return Walk(self._machine, {}, find, state, stack, MAX_FRAMES, Budget(0)).run().addresses
+
     def needs_tables(self, process: ProcessKey) -> bool:
         """Whether following frame pointers would lose frames: some mapped file's functions do not keep them.
 
