@@ -108,7 +108,10 @@ class ShippedStacks:
     def _try(self, process: ProcessKey, raw: RawStack, unwound: Unwound) -> None:
         """By its files' tables the process keeps frame pointers: whether its first stacks bear that out."""
         tried = self._tried[process]
-        tried.append(self._unwinder.by_frame_pointers(process, raw.state, raw.stack) == unwound.addresses)
+        # What is not in the copy, of a deep stack or of Go's second one, the kernel can still follow to.
+        cut = _FLAWS.get(unwound.stop) is Loss.TRUNCATED_STACK
+        followed = self._unwinder.by_frame_pointers(process, raw.state, raw.stack)
+        tried.append(cut or followed == unwound.addresses)
         if len(tried) < _FIRST:
             return
         del self._tried[process]

@@ -97,9 +97,7 @@ class Unwinder:
         self._stops[unwound.stop] += 1
         return unwound
 
-    def by_frame_pointers(
-        self, process: ProcessKey, state: UserState, stack: bytes | memoryview
-    ) -> tuple[int, ...]:
+    def by_frame_pointers(self, process: ProcessKey, state: UserState, stack: bytes | memoryview) -> tuple[int, ...]:
         """What following frame pointers alone would give, as the kernel does it."""
         observed = self._processes.get(process)
 
