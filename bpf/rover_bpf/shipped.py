@@ -9,7 +9,10 @@ from rover_bpf.unwind import Stop, Unwinder
 from rover_bpf.unwind.kernelrules import KernelRules
 from rover_bpf.unwind.raw import Code, RawStack
 from rover_bpf.unwinding import Unwind
+from rover_core.logs import get_logger
 from rover_core.model import Loss, ProcessKey
+
+log = get_logger(__name__)
 
 _FLAWS = {
     Stop.OUTERMOST: None,
@@ -18,6 +21,10 @@ _FLAWS = {
     Stop.NOT_OBSERVED: Loss.PROCESS_GONE,
 }
 """What became of a stack that ended so; every other end is a broken one."""
+# So many stacks of a process whose files keep frame pointers are unwound both ways before the kernel may follow them;
+# so many of these may come out otherwise: a sample in a function's first or last instructions does.
+_FIRST = 16
+_MAY_DIFFER = 2
 # Stacks after which the kernel is told what was learned: early in a long queue, since it is shipping more meanwhile.
 _LESSON = 64
 
@@ -31,6 +38,7 @@ class ShippedStacks:
         self._auto = unwind == "auto"
         self._unwinder = Unwinder()
         self._spaces: dict[ProcessKey, int] = {}
+        self._trials: dict[ProcessKey, list[bool]] = {}
 
     def meet(self, process: ProcessKey) -> None:
         """A process was counted for the first time: its mappings are looked at while it is alive."""
@@ -51,28 +59,49 @@ class ShippedStacks:
             if space := spaces[process, raw.code]:
                 places = (raw.state.ip, *(address - 1 for address in addresses[1:]), raw.unknown)
                 rules.add(space, self._unwinder.rules(process, places))
+            elif process in self._trials:
+                followed = self._unwinder.by_frame_pointers(process, raw.state, raw.stack)
+                self._trials[process].append(followed == addresses)
             if number % _LESSON == 0:
                 rules.flush()
         rules.flush()
 
     def forget(self, process: ProcessKey) -> None:
         self._unwinder.forget(process)
-        self._spaces.pop(process, None)
+        self._decide_anew(process)
 
     def _observe(self, rules: KernelRules, process: ProcessKey) -> None:
         if not self._unwinder.observe(process):
             rules.use_none(process.pid)
-            self._spaces.pop(process, None)
+            self._decide_anew(process)
+
+    def _decide_anew(self, process: ProcessKey) -> None:
+        self._spaces.pop(process, None)
+        self._trials.pop(process, None)
 
     def _space(self, rules: KernelRules, process: ProcessKey, raw: RawStack) -> int | None:
-        """Where the rules for this process belong; None if it keeps frame pointers and needs none."""
+        """Where the rules for this process belong; None if it keeps frame pointers, or that is still to be seen."""
         if process not in self._spaces:
-            if self._auto and not self._unwinder.needs_tables(process):
+            trusted = self._frame_pointers(process)
+            if trusted:
                 rules.use_frame_pointers(raw.tgid, raw.code)
+            if trusted is not False:
                 return None
             self._spaces[process] = rules.new_space()
         rules.use_rules(raw.tgid, raw.code, self._spaces[process])
         return self._spaces[process]
+
+    def _frame_pointers(self, process: ProcessKey) -> bool | None:
+        """Whether to trust them, by the process's files and then by its first stacks; None until those are seen."""
+        if not self._auto or self._unwinder.needs_tables(process):
+            return False
+        trial = self._trials.setdefault(process, [])
+        if len(trial) < _FIRST:
+            return None
+        differ = trial.count(False)
+        if differ > _MAY_DIFFER:
+            log.info("frame pointers lead astray: unwinding by tables", pid=process.pid, stacks=differ)
+        return differ <= _MAY_DIFFER
 
     def _unwind(self, process: ProcessKey, raw: RawStack) -> tuple[int, ...]:
         unwound = self._unwinder.unwind(process, raw.state, raw.stack)

@@ -142,6 +142,7 @@ class _Engine:
 
     def _deliver_unfinished(self, session: _Session) -> None:
         rows = [row for row in read_rows(*self.counter.unfinished()) if session.takes(row.process)]
+        self.collect()  # the stacks of those that began just now
         self._refresh({row.process for row in rows})
         session.take([self._sample(row, _UNFINISHED) for row in rows])
 

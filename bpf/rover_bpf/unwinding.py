@@ -7,7 +7,7 @@ from rover_core.errors import UsageError
 
 Unwind = Literal["auto", "fp", "dwarf"]
 """fp: by frame pointers, in the kernel. dwarf: by call frame information (.eh_frame), in the agent. auto: the latter
-for processes with files that do not keep frame pointers."""
+for processes with files that do not keep frame pointers, or whose first stacks come out otherwise by them."""
 
 
 def check_unwind(value: Any) -> Unwind:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 
@@ -12,7 +13,7 @@ from rover_bpf.symbols.elf import Elf, Segment, named_sections, to_vaddr
 from rover_bpf.symbols.elfsymbols import room_in_segments
 from rover_bpf.symbols.files import Read
 from rover_bpf.symbols.functions import RANK_GLOBAL, Functions
-from rover_bpf.symbols.gopclntab import MAGICS, GoError, read_functions, read_layout
+from rover_bpf.symbols.gopclntab import MAGICS, GoError, Layout, read_functions, read_layout
 from rover_bpf.symbols.table import Candidates
 
 ORIGIN = ".gopclntab"
@@ -48,11 +49,25 @@ def add_go(functions: Functions, read: Read, elf: Elf) -> str:
     return reason
 
 
-def _add(functions: Functions, read: Read, elf: Elf, offset: int, size: int) -> None:
+def find_go(read: Read, elf: Elf) -> tuple[Read, Layout, int] | None:
+    """A Go program's table: how to read it, its layout, and where its code begins."""
+    for offset, size in _places(read, elf):
+        with suppress(GoError):
+            table, layout = _open(read, elf, offset, size)
+            return table, layout, _text_start(read, elf, offset, layout.text) if layout.relative else 0
+    return None
+
+
+def _open(read: Read, elf: Elf, offset: int, size: int) -> tuple[Read, Layout]:
     table = partial(_within, read, offset, size)
     layout = read_layout(table, elf.order)
     if layout.count * 2 * layout.pair.itemsize > size:
         raise GoError("the table of Go's functions is cut off")
+    return table, layout
+
+
+def _add(functions: Functions, read: Read, elf: Elf, offset: int, size: int) -> None:
+    table, layout = _open(read, elf, offset, size)
     functions.reserve(layout.count)
     text = _text_start(read, elf, offset, layout.text) if layout.relative else 0
     starts, ends, names = read_functions(table, layout, text)

@@ -27,7 +27,9 @@ class GoError(Exception):
 class Layout:
     """Of one table. count: functions; text: address of the code that entries count from, 0 if the table does not
     say; names, entries, records: offsets of the names, of the sorted (code, record) pairs, and of what the pairs'
-    second halves count from; pair: type of each half; name_at: offset of a record's 32-bit offset of its name.
+    second halves count from; pair: type of each half; name_at: offset of a record's 32-bit offset of its name; steps:
+    offset of what records say of each instruction, 0 where that is not read (before Go 1.18); flag_at: offset of a
+    record's flags.
     """
 
     count: int
@@ -38,6 +40,8 @@ class Layout:
     records: int
     pair: np.dtype[Any]
     name_at: int
+    steps: int = 0
+    flag_at: int = 0
 
 
 def read_layout(read: Read, order: str) -> Layout:
@@ -58,11 +62,19 @@ def _layout(since: int, fields: list[int], word: np.dtype[Any], half: np.dtype[A
         return Layout(fields[0], 0, False, 0, 8 + word.itemsize, 0, word, word.itemsize)
     if since == 16:
         return Layout(fields[0], 0, False, fields[2], fields[6], fields[6], word, word.itemsize)
-    return Layout(fields[0], fields[2], True, fields[3], fields[7], fields[7], half, 4)
+    flag_at = 41 if since == 20 else 37  # behind startLine, which came with 1.20
+    return Layout(fields[0], fields[2], True, fields[3], fields[7], fields[7], half, 4, fields[6], flag_at)
 
 
 def read_functions(read: Read, layout: Layout, text: int) -> tuple[U64, U64, U32]:
     """(starts, ends, offsets of names) of all functions. Raises GoError. text: where relative entries begin."""
+    code, records = read_entries(read, layout, text)
+    places = records.astype(np.int64) + layout.records + layout.name_at
+    return code[:-1], code[1:], _words_at(read, places, layout.pair.byteorder)
+
+
+def read_entries(read: Read, layout: Layout, text: int) -> tuple[U64, U64]:
+    """(starts of all functions and the end of the last, offsets of their records). As read_functions."""
     width = layout.pair.itemsize
     raw = read(layout.entries, (2 * layout.count + 1) * width)
     if not layout.count or len(raw) < (2 * layout.count + 1) * width:
@@ -72,8 +84,7 @@ def read_functions(read: Read, layout: Layout, text: int) -> tuple[U64, U64, U32
     records = numbers[1::2]
     if np.any(code[1:] < code[:-1]) or np.any(records >= _MAX_BYTES) or layout.records >= _MAX_BYTES:
         raise GoError("the table of Go's functions is not in order")
-    places = records.astype(np.int64) + layout.records + layout.name_at
-    return code[:-1], code[1:], _words_at(read, places, layout.pair.byteorder)
+    return code, records
 
 
 def _words_at(read: Read, places: I64, order: str) -> U32:

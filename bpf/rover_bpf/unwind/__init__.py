@@ -3,7 +3,7 @@
 The compiler writes down, for each instruction, where the caller's registers are: the call frame information in
 `.eh_frame` (DWARF 5 section 6.4, with the differences of the Linux Standard Base, Core, 10.6). `Unwinder` is the way
 in. From the bytes upwards: cursor, expression, cie (its entries), cfa (its programs), index (finding an entry),
-table (one file), rules (what is kept of it), walk (one stack), unwinder (processes).
+go (what Go has instead), table (one file), rules (what is kept of it), walk (one stack), unwinder (processes).
 """
 
 from rover_bpf.unwind.unwinder import Unwinder, UnwinderStats

@@ -15,6 +15,7 @@ from rover_bpf.symbols.filetables import FileTables
 from rover_bpf.unwind.cfa import How, Row, row_at
 from rover_bpf.unwind.cursor import Budget, CfiError
 from rover_bpf.unwind.entries import Cie, Entry, Fde, parse_cie, parse_fde, read_entry
+from rover_bpf.unwind.go import GoTable, read_go
 from rover_bpf.unwind.index import Index, read_index
 from rover_bpf.unwind.machine import MACHINES, Machine
 
@@ -35,7 +36,7 @@ def _nothing(_offset: int, _size: int) -> bytes:
 @dataclass(slots=True, eq=False)
 class UnwindTable:
     """reason: why there is nothing in it, "" if there is; segments: empty where the file is no ELF file; plts:
-    addresses [start, end) of procedure linkage tables.
+    addresses [start, end) of procedure linkage tables; go: what a Go program has instead of the index, or beside it.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -44,18 +45,21 @@ class UnwindTable:
     read: Read = _nothing
     plts: tuple[tuple[int, int], ...] = ()
     held: int = 0
+    go: GoTable | None = None
     reason: str = ""
     _cies: dict[int, Cie] = field(default_factory=dict)
     _keeps: bool | None = None
 
     @property
     def nbytes(self) -> int:
-        return _OVERHEAD + self.held + (self.index.nbytes if self.index else 0)
+        return _OVERHEAD + self.held + sum(part.nbytes for part in (self.index, self.go) if part)
 
     def row(self, vaddr: int, budget: Budget) -> Row | None:
         """The row for the instruction at this address of the file; None if no entry covers it. Raises CfiError."""
         fde = self._fde(vaddr)
-        return row_at(fde, vaddr, budget) if fde else self._plt_row(vaddr)
+        if fde:
+            return row_at(fde, vaddr, budget)
+        return (self.go.row(vaddr, budget) if self.go else None) or self._plt_row(vaddr)
 
     def _plt_row(self, vaddr: int) -> Row | None:
         machine = self.machine
@@ -126,10 +130,14 @@ def read_table(read: Read, elf: Elf, limit: int) -> UnwindTable:
     machine = MACHINES.get(elf.machine)
     if machine is None or elf.order != "<":
         return UnwindTable(elf.segments, reason=f"code for another processor (e_machine {elf.machine})")
+    index, reason = None, ""
     try:
-        return UnwindTable(elf.segments, machine, read_index(read, elf, limit), read, _plts(read, elf))
+        index = read_index(read, elf, limit)
     except CfiError as error:
-        return UnwindTable(elf.segments, machine, reason=str(error))
+        reason = str(error)
+    # Without sections the whole file would be searched for Go's table.
+    go = read_go(read, elf, machine, limit) if len(elf.sections) or not index else None
+    return UnwindTable(elf.segments, machine, index, read, _plts(read, elf), go=go, reason="" if go else reason)
 
 
 class Tables(FileTables[UnwindTable]):
@@ -139,19 +147,20 @@ class Tables(FileTables[UnwindTable]):
         super().__init__(cache, UnwindTable)
 
     def _parse(self, descriptor: int, elf: Elf, around: Around) -> UnwindTable:
-        table = read_table(reader(descriptor), elf, self._cache.max_bytes * 3 // 4)
+        # The descriptor will be closed: hold the entries, or keep it open.
+        table = read_table(_KeptOpen(descriptor).read, elf, self._cache.max_bytes * 3 // 4)
         if table.index:
-            self._keep_readable(table, table.index, descriptor)
+            self._hold(table, table.index)
+        else:
+            table.read = _nothing
         return table
 
     def _without(self, reason: str) -> UnwindTable:
         return UnwindTable(reason=reason)
 
-    def _keep_readable(self, table: UnwindTable, index: Index, descriptor: int) -> None:
-        """The descriptor will be closed: hold the entries, or open it once more."""
+    def _hold(self, table: UnwindTable, index: Index) -> None:
         begin, size = to_offset(table.segments, index.frames), _size(table, index)
         if begin is None or size > min(_HELD_BYTES, self._cache.max_bytes // 16):
-            table.read = _KeptOpen(descriptor).read
             return
         held = table.read(begin, size)
         table.held = len(held)

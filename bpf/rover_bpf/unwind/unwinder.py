@@ -107,11 +107,20 @@ class Unwinder:
             if rule:
                 yield place, rule
 
+    def by_frame_pointers(self, process: ProcessKey, state: UserState, stack: bytes | memoryview) -> tuple[int, ...]:
+        """What following frame pointers alone would give, as the kernel does it."""
+        observed = self._processes.get(process)
+
+        def find(address: int) -> Rule | None:
+            return CHAIN if observed and observed.find(address) else None
+
+        return Walk(self._machine, {}, find, state, stack, MAX_FRAMES, Budget(0)).run().addresses
+
     def needs_tables(self, process: ProcessKey) -> bool:
         """Whether following frame pointers would lose frames: some mapped file's functions do not keep them.
 
-        By a sample of the functions of each file, once for each file. What has no call frame information (Go, code
-        compiled at run time) counts as keeping them: there is no other way. False for a process not seen alive.
+        By a sample of the functions of each file, once for each file. What has no .eh_frame (Go, code compiled at run
+        time) counts as keeping them: its first stacks will tell. False for a process not seen alive.
         """
         observed = self._processes.get(process)
         return observed is not None and any(

@@ -42,6 +42,11 @@ def real_file() -> tuple[bytes, tuple[tuple[int, int], ...]]:
     return content, (sections[b".eh_frame"], sections[b".eh_frame_hdr"])
 
 
+@cache
+def go_file(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def walk(table: UnwindTable, state: UserState, stack: bytes) -> Stop:
     budget = Budget(1 << 15)
 
@@ -80,6 +85,24 @@ def test_mutated_tables(changes: list[tuple[bool, int, int]], where: int, words:
         start = table.index.base + int(table.index.starts[where % len(table.index.starts)])
         for address in (start, start + 1, start + 20, where):
             walk(table, UserState(address, BASE, fp, {3: fp, 12: where}), stack_of([*words, start + 5, address]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_mutated_tables_of_go(data: st.DataObject, built: Callable[..., Path]) -> None:
+    mutated = bytearray(go_file(built("shapes.go")))
+    read = reader_of(mutated)
+    section = next(s for name, s in named_sections(read, read_elf(read)) if name == b".gopclntab")
+    begin, size = int(section["offset"]), int(section["size"])
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = begin + data.draw(st.integers(0, 71) | st.integers(0, size - 8))
+        mutated[at : at + 8] = data.draw(st.sampled_from([b"\xff" * 8, bytes(8)]) | st.binary(min_size=8, max_size=8))
+    table = read_table(read, read_elf(read), 1 << 20)
+    if table.go:
+        starts = table.go.functions.starts
+        for number in data.draw(st.lists(st.integers(0, len(starts) - 1), max_size=8)):
+            address = table.go.functions.base + int(starts[number])
+            walk(table, UserState(address + 9, BASE, BASE + 64), stack_of([address, address + 5] * 20))
 
 
 @settings(max_examples=300, deadline=None)

@@ -12,7 +12,7 @@ from rover_bpf.symbols.elf import read_elf
 from rover_bpf.symbols.files import reader_of
 from rover_bpf.symbols.vdso import read_vdso
 from rover_bpf.unwind.cfa import How, Row
-from rover_bpf.unwind.cursor import Budget
+from rover_bpf.unwind.cursor import Budget, CfiError
 from rover_bpf.unwind.table import Tables, UnwindTable, read_table
 
 LIMIT = 8 << 20
@@ -81,6 +81,24 @@ def test_with_and_without_a_header_table(linked: str, built: Callable[..., Path]
         if (row := table.row(address, Budget(1 << 13)))
     )
     assert any(table.row(address, Budget(1 << 13)) for address, _ in listed(path))
+
+
+@pytest.mark.parametrize("mode", ["exe", "pie"])
+def test_gos_own_table_says_what_its_debug_information_says(mode: str, built: Callable[..., Path]) -> None:
+    """Both are of the same linker, but only the former is still there in stripped programs."""
+    path = built("shapes.go", f"-buildmode={mode}")
+    table, same = load(path), 0
+    assert table.index is None
+    for address, theirs in listed(path):
+        try:
+            row = table.row(address, Budget(1 << 13))
+        except CfiError:
+            continue  # a function that begins on another's stack
+        assert row is not None
+        if row.cfa[0] == NUMBERS["rsp"] and ("ra", "u") not in shown(row, ["ra"]).items():
+            assert shown(row, ["CFA", "ra"]) == {"CFA": theirs["CFA"], "ra": "c-8"}, hex(address)
+            same += 1
+    assert same > 0.98 * len(list(listed(path))) > 5000
 
 
 def test_the_vdso_has_rows() -> None:

@@ -2,12 +2,12 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
-from programs import go, process_of
+from programs import Account, go, process_of, read_accounts
 
 from rover_bpf.stackprofiler import StackProfiler
 from rover_core.errors import UsageError
@@ -18,6 +18,8 @@ from rover_offcpu.settings import OffCpuSettings
 pytestmark = pytest.mark.kernel
 
 TIMES = 23
+THREADS = {"sleep": 1, "mutex": 4, "pipe": 2, "file": 1, "pool": 5}
+"""Besides the main one, which waits for them."""
 # A switch itself takes time, which is neither the one nor the other's account of waiting; an emulated one, this much.
 SWITCH_NS = 150e3 if "ROVER_SLOW_MACHINE" in os.environ else 0
 
@@ -36,22 +38,44 @@ def file_on_disk(tmp_path: Path) -> Path:
     return path
 
 
-def profile_waits(profiler: StackProfiler, program: "Popen[str]", **settings: object) -> tuple[Profile, list[int]]:
-    """The profile of all that the program did, and its own account: waited ns, voluntary, involuntary switches."""
-    time.sleep(0.2)  # until it waits for the line, so that this wait began before the profile
-    profiler.start(Task("waits", "OFF_CPU", settings=settings), [process_of(program)])
-    go(program)
-    assert program.stdout is not None
-    account = [int(number) for number in program.stdout.readline().split()]
-    profiles = profiler.drain()
-    last = profiler.stop("waits")
-    assert last is not None
-    return merge_profiles([*profiles, last]), account
+ProfileWaits = Callable[..., tuple[Profile, dict[str, Account]]]
 
 
-def finished(profile: Profile, *states: str) -> list[StackSample]:
-    """Samples of waits that ended, of these states or of all."""
-    labelled = [(dict(sample.labels), sample) for sample in profile.samples]
+@pytest.fixture
+def profile_waits(profiler, build, start, file_on_disk: Path) -> ProfileWaits:  # type: ignore[no-untyped-def]
+    """profile_waits("mutex", min_block=0): all that tests/programs/waits.c does, and its own accounts, by the
+    functions of its threads.
+
+    Some virtual machines' kernels do not report switches away from certain processes, so now and then the end of a
+    wait is not seen. It is then in the ledger, and how long it was cannot be known: such a run is repeated.
+    """
+
+    def once(mode: str, settings: dict[str, object]) -> tuple[Profile, dict[str, Account]]:
+        program = start(build("waits.c"), mode, str(file_on_disk))
+        time.sleep(0.2)  # until it waits for the line, so that this wait began before the profile
+        profiler.start(Task("waits", "OFF_CPU", settings=settings), [process_of(program)])
+        go(program)
+        accounts = read_accounts(program)
+        profiles = profiler.drain()
+        last = profiler.stop("waits")
+        assert last is not None
+        return merge_profiles([*profiles, last]), accounts
+
+    def run(mode: str, **settings: object) -> tuple[Profile, dict[str, Account]]:
+        for _ in range(12):
+            profile, accounts = once(mode, settings)
+            if Loss.MISSED_EVENT not in profile.completeness.lost:
+                break
+        assert profile.completeness.lost == {}
+        return profile, accounts
+
+    return run
+
+
+def finished(profile: Profile, *states: str, within: str = "") -> list[StackSample]:
+    """Samples of waits that ended, of these states or of all; within: a function that was called."""
+    having = [s for s in profile.samples if not within or any(frame.symbol == within for frame in s.user)]
+    labelled = [(dict(sample.labels), sample) for sample in having]
     return [s for labels, s in labelled if "unfinished" not in labels and (not states or labels["state"] in states)]
 
 
@@ -63,30 +87,24 @@ def total(samples: list[StackSample], value: int) -> int:
     return sum(sample.values[value] for sample in samples)
 
 
-@pytest.mark.parametrize("mode", ["sleep", "mutex", "pipe", "file", "pool"])
-def test_waits_are_what_the_kernel_says_of_each_thread(profiler, build, start, file_on_disk, mode: str) -> None:  # type: ignore[no-untyped-def]
-    """Wrong: waits are missed, counted twice, or measured from the wrong moment.
-
-    Some virtual machines' kernels do not report switches away from certain processes, so now and then the end of a
-    wait is not seen. It is then in the ledger, and how long it was cannot be known: such a run says nothing of times.
-    """
-    for _ in range(8):
-        program = start(build("waits.c"), mode, str(file_on_disk))
-        profile, (waited_ns, voluntary, involuntary) = profile_waits(profiler, program, min_block=0)
-        missed = profile.completeness.lost.get(Loss.MISSED_EVENT, 0)
-        waits = total(finished(profile, "interruptible", "uninterruptible"), 1)
-        # Starting and ending a thread may wait too, before and after its own account: at most once each.
-        assert voluntary - missed <= waits <= voluntary + 5
-        assert total(finished(profile, "preempted"), 1) == pytest.approx(involuntary, abs=6)
-        if not missed:
-            break
-    assert profile.completeness.lost == {}
-    assert total(finished(profile), 0) == pytest.approx(waited_ns, rel=0.02, abs=SWITCH_NS * voluntary)
+@pytest.mark.parametrize("mode", THREADS)
+def test_waits_are_what_the_kernel_says_of_each_thread(profile_waits: ProfileWaits, mode: str) -> None:
+    """Wrong: waits are missed, counted twice, measured from the wrong moment, or taken for another thread's."""
+    profile, accounts = profile_waits(mode, min_block=0)
+    assert len(accounts) == THREADS[mode] + 1
+    for thread, account in accounts.items():
+        waits = finished(profile, within=thread)
+        preempted = total(finished(profile, "preempted", within=thread), 1)
+        assert total(waits, 1) - preempted == account.voluntary
+        # A thread may be preempted in its function just before its account begins, and after it has ended.
+        assert account.involuntary <= preempted <= account.involuntary + 2
+        switches_ns = SWITCH_NS * account.voluntary
+        assert total(waits, 0) == pytest.approx(account.waited_ns, rel=0.02, abs=switches_ns), thread
 
 
-def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
+def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profile_waits: ProfileWaits) -> None:
     """Wrong: the count of one kind of wait is off by even one."""
-    profile, _ = profile_waits(profiler, start(build("waits.c"), "sleep"))
+    profile, _ = profile_waits("sleep")
     naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
     assert total(naps, 1) == TIMES
     assert total(naps, 0) >= TIMES * 50e6
@@ -94,16 +112,23 @@ def test_twenty_three_sleeps_are_twenty_three_waits_of_fifty_milliseconds(profil
 
 
 @pytest.mark.full_speed
-def test_a_sleep_is_as_long_as_it_was_asked_for(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
-    """Wrong: the moments of leaving and coming back are measured too early or too late."""
-    profile, _ = profile_waits(profiler, start(build("waits.c"), "sleep"))
-    naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
-    assert total(naps, 0) == pytest.approx(total(naps, 1) * 50e6, rel=0.02)
+def test_a_sleep_is_as_long_as_it_was_asked_for(profile_waits: ProfileWaits) -> None:
+    """Wrong: the moments of leaving and coming back are measured too early or too late.
+
+    A busy machine is late to wake a thread, which is part of its wait: one run of five that was not late will do.
+    """
+    for _ in range(5):
+        profile, _ = profile_waits("sleep")
+        naps = [sample for sample in finished(profile) if any(f.symbol == "do_nanosleep" for f in sample.kernel)]
+        if total(naps, 0) == pytest.approx(total(naps, 1) * 50e6, rel=0.02):
+            break
+    else:
+        pytest.fail(f"{total(naps, 1)} sleeps of 50 ms took {total(naps, 0) / 1e6} ms, and no better in five runs")
 
 
-def test_reads_from_disk_are_uninterruptible(profiler, build, start, file_on_disk: Path) -> None:  # type: ignore[no-untyped-def]
+def test_reads_from_disk_are_uninterruptible(profile_waits: ProfileWaits) -> None:
     """Wrong: waiting for a disk cannot be told from waiting for a message."""
-    profile, _ = profile_waits(profiler, start(build("waits.c"), "file", str(file_on_disk)))
+    profile, _ = profile_waits("file")
     for_disk = [
         sample
         for sample in finished(profile)
@@ -117,15 +142,18 @@ def test_preemption_is_told_apart_from_waiting(profiler, build, start) -> None: 
     """Wrong: a busy program looks as if it waited for something."""
     spin = build("spin.c")
     for _ in range(3):  # more than there are processors, so that they take turns
-        start("taskset", "1", str(spin), "20000")
-    program = start("taskset", "1", str(spin), "20000")
+        start("taskset", "1", str(spin), "60000")
+    program = start("taskset", "1", str(spin), "60000")
     time.sleep(0.2)
     profiler.start(Task("busy", "OFF_CPU"), [process_of(program)])
-    time.sleep(1)
-    profile = profiler.stop("busy")
-    assert profile is not None
-    assert total(finished(profile, "preempted"), 1) > 5
-    assert total(finished(profile, "interruptible", "uninterruptible"), 1) <= 1
+    samples: list[StackSample] = []
+    deadline = time.monotonic() + 20  # its turn may be long in coming where others are busy too
+    while total(samples, 1) <= 5 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        samples += [sample for profile in profiler.drain() for sample in finished(profile)]
+    states = Counter(dict(sample.labels)["state"] for sample in samples for _ in range(sample.values[1]))
+    assert states["preempted"] > 5
+    assert states.total() - states["preempted"] <= 1
 
 
 def test_a_thread_that_still_waits_is_accounted_to_the_end_and_marked(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
@@ -148,14 +176,12 @@ def test_a_thread_that_still_waits_is_accounted_to_the_end_and_marked(profiler, 
     assert any("read" in (frame.symbol or "") for frame in hanging[0].kernel)
 
 
-def test_short_waits_and_unwanted_states_are_left_out(profiler, build, start, file_on_disk: Path) -> None:  # type: ignore[no-untyped-def]
+def test_short_waits_and_unwanted_states_are_left_out(profile_waits: ProfileWaits) -> None:
     """Wrong: `--min-block` and `--state` do not filter, or filter too much."""
-    program = start(build("waits.c"), "mutex")
-    profile, _ = profile_waits(profiler, program, min_block="30ms")
+    profile, _ = profile_waits("mutex", min_block="30ms")
     assert finished(profile)
     assert all(sample.values[0] >= 30e6 * sample.values[1] for sample in finished(profile))
-    program = start(build("waits.c"), "file", str(file_on_disk))
-    profile, _ = profile_waits(profiler, program, state="uninterruptible")
+    profile, _ = profile_waits("file", state="uninterruptible")
     assert {dict(sample.labels)["state"] for sample in profile.samples} == {"uninterruptible"}
 
 
