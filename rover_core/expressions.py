@@ -139,13 +139,12 @@ class _Parser:
             raise self._error(first.position, f"parentheses are nested more than {_MAX_DEPTH} deep")
         if first.kind == closing:
             raise self._error(first.position, "an expression is empty")
+        called = first.kind == "field" or _is_function(first)
+        operand = None if called else self._operand(first)
         arguments = self._arguments(closing)
         self._depth -= 1
-        if first.kind == "field":
-            return _Operand(self._field(first, arguments))
-        if first.kind == "name" and first.text not in _CONSTANTS:
-            return _Operand(self._function(first, arguments))
-        operand = self._operand(first)
+        if operand is None:
+            return _Operand(self._call(first, arguments))
         if arguments:
             raise self._error(first.position, f"{first.text} takes no arguments")
         return operand
@@ -166,13 +165,14 @@ class _Parser:
                 return _constant(int(token.text))
             case "open":
                 return self._command("close")
-            case "field":
-                return _Operand(self._field(token, []))
             case "name" if token.text in _CONSTANTS:
                 return _constant(_CONSTANTS[token.text])
-            case "name":
-                return _Operand(self._function(token, []))
+            case "field" | "name":
+                return _Operand(self._call(token, []))
         raise self._error(token.position, f"{token.text} is unexpected here")
+
+    def _call(self, token: _Token, arguments: Sequence[_Operand]) -> _Evaluate:
+        return (self._field if token.kind == "field" else self._function)(token, arguments)
 
     def _unescaped(self, token: _Token) -> str:
         body, unknown = token.text[1:-1], re.search(r"\\", _ESCAPE.sub("", token.text[1:-1]))
@@ -229,6 +229,10 @@ class _Parser:
 
     def _error(self, position: int, reason: str) -> ExpressionError:
         return ExpressionError(f"{self.place}: {self.text!r} at character {position + 1}: {reason}")
+
+
+def _is_function(token: _Token) -> bool:
+    return token.kind == "name" and token.text not in _CONSTANTS
 
 
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false"}
