@@ -28,7 +28,8 @@ class SettingsSection:
     """A plugin's settings: a pydantic model mounted at a dotted path of the one settings tree.
 
     path: e.g. `profiling.task.on_cpu`. The environment name of a field is `ROVER_` + the path and the field in
-    upper case, unless the field says otherwise (`rover_core.config.env`).
+    upper case, unless the field says otherwise (`rover_core.config.env`). Sections may share a path as long as no
+    two have a field of the same name.
     """
 
     path: str
