@@ -54,6 +54,20 @@ class Discoverer(Protocol):
         ...
 
 
+@runtime_checkable
+class AnnouncingDiscoverer(Discoverer, Protocol):
+    """A discoverer that knows when there is something new: it is then asked at once, beside the regular times."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when processes have changed, until `scan` has taken note; None if there is
+        none after all. May block for a moment."""
+        ...
+
+    def close(self) -> None:
+        """Release the descriptor. `scan` still works."""
+        ...
+
+
 class Profiler(Protocol):
     """Runs any number of tasks of one kind.
 

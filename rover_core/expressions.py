@@ -71,15 +71,19 @@ class Filter:
         return printed == "true"
 
 
-def compile_template(text: str, vocabulary: Vocabulary, place: str) -> Template:
-    """Compile a text with `{{expressions}}`. place: what it is, for the errors: a key. Raises ExpressionError."""
+def compile_template(text: str, vocabulary: Vocabulary, place: str = "") -> Template:
+    """Compile a text with `{{expressions}}`. place: what it is, to begin errors with: a key.
+
+    Raises ExpressionError.
+    """
+    place = f"{place}: " if place else ""
     if len(text) > _MAX_TEXT:
-        raise ExpressionError(f"{place}: this expression is longer than {_MAX_TEXT} characters")
+        raise ExpressionError(f"{place}this expression is longer than {_MAX_TEXT} characters")
     return Template(text, tuple(_Parser(text, vocabulary, place).parts()))
 
 
-def compile_filter(text: str, vocabulary: Vocabulary, place: str) -> Filter:
-    """Compile a condition. place: what it is, for the errors: a key. Raises ExpressionError."""
+def compile_filter(text: str, vocabulary: Vocabulary, place: str = "") -> Filter:
+    """Compile a condition. place: what it is, to begin errors with: a key. Raises ExpressionError."""
     return Filter(text, compile_template(f"{{{{{text}}}}}", vocabulary, place))
 
 
@@ -228,7 +232,7 @@ class _Parser:
         return self._error(position, f"there is no {what.removeprefix('the ')}; known are {', '.join(known)}")
 
     def _error(self, position: int, reason: str) -> ExpressionError:
-        return ExpressionError(f"{self.place}: {self.text!r} at character {position + 1}: {reason}")
+        return ExpressionError(f"{self.place}{self.text!r} at character {position + 1}: {reason}")
 
 
 def _is_function(token: _Token) -> bool:

@@ -34,13 +34,14 @@ class Pattern:
         return self._compiled.search(_encodable(subject))
 
 
-def compile_pattern(text: str, place: str) -> Pattern:
-    """Compile an expression. place: what it is, for the sentence of the error: a key, an argument.
+def compile_pattern(text: str, place: str = "") -> Pattern:
+    """Compile an expression. place: what it is, to begin the sentence of the error with: a key, an argument.
 
     Raises UsageError if it is none of RE2's (https://github.com/google/re2/wiki/Syntax), or too large.
     """
+    place = f"{place}: " if place else ""
     if len(text) > _MAX_LENGTH:
-        raise UsageError(f"{place}: this regular expression is longer than {_MAX_LENGTH} characters")
+        raise UsageError(f"{place}this regular expression is longer than {_MAX_LENGTH} characters")
     import re2  # 5 MB in memory, for those who have expressions
 
     options = re2.Options()
@@ -50,7 +51,7 @@ def compile_pattern(text: str, place: str) -> Pattern:
         return Pattern(text, re2.compile(_encodable(text), options))
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
-        raise UsageError(f"{place}: {text!r} is not a regular expression: {reason}") from None
+        raise UsageError(f"{place}{text!r} is not a regular expression: {reason}") from None
 
 
 def _encodable(text: str) -> str:
