@@ -87,7 +87,10 @@ class ProcessTable:
             return None
         if known is None or known.stat != stat:
             return _Known(stat, _read_rest(self._root, stat), settled=stat.kernel_thread)
-        return known if known.settled else _Known(stat, _read_rest(self._root, stat), settled=True)
+        if known.settled:
+            return known
+        process = _read_rest(self._root, stat)
+        return _Known(stat, known.process if known.process == process else process, settled=True)
 
 
 def scan(root: Path | None = None) -> list[Process]:

@@ -141,13 +141,24 @@ def _settings_class(layers: Sequence[Layer]) -> type[BaseSettings]:
 
 
 def _merge_origins(layers: Sequence[Layer]) -> dict[Path, Origin]:
-    """The winning origin of each path: a higher layer's value hides whatever a lower one says at or below it."""
+    """The winning origin of each path: a higher layer's value hides whatever a lower one says at or below it.
+
+    Maps do not: they are merged.
+    """
     merged: dict[Path, Origin] = {}
+    hidden: set[Path] = set()
     for layer in layers:
-        hidden = set(merged)
-        merged |= {
+        seen = {
             path: origin
             for path, origin in layer.origins.items()
             if not any(path[:end] in hidden for end in range(1, len(path) + 1))
         }
+        merged = seen | merged
+        hidden |= {path for path in seen if not _is_map(layer.data, path)}
     return merged
+
+
+def _is_map(data: Any, path: Path) -> bool:
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return isinstance(data, dict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 _ID = r"([0-9a-f]{64}|[0-9a-f]{32}-[0-9]{6,20})"  # the second form: Amazon ECS
 _RULES = (
     ("docker", re.compile(rf"docker-{_ID}\.scope")),
-    ("containerd", re.compile(rf"(?:cri-containerd|nerdctl)[-:]{_ID}(?:\.scope)?")),
+    ("containerd", re.compile(rf"(?:.{{1,128}}:)?(?:cri-containerd|nerdctl)[-:]{_ID}(?:\.scope)?")),
     ("cri-o", re.compile(rf"crio-{_ID}(?:\.scope)?")),
     ("podman", re.compile(rf"libpod-(?:payload-)?{_ID}(?:\.scope)?")),
     ("systemd-nspawn", re.compile(r"(?:systemd-nspawn@|machine-)(.{1,64}?)\.(?:service|scope)")),

@@ -160,6 +160,6 @@ def test_what_is_nobodys_key_stays_a_mistake(tmp_path: Path, text: str, hint: st
 
 def test_a_default_in_quotes_is_what_is_between_them(tmp_path: Path) -> None:
     """Broken: the Go agent's own file, `${ROVER_BACKEND_AUTHENTICATION:""}`, sends two quotes to the backend."""
-    text = "plugins: {disabled: ['${A:\"\"}', '${B:\"x y\"}', '${C:\"a\" \"b\"}', '${D:\"é}']}"
+    text = 'plugins: {disabled: [\'${A:""}\', \'${B:"x y"}\', \'${C:"a" "b"}\', \'${D:"é}\']}'
     settings = load(tmp_path, text, [], D='"given"')
     assert settings.tree()["plugins"]["disabled"] == ["", "x y", '"a" "b"', '"given"']
