@@ -13,7 +13,7 @@ log = get_logger("processes")
 
 
 _GATHER_S = 0.05  # what begins or ends within this time is looked at together
-_SHARE = 20  # a look is followed by at least so many times its own duration without one
+_SHARE = 20  # what was announced is looked at for at most this part of the time
 
 
 class ProcessRegistry:
@@ -62,10 +62,8 @@ class ProcessRegistry:
         announcing = await asyncio.to_thread(self._announcing)
         try:
             while True:
-                begun_s = time.monotonic()
+                due_s, pause_s = time.monotonic() + period_s, 0.0
                 await self.scan()
-                due_s = begun_s + period_s
-                pause_s = _SHARE * (time.monotonic() - begun_s)
                 while changed := await _changes(announcing, pause_s, due_s):
                     begun_s = time.monotonic()
                     await self.scan(changed)
