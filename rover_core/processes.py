@@ -13,7 +13,7 @@ log = get_logger("processes")
 
 
 _GATHER_S = 0.05  # what begins or ends within this time is looked at together
-_SHARE = 20  # what was announced is looked at for at most this part of the time
+_SHARE = 20  # a twentieth of a processor is what looking at the announced may take
 
 
 class ProcessRegistry:
@@ -36,16 +36,21 @@ class ProcessRegistry:
     def find(self, pid: int) -> Process | None:
         return self._by_pid.get(pid)
 
-    async def scan(self, only: Sequence[Discoverer] | None = None) -> None:
+    async def scan(self, only: Sequence[Discoverer] | None = None) -> float:
         """Ask every discoverer, or only these, in a thread. One that fails is logged once and keeps none of its
-        processes."""
+        processes. Returns the CPU seconds that they took."""
         asked = self._discoverers if only is None else only
         answers = await asyncio.gather(*(asyncio.to_thread(self._ask, each) for each in asked))
-        self._answers |= {id(each): answer for each, answer in zip(asked, answers, strict=True)}
+        self._answers |= {id(each): answer for each, (answer, _) in zip(asked, answers, strict=True)}
         self._processes = join_processes(self._answers[id(each)] for each in self._discoverers)
         self._by_pid = {process.pid: process for process in self._processes.values()}
+        return sum(spent_s for _, spent_s in answers)
 
-    def _ask(self, discoverer: Discoverer) -> list[Process]:
+    def _ask(self, discoverer: Discoverer) -> tuple[list[Process], float]:
+        start_s = time.thread_time()
+        return self._scan(discoverer), time.thread_time() - start_s
+
+    def _scan(self, discoverer: Discoverer) -> list[Process]:
         try:
             processes = list(discoverer.scan())
         except Exception as error:  # a plugin's, whatever it is: the others go on  # noqa: BLE001
@@ -65,9 +70,7 @@ class ProcessRegistry:
                 due_s, pause_s = time.monotonic() + period_s, 0.0
                 await self.scan()
                 while changed := await _changes(announcing, pause_s, due_s):
-                    begun_s = time.monotonic()
-                    await self.scan(changed)
-                    pause_s = _SHARE * (time.monotonic() - begun_s)
+                    pause_s = _SHARE * await self.scan(changed)
         finally:
             for each in announcing.values():
                 each.close()
