@@ -2,8 +2,9 @@
 
 import os
 import socket
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rover_discovery_host.discoverer import HostDiscoverer
 from rover_discovery_host.settings import HostSettings
 
 SCANNER = "process_discovery.scanner"
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 def load(folder: Path, text: str = "", environ: Mapping[str, str] | None = None) -> HostSettings:
@@ -200,3 +202,25 @@ def test_a_known_process_costs_little_more_than_reading_its_state(tmp_path: Path
             times_s.append(time.process_time() - start_s)
         ratios.append(times_s[1] / times_s[0])
     assert min(ratios[2:]) < 2, "it is 1.1"
+
+
+@pytest.mark.kernel
+def test_a_process_in_a_containers_control_group_has_its_id(start: Start, tmp_path: Path) -> None:
+    """Broken: what the kernel says of control groups is not what containers are recognised by."""
+    child = start("sleep", "600")
+    subprocess.run(["mount", "-t", "cgroup2", "none", tmp_path], check=True)
+    group = tmp_path / f"docker-{'0123456789abcdef' * 4}.scope"
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(child.pid))
+        found = next(process for process in HostDiscoverer().scan() if process.pid == child.pid)
+    finally:
+        child.kill()
+        child.wait()
+        deadline = time.monotonic() + 10
+        while "populated 1" in (group / "cgroup.events").read_text() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        group.rmdir()
+        subprocess.run(["umount", tmp_path], check=True)
+    properties = dict(found.properties)
+    assert (properties["container_id"], properties["container_runtime"]) == ("0123456789abcdef" * 4, "docker")
