@@ -49,6 +49,7 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 	@echo; $(PY) tests/bench/whole.py $(ARGS)
 	@echo; $(PY) tests/bench/unwind.py $(filter --quick,$(ARGS))
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
+	@echo; $(PY) tests/bench/discovery.py $(filter --quick --json,$(ARGS))
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools build dist

@@ -28,7 +28,8 @@ class SettingsSection:
     """A plugin's settings: a pydantic model mounted at a dotted path of the one settings tree.
 
     path: e.g. `profiling.task.on_cpu`. The environment name of a field is `ROVER_` + the path and the field in
-    upper case, unless the field says otherwise (`rover_core.config.env`).
+    upper case, unless the field says otherwise (`rover_core.config.env`). Sections may share a path as long as no
+    two have a field of the same name.
     """
 
     path: str
@@ -50,6 +51,20 @@ class Discoverer(Protocol):
 
     def scan(self) -> Iterable[Process]:
         """Every process there is now. A process that vanishes meanwhile is left out, not an error."""
+        ...
+
+
+@runtime_checkable
+class AnnouncingDiscoverer(Discoverer, Protocol):
+    """A discoverer that knows when there is something new: it is then asked at once, beside the regular times."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when processes have changed, until `scan` has taken note; None if there is
+        none after all. May block for a moment."""
+        ...
+
+    def close(self) -> None:
+        """Release the descriptor. `scan` still works."""
         ...
 
 

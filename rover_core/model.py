@@ -34,7 +34,11 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of this host. `exe` is None for kernel threads and where the link may not be read."""
+    """A process of this host. `exe` is None for kernel threads and where the link may not be read.
+
+    properties: what else is known of it, as (name, value), by the names of contract section 1.4 (`host_ip`, `pid`,
+    `command_line`, `support_ebpf_profiling`) and of its discoverers (`container_id`).
+    """
 
     key: ProcessKey
     ppid: int
@@ -44,6 +48,7 @@ class Process:
     uid: int
     kernel_thread: bool = False
     entities: tuple[Entity, ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
 
     @property
     def pid(self) -> int:

@@ -5,7 +5,7 @@ The whole table is read every few seconds, so a scan reads one small file (`stat
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,24 +49,48 @@ class _Known:
 class ProcessTable:
     """The processes of this host, cached from scan to scan. Not for two threads at a time.
 
-    Limit: a command line that is rewritten in place later than the second scan keeps its old text.
+    Limit: a command line that is rewritten in place after its process has settled keeps its old text.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = str(root or proc_root())
-        self._known: dict[ProcessKey, _Known] = {}
+        self._known: dict[int, _Known] = {}
 
-    def scan(self) -> list[Process]:
-        """Every process there is now, by pid. Zombies and those that vanish meanwhile are left out."""
-        stats = (_read_stat(self._root, pid) for pid in _pids(self._root))
-        self._known = {stat.key: self._look(stat) for stat in stats if stat is not None}
+    @property
+    def processes(self) -> list[Process]:
+        """As they were last looked at."""
         return [known.process for known in self._known.values()]
 
-    def _look(self, stat: _Stat) -> _Known:
-        known = self._known.get(stat.key)
+    @property
+    def unsettled(self) -> list[int]:
+        """Pids that want a second look, some time after the first: they may have renamed themselves since."""
+        return [pid for pid, known in self._known.items() if not known.settled]
+
+    def scan(self) -> list[Process]:
+        """Look at every pid there is, in order. Zombies and those that vanish meanwhile are left out."""
+        pids = _pids(self._root)
+        self._known = {pid: known for pid in pids if (known := self._look(pid)) is not None}
+        return self.processes
+
+    def update(self, pids: Iterable[int]) -> None:
+        """Look at these pids alone: processes that have begun, changed or ended."""
+        for pid in pids:
+            known = self._look(pid)
+            if known is not None:
+                self._known[pid] = known
+            else:
+                self._known.pop(pid, None)
+
+    def _look(self, pid: int) -> _Known | None:
+        stat, known = _read_stat(self._root, pid), self._known.get(pid)
+        if stat is None:
+            return None
         if known is None or known.stat != stat:
             return _Known(stat, _read_rest(self._root, stat), settled=stat.kernel_thread)
-        return known if known.settled else _Known(stat, _read_rest(self._root, stat), settled=True)
+        if known.settled:
+            return known
+        process = _read_rest(self._root, stat)
+        return _Known(stat, known.process if known.process == process else process, settled=True)
 
 
 def scan(root: Path | None = None) -> list[Process]:

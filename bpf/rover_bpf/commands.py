@@ -38,7 +38,7 @@ def symbols(pid: int, as_json: bool) -> None:
       rover symbols --pid 4711 --json | jq '.mappings[] | select(.functions == 0)'
     """
     from rover_bpf.symbols import Symbolizer
-    from rover_bpf.symbols.profilable import why_not_profilable
+    from rover_core.identity.profilable import why_not_profilable
 
     process = _find(pid)
     symbolizer = Symbolizer(proc=procfs.proc_root())

@@ -1,18 +1,18 @@
 """`rover processes`: what can be profiled."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 import click
 
-from rover_core.api import Discoverer
 from rover_core.cli.output import print_columns, print_json
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError
-from rover_core.model import Process, ProcessKey
+from rover_core.model import Process
+
+_HEADER = ("PID", "USER", "NAME", "SERVICE", "INSTANCE", "LAYER", "CONTAINER", "SYMBOLS", "COMMAND")
 
 
 @click.command()
@@ -21,25 +21,32 @@ from rover_core.model import Process, ProcessKey
 @config_options
 @pass_invocation
 def processes(invocation: Invocation, as_json: bool, match: str | None) -> None:
-    """List the processes that can be profiled.
+    """List the processes that can be profiled, and who they are to a backend.
+
+    SYMBOLS says whether a backend is told that it can be profiled: its executable names its own functions, or its
+    interpreter writes a perf map. JSON has all entities, and the properties that a backend is sent.
 
     \b
     Examples:
       rover processes
       rover processes --match 'python|java'
-      rover processes --json | jq '.[].pid'
+      rover processes -c /etc/rover.yaml --match nginx
+      rover processes --json | jq '.[] | select(.properties.container_id) | .pid'
     """
+    from rover_core.processes import join_processes
+
     pattern = _pattern(match)
     plugins, settings = invocation.load()
     discoverers = plugins.discoverers(settings)
     if not discoverers:
         remedy = "Install one: pip install 'rover-agent[host]'; `rover plugins` shows what is there"
         raise RoverError("no processes to list", why="no discovery plugin is loaded", remedy=remedy)
-    found = [process for process in _scan(discoverers) if _matches(process, pattern)]
+    known = join_processes(discoverer.scan() for discoverer in discoverers)
+    found = [known[key] for key in sorted(known) if _matches(known[key], pattern)]
     if as_json:
         print_json([_record(process) for process in found])
     else:
-        print_columns(("PID", "USER", "NAME", "SERVICE", "COMMAND"), [_row(process) for process in found])
+        print_columns(_HEADER, [_row(process) for process in found])
 
 
 def _pattern(match: str | None) -> re.Pattern[str]:
@@ -49,29 +56,22 @@ def _pattern(match: str | None) -> re.Pattern[str]:
         raise click.BadParameter(f"{match!r} is not a regular expression: {error}", param_hint="--match") from None
 
 
-def _scan(discoverers: Iterable[Discoverer]) -> list[Process]:
-    """By pid; what several discoverers say about one process is put together."""
-    found: dict[ProcessKey, Process] = {}
-    for discoverer in discoverers:
-        for process in discoverer.scan():
-            known = found.get(process.key)
-            entities = (*known.entities, *process.entities) if known else process.entities
-            found[process.key] = replace(process, entities=tuple(dict.fromkeys(entities)))
-    return [found[key] for key in sorted(found)]
-
-
 def _matches(process: Process, pattern: re.Pattern[str]) -> bool:
     return bool(pattern.search(process.name) or pattern.search(" ".join(process.cmdline)))
 
 
 def _row(process: Process) -> tuple[object, ...]:
     command = " ".join(process.cmdline) or f"[{process.comm}]"
-    services = ", ".join(dict.fromkeys(entity.service for entity in process.entities))
-    return process.pid, _user(process.uid), process.name, services or "-", command
+    known = dict(process.properties)
+    names = [(entity.service, entity.instance, entity.layer) for entity in process.entities]
+    entities = [", ".join(dict.fromkeys(column)) for column in zip(*names, strict=True)] or ["-"] * 3
+    support = {"true": "yes", "false": "no"}.get(known.get("support_ebpf_profiling", ""), "-")
+    container = known.get("container_id", "-")[:12]
+    return process.pid, _user(process.uid), process.name, *entities, container, support, command
 
 
 def _record(process: Process) -> dict[str, Any]:
-    record = asdict(process)
+    record = asdict(process) | {"properties": dict(process.properties)}
     key = record.pop("key")
     return {**key, "name": process.name, "user": _user(process.uid), **record}
 

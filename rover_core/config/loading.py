@@ -11,7 +11,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from rover_core.api import Model, SettingsSection
 from rover_core.config.problems import ConfigurationError, Origin, Path, dotted, invalid_value
 from rover_core.config.sections import CORE_SECTIONS, PluginsSettings
-from rover_core.config.sources import Layer, LayerSource, from_environment, from_file, from_overrides, skeleton
+from rover_core.config.sources import (
+    Layer,
+    LayerSource,
+    from_environment,
+    from_file,
+    from_item_variables,
+    from_overrides,
+    skeleton,
+)
 from rover_core.config.tree import compose, leaves
 
 _DEFAULT = Origin("default", "default")
@@ -20,8 +28,8 @@ _DEFAULT = Origin("default", "default")
 class LoadedSettings:
     """The effective settings (`rover_core.api.Settings`) and where each came from.
 
-    warnings: near misses among environment variables; keys that nobody knows, where a plugin that did not load may
-    be the one that would.
+    warnings: near misses among environment variables; the Go agent's keys that no plugin here has; keys that nobody
+    knows, where a plugin that did not load may be the one that would.
     """
 
     def __init__(
@@ -106,7 +114,7 @@ def _layers(
     layers = [from_overrides(root, overrides or {}), from_environment(root, environ)]
     if file is not None:
         layers.append(from_file(root, FilePath(file), environ))
-    return [*layers, skeleton(root)]
+    return [*layers, from_item_variables(root, environ), skeleton(root)]
 
 
 def _validate(root: type[BaseModel], layers: Sequence[Layer], unknown: Sequence[str]) -> BaseModel:
@@ -133,13 +141,24 @@ def _settings_class(layers: Sequence[Layer]) -> type[BaseSettings]:
 
 
 def _merge_origins(layers: Sequence[Layer]) -> dict[Path, Origin]:
-    """The winning origin of each path: a higher layer's value hides whatever a lower one says at or below it."""
+    """The winning origin of each path: a higher layer's value hides whatever a lower one says at or below it.
+
+    Maps do not: they are merged.
+    """
     merged: dict[Path, Origin] = {}
+    hidden: set[Path] = set()
     for layer in layers:
-        hidden = set(merged)
-        merged |= {
+        seen = {
             path: origin
             for path, origin in layer.origins.items()
             if not any(path[:end] in hidden for end in range(1, len(path) + 1))
         }
+        merged = seen | merged
+        hidden |= {path for path in seen if not _is_map(layer.data, path)}
     return merged
+
+
+def _is_map(data: Any, path: Path) -> bool:
+    for part in path:
+        data = data.get(part) if isinstance(data, dict) else None
+    return isinstance(data, dict)

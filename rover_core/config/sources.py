@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from rover_core.config.contract import has_setting, names_below
 from rover_core.config.problems import Origin, Path, dotted, unknown_key
-from rover_core.config.tree import child_model, item_model, leaves, variable
+from rover_core.config.tree import child_model, item_model, item_variables, leaves, variable
 from rover_core.config.yamlfile import Fields, Items, Scalar, Value, read_yaml
 
 
@@ -19,12 +20,14 @@ from rover_core.config.yamlfile import Fields, Items, Scalar, Value, read_yaml
 class Layer:
     """What one source says.
 
-    unknown: keys that nobody mounted; problems: other things that are wrong; warnings: what is merely suspicious.
+    unknown: keys that nobody mounted; foreign: dotted paths of those among the Go agent's; problems: other things
+    that are wrong; warnings: what is merely suspicious.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Origin] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -66,11 +69,31 @@ def from_environment(root: type[BaseModel], environ: Mapping[str, str]) -> Layer
     known = {variable(path, info): path for path, info in leaves(root)}
     for name, path in known.items():
         if value := environ.get(name):
-            layer.put(path, value, Origin(f"environment {name}", f"environment {name}"))
+            layer.put(path, value, _from_environment(name))
+    known |= {name: path for path, info in leaves(root) for name in item_variables(info)}
     for name in environ:
         if name.startswith("ROVER_") and name not in known:
             layer.warnings += _misspelt(name, known)
     return layer
+
+
+def from_item_variables(root: type[BaseModel], environ: Mapping[str, str]) -> Layer:
+    """Lists of groups whose fields name variables: those that are set make up a list of one item.
+
+    Below the file, whose own list says in `${NAME:default}` where it wants the variables.
+    """
+    layer = Layer()
+    for path, info in leaves(root):
+        item = {field: (name, environ[name]) for name, field in item_variables(info).items() if environ.get(name)}
+        if item:
+            names = ", ".join(name for name, _ in item.values())
+            layer.put(path, [{field: value for field, (_, value) in item.items()}], _from_environment(names))
+            layer.origins |= {(*path, 0, field): _from_environment(name) for field, (name, _) in item.items()}
+    return layer
+
+
+def _from_environment(name: str) -> Origin:
+    return Origin(f"environment {name}", f"environment {name}")
 
 
 def _misspelt(name: str, known: Iterable[str]) -> list[str]:
@@ -106,8 +129,12 @@ def _unknown_override(root: type[BaseModel], key: str, known: list[str]) -> str:
 def from_file(root: type[BaseModel], file: FilePath, environ: Mapping[str, str]) -> Layer:
     """The YAML file. Raises ConfigurationError if it cannot be read at all."""
     reader = _FileReader(root, file)
-    reader.layer.data = reader.group(root, read_yaml(file, environ), ())
-    return reader.layer
+    layer = reader.layer
+    layer.data = reader.group(root, read_yaml(file, environ), ())
+    if layer.foreign:
+        keys = ", ".join(layer.foreign)
+        layer.warnings.append(f"{file}: ignored, since no plugin installed here uses them: {keys}")
+    return layer
 
 
 class _FileReader:
@@ -123,11 +150,23 @@ class _FileReader:
         for key, value in fields.values.items():
             name = names.get(key.lower())
             if name is None:
-                place = f"{self._file} line {value.line}"
-                self.layer.unknown.append(unknown_key(place, (*path, key), names.values(), self._leaves))
+                self._unmounted(value, (*path, key), names.values())
             elif (plain := self._field(model.model_fields[name], value, (*path, name))) is not _NOTHING:
                 data[name] = plain
         return data
+
+    def _unmounted(self, value: Value, path: Path, siblings: Iterable[str]) -> None:
+        """Tell what only the Go agent knows from what nobody knows, down to the last key."""
+        dotted_key = "." in str(path[-1])
+        below = set() if dotted_key else names_below(dotted(path))
+        if (has_setting(dotted(path)) and not dotted_key) or (below and not isinstance(value, Fields)):
+            self.layer.foreign.append(dotted(path))
+        elif below and isinstance(value, Fields):
+            for key, each in value.values.items():
+                self._unmounted(each, (*path, key), ())
+        else:
+            known = {*siblings, *names_below(dotted(path[:-1]))}
+            self.layer.unknown.append(unknown_key(f"{self._file} line {value.line}", path, known, self._leaves))
 
     def _field(self, info: FieldInfo, value: Value, path: Path) -> Any:
         self.layer.origins[path] = self._origin(value)

@@ -14,39 +14,46 @@ from rover_core.config.problems import ConfigurationError
 
 @dataclass(slots=True)
 class _Branch:
-    model: type[BaseModel] | None = None
+    models: list[type[BaseModel]] = field(default_factory=list)
     children: "dict[str, _Branch]" = field(default_factory=dict)
 
 
 def compose(sections: Iterable[SettingsSection], base: type[BaseModel]) -> type[BaseModel]:
-    """A subclass of base with every section at its path. Raises ConfigurationError where two claim one place."""
-    root = _Branch()
+    """A subclass of base with every section at its path.
+
+    Several sections may share a path: what is there is then an instance of each one's model. Raises
+    ConfigurationError where two claim one setting.
+    """
+    root = _Branch([base])
     for section in sections:
         _mount(root, section)
-    return _model(root, "", base)
+    return _model(root, "")
 
 
 def _mount(root: _Branch, section: SettingsSection) -> None:
     branch = root
     for name in section.path.split("."):
         branch = branch.children.setdefault(name, _Branch())
-    if branch.model is not None:
-        raise _claimed_twice(section.path, branch.model, section.model)
-    branch.model = section.model
+    for model in branch.models:
+        if model is section.model or model.model_fields.keys() & section.model.model_fields.keys():
+            raise _claimed_twice(section.path, model, section.model)
+    branch.models.append(section.model)
 
 
-def _model(branch: _Branch, path: str, base: type[BaseModel]) -> type[BaseModel]:
+def _model(branch: _Branch, path: str) -> type[BaseModel]:
     fields: dict[str, typing.Any] = {}
     for name, child in branch.children.items():
         place = f"{path}.{name}".removeprefix(".")
-        if name in base.model_fields:
-            raise _claimed_twice(place, base, _first_model(child))
-        fields[name] = (_model(child, place, child.model or BaseModel), ...)
-    return create_model(base.__name__, __base__=base, **fields) if fields else base
+        for model in branch.models:
+            if name in model.model_fields:
+                raise _claimed_twice(place, model, _first_model(child))
+        fields[name] = (_model(child, place), ...)
+    bases = tuple(branch.models) or (BaseModel,)
+    return create_model(bases[0].__name__, __base__=bases, **fields) if fields or len(bases) > 1 else bases[0]
 
 
 def _first_model(branch: _Branch) -> type[BaseModel]:
-    return branch.model or next(_first_model(child) for child in branch.children.values())
+    return branch.models[0] if branch.models else next(_first_model(child) for child in branch.children.values())
 
 
 def _claimed_twice(path: str, first: type[BaseModel], second: type[BaseModel]) -> ConfigurationError:
@@ -77,5 +84,15 @@ def leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tup
 
 def variable(path: tuple[str, ...], info: FieldInfo) -> str:
     """The environment variable of a setting."""
-    explicit = next((mark.name for mark in info.metadata if isinstance(mark, Env)), None)
-    return explicit or env_name(".".join(path))
+    return _explicit(info) or env_name(".".join(path))
+
+
+def item_variables(info: FieldInfo) -> dict[str, str]:
+    """Of a list of groups: the variables that its items' fields name, and the fields."""
+    item = item_model(info.annotation)
+    fields = item.model_fields.items() if item else ()
+    return {name: field for field, each in fields if (name := _explicit(each))}
+
+
+def _explicit(info: FieldInfo) -> str:
+    return next((mark.name for mark in info.metadata if isinstance(mark, Env)), "")

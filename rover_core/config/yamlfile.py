@@ -2,7 +2,8 @@
 
 Scalars stay text, whatever YAML would make of them: the field's type decides what `10`, `yes` or `1e3` mean, as it
 does for the environment. A scalar of the whole form `${NAME:default}` takes the environment variable NAME if that is
-set and not empty, else the text after the colon.
+set and not empty, else the text after the colon; that may be in quotes, as in the Go agent's own file
+(`${ROVER_BACKEND_AUTHENTICATION:""}`).
 """
 
 import re
@@ -20,6 +21,7 @@ _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Z0-9_]+):(.*)\}", re.DOTALL)
+_QUOTED = re.compile(r'"([^"\\]*)"')
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "seq", "map")}
 _NULL = "tag:yaml.org,2002:null"
 
@@ -132,10 +134,15 @@ class _Converter:
         if not match:
             return Scalar(line, text)
         value = self._environ.get(match[1])
-        return Scalar(line, value, match[1]) if value else Scalar(line, match[2])
+        return Scalar(line, value, match[1]) if value else Scalar(line, _unquoted(match[2]))
 
     def _error(self, line: int, reason: str) -> ConfigurationError:
         return ConfigurationError([f"{self._file} line {line}: {reason}"])
+
+
+def _unquoted(text: str) -> str:
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[1] if quoted else text
 
 
 def _line(node: yaml.Node) -> int:

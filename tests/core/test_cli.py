@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -174,7 +175,7 @@ def test_plugins_lists_states_as_table_and_json() -> None:
     assert table.splitlines()[0].split() == ["NAME", "DISTRIBUTION", "VERSION", "STATE", "HOOKS"]
     found = {plugin["name"]: plugin for plugin in json.loads(rover("plugins", "--json").stdout)}
     assert found["host"]["state"] == "loaded"
-    assert found["host"]["hooks"] == ["rover_discoverers"]
+    assert found["host"]["hooks"] == ["rover_discoverers", "rover_settings"]
     disabled = json.loads(rover("--set", "plugins.disabled=oncpu,host", "plugins", "--json").stdout)
     assert {p["name"] for p in disabled if p["state"] == "disabled"} >= {"oncpu", "host"}
 
@@ -184,9 +185,13 @@ def test_processes_shows_this_very_process() -> None:
     found = json.loads(rover("processes", "--json", "--match", "pytest").stdout)
     record = next(each for each in found if each["pid"] == os.getpid())
     assert record["entities"][0]["layer"] == "OS_LINUX"
+    assert record["properties"]["pid"] == str(os.getpid())
     lines = rover("processes", "--match", "pytest").stdout.splitlines()
-    assert lines[0].split() == ["PID", "USER", "NAME", "SERVICE", "COMMAND"]
-    assert any(line.startswith(f"{os.getpid()} ") for line in lines)
+    columns = ["PID", "USER", "NAME", "SERVICE", "INSTANCE", "LAYER", "CONTAINER", "SYMBOLS", "COMMAND"]
+    assert lines[0].split() == columns
+    own = next(line.split() for line in lines if line.startswith(f"{os.getpid()} "))
+    name = Path(os.readlink("/proc/self/exe")).name
+    assert own[2:8] == [name, name, socket.gethostname(), "OS_LINUX", "-", "no"], "an interpreter without a perf map"
 
 
 def test_processes_without_a_discovery_plugin_says_what_to_install() -> None:

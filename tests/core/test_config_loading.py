@@ -275,8 +275,35 @@ def test_aliases_that_multiply_are_stopped(tmp_path: Path) -> None:
     assert "too many or too deeply nested values" in problems(tmp_path, "\n".join(lines))[0]
 
 
+class Neighbour(BaseModel):
+    heartbeat_period: Duration = parse_duration("20s")
+
+
+class Below(BaseModel):
+    mode: CommaList = ()
+
+
+def test_plugins_may_share_a_section(tmp_path: Path) -> None:
+    """Broken: of the plugins whose settings are under process_discovery only one can be installed."""
+    file = tmp_path / "rover.yaml"
+    file.write_text("process_discovery: {heartbeat_period: 1s, scanner: {mode: 'A,B', period: 2s}}")
+    sections = [
+        SettingsSection("process_discovery", Neighbour),
+        SettingsSection("process_discovery.scanner", Below),
+        SettingsSection("process_discovery.kubernetes", Analyzers),
+        SettingsSection("process_discovery", OnCpu),
+    ]
+    for order in (sections, sections[::-1]):
+        settings = load_settings(order, file=file, environ={"ROVER_PROCESS_DISCOVERY_DUMP_PERIOD": "2ms"})
+        assert settings.section(Neighbour).heartbeat_period == 10**9
+        assert settings.section(Below).mode == ("A", "B")
+        assert settings.section(ScannerSettings).period == 2 * 10**9
+        assert settings.section(OnCpu).dump_period == 2 * 10**6
+        assert settings.section(Analyzers).analyzers == []
+
+
 class Thief(BaseModel):
-    x: str = ""
+    dump_period: str = ""
 
 
 @pytest.mark.parametrize("path", ["profiling.task.on_cpu", "profiling.task.on_cpu.dump_period", "profiling.active"])

@@ -1,5 +1,11 @@
 """What the agent knows of processes, and how profiles of one task become one."""
 
+import asyncio
+import os
+import select
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -9,7 +15,7 @@ from hypothesis import strategies as st
 from rover_core.collector import Collector
 from rover_core.logs import configure_logs
 from rover_core.model import Completeness, Entity, Loss, Process, ProcessKey, ProfileMerger, merge_profiles
-from rover_core.processes import ProcessRegistry
+from rover_core.processes import ProcessRegistry, join_processes
 from rover_core.testing import FakeContext, FakeDiscoverer, make_profile, make_sample
 
 
@@ -54,6 +60,93 @@ async def test_a_failing_discoverer_is_logged_once_and_leaves_the_others(capsys:
     bad.failure = OSError("again")
     await registry.scan()
     assert capsys.readouterr().err.count("again") == 1, "a new outage is told anew"
+
+
+class Announcer(FakeDiscoverer):
+    """Announces by a pipe. scans: when it was asked, by time.monotonic."""
+
+    def __init__(self, found: list[Process]) -> None:
+        super().__init__("announcer", found)
+        self.reader, self.writer = os.pipe()
+        self.scans: list[float] = []
+        self.closed = False
+
+    def fileno(self) -> int | None:
+        return self.reader
+
+    def close(self) -> None:
+        self.closed = True
+        os.close(self.reader)
+        os.close(self.writer)
+
+    def announce(self) -> None:
+        os.write(self.writer, b"x")
+
+    def scan(self) -> Iterable[Process]:
+        self.scans.append(time.monotonic())
+        if select.select([self.reader], [], [], 0)[0]:
+            os.read(self.reader, 4096)
+        return super().scan()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_an_announcement_is_heeded_at_once_and_asks_nobody_else() -> None:
+    """Broken: a process that lives for two seconds is never seen; or every exec on the host asks all plugins."""
+    announcer, other = Announcer([process(1, "web")]), FakeDiscoverer("other", [process(2, "db")])
+    registry = ProcessRegistry([other, announcer])
+    scanning = asyncio.create_task(registry.keep_scanning(3600 * 10**9))
+    await _until(lambda: len(registry) == 2)
+    announcer.found, other.found = [process(1, "web"), process(3, "new")], []
+    announcer.announce()
+    await _until(lambda: registry.find(3) is not None)
+    assert registry.find(2) is not None, "the other was not asked"
+    scanning.cancel()
+    with suppress(asyncio.CancelledError):
+        await scanning
+    assert announcer.closed
+
+
+async def test_announcements_are_gathered_and_do_not_replace_the_regular_times() -> None:
+    """Broken: a build with a thousand processes a second has the agent scan a thousand times a second."""
+    announcer, other = Announcer([]), FakeDiscoverer("other", [])
+    registry = ProcessRegistry([announcer, other])
+    scanning = asyncio.create_task(registry.keep_scanning(200_000_000))
+    end_s = time.monotonic() + 1
+    while time.monotonic() < end_s:
+        announcer.announce()
+        await asyncio.sleep(0.001)
+    other.found = [process(4)]
+    await _until(lambda: registry.find(4) is not None)
+    scanning.cancel()
+    with suppress(asyncio.CancelledError):
+        await scanning
+    gaps = [after - before for before, after in zip(announcer.scans, announcer.scans[1:], strict=False)]
+    assert 3 < len(announcer.scans) < 40, "50 ms apart at least, 200 ms at most"
+    assert sum(gap < 0.04 for gap in gaps) <= len(gaps) / 4, "only a regular time may follow sooner"
+
+
+async def test_a_discoverer_without_a_descriptor_is_asked_regularly() -> None:
+    """Broken: where the kernel does not announce processes none are found."""
+    announcer = Announcer([])
+    announcer.fileno = lambda: None  # type: ignore[method-assign]
+    registry = ProcessRegistry([announcer])
+    scanning = asyncio.create_task(registry.keep_scanning(10_000_000))
+    await _until(lambda: len(announcer.scans) > 3)
+    scanning.cancel()
+    announcer.close()
+
+
+def test_properties_of_two_discoverers_are_joined() -> None:
+    """Broken: the pod's name, which one knows, or the command line, which the other knows, is lost."""
+    one = replace(process(1), properties=(("pid", "1"), ("a", "first")))
+    two = replace(process(1), properties=(("a", "second"), ("pod_name", "web-0")))
+    (joined,) = join_processes([[one], [two]]).values()
+    assert dict(joined.properties) == {"pid": "1", "a": "first", "pod_name": "web-0"}
 
 
 counts = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 50)), min_size=1, max_size=30)
