@@ -1,0 +1,125 @@
+"""Heads of HTTP/1.x messages: the first line, and the few headers that say where the message ends (RFC 9112)."""
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from rover_core.wire import TRACE_HEADERS, TraceContext, trace_context
+
+# First lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET / HTTP/1.`.
+_ODD_LINE = re.compile(rb"([A-Z_-]{2,32}) ?([ -~]*?) ?HTTP/(1\.[01]?)")
+_TOKEN = re.compile(rb"[!#-'*+\-.0-9A-Z^_`|~a-z]{1,64}")
+_FRAMING = re.compile(rb"\n(content-length|transfer-encoding|upgrade)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_HEADER = re.compile(r"\n([^\s:]+)[ \t]*:[ \t]*([^\r\n]*)")
+_FOLDED = re.compile(rb"\r?\n[ \t]+")
+_TRACED = re.compile(rb"\n(?:sw8|b3|x-b3-traceid|traceparent)[ \t]*:", re.IGNORECASE)
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_LONGEST_LENGTH = 19  # digits of 2^63; a longer number is nobody's length
+
+
+class Request(NamedTuple):
+    """target: as sent: `/path?query`, `http://host/path`, `host:port` or `*`. head: first line and headers, raw."""
+
+    method: str
+    target: str
+    version: str
+    head: bytes
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+
+class Response(NamedTuple):
+    """status: 100..999. head: first line and headers, raw."""
+
+    status: int
+    version: str
+    head: bytes
+
+    @property
+    def reason(self) -> str:
+        line = self.head.partition(b"\n")[0].rstrip(b"\r")
+        return line[13:].decode("latin-1")
+
+    @property
+    def interim(self) -> bool:
+        """Another response to the same request follows (RFC 9110 section 15.2)."""
+        return 100 <= self.status < 200 and self.status != 101
+
+
+class Length(Enum):
+    """Where a body ends, if no number of bytes says so (RFC 9112 section 6.3)."""
+
+    CHUNKED = 1
+    UNSAID = 2
+
+
+class Framing(NamedTuple):
+    """length: of the body in bytes, or what says where it ends. upgrade: the protocols offered or agreed on."""
+
+    length: int | Length
+    upgrade: str
+
+
+def parse_request(head: bytes) -> Request | None:
+    """None if this is no request head. Methods that nobody has registered are methods all the same."""
+    line = head[: head.find(b"\n")].rstrip(b"\r")
+    parts = line.split(b" ")
+    if len(parts) == 3 and (version := _VERSIONS.get(parts[2])) and parts[1] and _TOKEN.fullmatch(parts[0]):
+        return Request(parts[0].decode("latin-1"), parts[1].decode("latin-1"), version, head)
+    if odd := _ODD_LINE.fullmatch(line):
+        return Request(*(part.decode("latin-1") for part in odd.groups()), head)
+    return None
+
+
+def parse_response(head: bytes) -> Response | None:
+    """None if this is no response head."""
+    version = _VERSIONS.get(head[:8])
+    status = head[9:12]
+    if version is None or head[8:9] != b" " or not status.isdigit() or status < b"100" or head[12] not in b" \r\n":
+        return None
+    return Response(int(status), version, head)
+
+
+def framing(head: bytes) -> Framing | None:
+    """What the headers say of the body; None where they contradict the grammar. Transfer-Encoding wins."""
+    found = _FRAMING.findall(unfolded(head))
+    if not found:
+        return Framing(Length.UNSAID, "")
+    length: int | Length = Length.UNSAID
+    upgrade = ""
+    for name, value in found:
+        match len(name):
+            case 14:  # content-length, which some repeat: `5, 5`
+                number = value.split(b",")[0].strip()
+                if not number.isdigit() or len(number) > _LONGEST_LENGTH:
+                    return None
+                if length is Length.UNSAID:
+                    length = int(number)
+            case 17:  # transfer-encoding: chunked is the last coding if it is one of them
+                if value.rstrip().lower().endswith(b"chunked"):
+                    length = Length.CHUNKED
+            case _:
+                upgrade = value.strip().decode("latin-1")
+    return Framing(length, upgrade)
+
+
+def unfolded(head: bytes) -> bytes:
+    """With header values that go on in the next line on one (obs-fold, RFC 9112 section 5.2)."""
+    return _FOLDED.sub(b" ", head) if b"\n " in head or b"\n\t" in head else head
+
+
+def headers(head: bytes) -> Iterator[tuple[str, str]]:
+    """Names in lower case and values, in their order."""
+    for name, value in _HEADER.findall(unfolded(head).decode("latin-1")):
+        yield name.lower(), value.rstrip()
+
+
+def trace_of(request: Request) -> TraceContext | None:
+    """The trace context that a request carries."""
+    if not _TRACED.search(request.head):
+        return None
+    return trace_context({name: value for name, value in headers(request.head) if name in TRACE_HEADERS})
