@@ -6,10 +6,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from rover_core.wire import TRACE_HEADERS, TraceContext, trace_context
+from rover_core.wire.http import METHODS
 
-# First lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET / HTTP/1.`.
-_ODD_LINE = re.compile(rb"([A-Z_-]{2,32}) ?([ -~]*?) ?HTTP/(1\.[01]?)")
 _TOKEN = re.compile(rb"[!#-'*+\-.0-9A-Z^_`|~a-z]{1,64}")
+_PRINTABLE = re.compile(rb"[!-~][ -~]*")
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding|upgrade)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _HEADER = re.compile(r"\n([^\s:]+)[ \t]*:[ \t]*([^\r\n]*)")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
@@ -19,7 +19,10 @@ _LONGEST_LENGTH = 19  # digits of 2^63; a longer number is nobody's length
 
 
 class Request(NamedTuple):
-    """target: as sent: `/path?query`, `http://host/path`, `host:port` or `*`. head: first line and headers, raw."""
+    """target: as sent: `/path?query`, `http://host/path`, `host:port` or `*`. version: `1.1`, empty where it is not said.
+
+    head: first line and headers, raw.
+    """
 
     method: str
     target: str
@@ -70,9 +73,16 @@ def parse_request(head: bytes) -> Request | None:
     parts = line.split(b" ")
     if len(parts) == 3 and (version := _VERSIONS.get(parts[2])) and parts[1] and _TOKEN.fullmatch(parts[0]):
         return Request(parts[0].decode("latin-1"), parts[1].decode("latin-1"), version, head)
-    if odd := _ODD_LINE.fullmatch(line):
-        return Request(*(part.decode("latin-1") for part in odd.groups()), head)
-    return None
+    return _parse_odd_line(line, head)
+
+
+def _parse_odd_line(line: bytes, head: bytes) -> Request | None:
+    """Lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET / HTTP/1.`, `GET /`."""
+    method, *rest = line.split(b" ")
+    if not _PRINTABLE.fullmatch(line) or (method.decode() not in METHODS and b"HTTP/1" not in line):
+        return None
+    version = rest.pop()[len("HTTP/") :] if len(rest) > 1 and rest[-1].startswith(b"HTTP/1") else b""
+    return Request(method.decode(), b" ".join(rest).decode(), version.decode(), head)
 
 
 def parse_response(head: bytes) -> Response | None:
