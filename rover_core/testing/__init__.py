@@ -5,6 +5,7 @@ Needs pytest for nothing; works with any runner that collects `test_*` methods. 
 
 from rover_core.testing.conformance import ExporterConformance, FormatConformance, ProfilerConformance
 from rover_core.testing.fakes import FakeContext, FakeDiscoverer, FakeExporter, FakeProfiler
+from rover_core.testing.protocols import ProtocolConformance, Transcript
 from rover_core.testing.records import make_profile, make_sample, make_telemetry, this_process
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "FakeProfiler",
     "FormatConformance",
     "ProfilerConformance",
+    "ProtocolConformance",
+    "Transcript",
     "make_profile",
     "make_sample",
     "make_telemetry",

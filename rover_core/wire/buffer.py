@@ -6,7 +6,7 @@ from rover_core.wire.records import Message
 
 Detail = TypeVar("Detail")
 
-WITHOUT_END = 1 << 63
+WITHOUT_END = 1 << 80
 """To skip until the connection closes."""
 
 
@@ -42,6 +42,11 @@ class Buffer:
     def position(self) -> int:
         """Offset in the stream of the first byte in hand: bytes consumed so far, gaps included."""
         return self._base + self.at
+
+    @property
+    def endless(self) -> bool:
+        """Everything until the connection closes is owed."""
+        return self.owed > WITHOUT_END >> 1
 
     @property
     def pending(self) -> bool:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rover_core.model import Loss
-from rover_core.wire.buffer import WITHOUT_END, Buffer
+from rover_core.wire.buffer import Buffer
 from rover_core.wire.records import Direction, Exchange, Limits, Message
 from rover_core.wire.stitching import Stitcher
 
@@ -123,6 +123,10 @@ class Connection:
         else:
             self.stitcher.request(message)
 
+    def lost(self, direction: int, answering: bool) -> None:
+        """Messages are missing (`Stitcher.lost`). Override where the other direction waits for one of them."""
+        self.stitcher.lost(direction, answering)
+
     def resume(self, direction: int) -> None:
         """Read on where a reader waited for the other direction."""
         self._advance(direction, self.readers[direction])
@@ -152,9 +156,10 @@ class Connection:
 
     def _leap(self, direction: int, reader: Reader[Any], gap: int, timestamp_ns: int) -> None:
         buffer = reader.buffer
+        if gap < 0 and not buffer.endless:  # of unknown length: it may have taken the end of the message along
+            buffer.owed = 0
         owed = buffer.owed
-        known = gap if gap > 0 else 1 if owed > WITHOUT_END // 2 else owed + 1
-        left = buffer.leap(known, timestamp_ns, timestamp_ns)
+        left = buffer.leap(abs(gap), timestamp_ns, timestamp_ns)
         if owed and not buffer.owed:
             self._advance(direction, reader)
         if not left or self.switched:
@@ -173,7 +178,7 @@ class Connection:
         self.losses[cause] = self.losses.get(cause, 0) + 1
         reader.lost = True
         reader.cut_short = reader.abandon()
-        self.stitcher.lost(direction, answering=direction == Direction.SERVER and reader.cut_short is not None)
+        self.lost(direction, direction == Direction.SERVER and reader.cut_short is not None)
         if direction == Direction.CLIENT:
             self._end_cut_short(direction, reader)
 

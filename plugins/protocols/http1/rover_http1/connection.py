@@ -1,5 +1,6 @@
 """An HTTP/1.x connection: requests and responses in order, until both sides agree on another protocol."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rover_core.wire import Connection, Direction, Exchange, InOrder, Limits, Message
@@ -16,15 +17,31 @@ class Http1Connection(Connection):
         super().__init__(self._client, self._server, self._pairs, limits)
 
     def stitch(self, direction: int, message: Message[Any]) -> None:
-        offered = self._client.offer
+        waited = self._client.offer is not None
         if direction == Direction.CLIENT:
-            self._pairs.request(message)
-            if self._server.head is not None:
-                self._server.answers(message.detail)
+            if self._server.guessing:
+                self._server.answers(message)
                 self.resume(Direction.SERVER)
+            self._pairs.request(message)
         elif not message.detail.interim:
             self._pairs.response(message)
-        if offered is not None and self._client.offer is None:
+        if waited:
+            self._go_on()
+
+    def lost(self, direction: int, answering: bool) -> None:
+        super().lost(direction, answering)
+        if direction == Direction.SERVER and not answering:
+            self._client.offer = None
+            self._go_on()
+
+    def expire(self, before_ns: int) -> Sequence[Exchange]:
+        expired = super().expire(before_ns)
+        self._go_on()
+        return [*expired, *self._pairs.take()]
+
+    def _go_on(self) -> None:
+        """Read what the client sent behind an offer, once that is answered."""
+        if self._client.offer is None:
             self.resume(Direction.CLIENT)
 
     def _switch(self, protocol: str) -> None:

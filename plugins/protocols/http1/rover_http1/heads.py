@@ -9,7 +9,9 @@ from rover_core.wire import TRACE_HEADERS, TraceContext, trace_context
 from rover_core.wire.http import METHODS
 
 _TOKEN = re.compile(rb"[!#-'*+\-.0-9A-Z^_`|~a-z]{1,64}")
-_PRINTABLE = re.compile(rb"[!-~][ -~]*")
+_PRINTABLE = re.compile(rb"(?!HTTP/)[A-Z][ -~]*")
+_CUT_METHODS = frozenset(method[at:].encode() for method in METHODS for at in range(1, len(method))) - {b"LOCK"}
+_AFTER_BODY = re.compile(rb".*[^A-Z_-][A-Z_-]*(?:" + "|".join(METHODS).encode() + rb")", re.DOTALL)
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding|upgrade)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _HEADER = re.compile(r"\n([^\s:]+)[ \t]*:[ \t]*([^\r\n]*)")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
@@ -68,9 +70,15 @@ class Framing(NamedTuple):
 
 
 def parse_request(head: bytes) -> Request | None:
-    """None if this is no request head. Methods that nobody has registered are methods all the same."""
+    """None if this is no request head. Methods that nobody has registered are methods all the same.
+
+    Except for `ET` and the like, the rest of a head whose beginning was not captured, and `}GET` and the like, a head
+    behind the rest of such a body.
+    """
     line = head[: head.find(b"\n")].rstrip(b"\r")
     parts = line.split(b" ")
+    if parts[0] in _CUT_METHODS or _AFTER_BODY.fullmatch(parts[0]):
+        return None
     if len(parts) == 3 and (version := _VERSIONS.get(parts[2])) and parts[1] and _TOKEN.fullmatch(parts[0]):
         return Request(parts[0].decode("latin-1"), parts[1].decode("latin-1"), version, head)
     return _parse_odd_line(line, head)

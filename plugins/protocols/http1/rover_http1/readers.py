@@ -33,6 +33,7 @@ class Half(Reader[Head], Generic[Head]):
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self.head: Head | None = None
+        self._certain = True
         self._step: Callable[[], Message[Head] | Outcome] = self._read_head
 
     def read(self) -> Message[Head] | Outcome:
@@ -48,13 +49,15 @@ class Half(Reader[Head], Generic[Head]):
         return head
 
     def bridge(self, gap: int) -> bool:
+        # The end of a call that was too long to be captured whole: what fits there is the last chunk.
         if self._step != self._read_chunk or gap not in _LAST_CHUNK:
             return False
         self._step = self._finish
+        self._certain = False
         return True
 
     def closed(self) -> bool:
-        return self._step == self._finish and self.buffer.owed > WITHOUT_END // 2
+        return self._step == self._finish and self.buffer.endless
 
     @abstractmethod
     def _parse(self, head: bytes) -> Head | None: ...
@@ -118,8 +121,9 @@ class Half(Reader[Head], Generic[Head]):
     def _finish(self) -> Message[Head] | Outcome:
         head, self.head = self.head, None
         self._step = self._read_head
+        certain, self._certain = self._certain, True
         assert head is not None, "a body has a head"
-        return self.buffer.finish(head)
+        return self.buffer.finish(head, certain)
 
 
 class RequestReader(Half[Request]):
@@ -194,9 +198,15 @@ class ResponseReader(Half[Response]):
         self._step = self._guess_body
         return self._guess_body()
 
-    def answers(self, request: Request) -> None:
-        """The request has come after the head of its response: the guess is not needed."""
-        if self._step == self._guess_body and self.head is not None and _has_no_body(request, self.head):
+    @property
+    def guessing(self) -> bool:
+        """A head is there, and whether a body follows depends on a request that is not."""
+        return self._step == self._guess_body
+
+    def answers(self, request: Message[Request]) -> None:
+        """A request has come while the guess is open: the one that was answered, or one that was sent thereafter."""
+        head = self.head
+        if head is not None and (request.start_ns > self.buffer.start_ns or _has_no_body(request.detail, head)):
             self._body = 0
 
     def _guess_body(self) -> Message[Response] | Outcome:
