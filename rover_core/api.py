@@ -232,14 +232,17 @@ def _untraced(exchange: Exchange) -> TraceContext | None:
 class WireProtocol:
     """A protocol that connections speak: all that recognising it in the kernel and reading it take.
 
-    name: `http1`; of metrics and of the `protocols` setting. label: the `protocol` label of metrics (contract section
-    5.3). classifier: a C header with `static int <name>_classify(const unsigned char *head, unsigned int size)`, which
-    the network profiler compiles into a program of its own, so that one that does not compile takes nobody along. head
-    has CLASSIFY_BYTES readable bytes, the first of a call's data; those from `size` on are 0. It returns 0 for "not
-    this protocol", 1 for a request, 2 for a response. capture: which bytes the kernel ships. connect: makes the parser
-    of a new connection; a module-level function, since workers are processes. datagrams: it speaks over UDP as well,
-    where each datagram is one `feed`. trace: the trace context that the request carries. metrics: beside those that
-    every protocol gets (requests, errors, statuses, durations and sizes).
+    name: `http1`; of metrics and of the `protocols` setting.
+    label: the `protocol` label of metrics (contract section 5.3).
+    classifier: a C header with `static int <name>_classify(const unsigned char *head, unsigned int size)`, compiled
+    into a program of its own, so that one that does not compile takes nobody along. head: CLASSIFY_BYTES bytes, the
+    first of a call's data; those from `size` on are 0. It returns 0 for "not this protocol", 1 for a request, 2 for
+    a response, and can call nothing, not even memcmp.
+    capture: which bytes the kernel ships.
+    connect: makes the parser of a new connection; a module-level function, since workers are processes.
+    datagrams: it is spoken over UDP too, where each datagram is one `feed`.
+    trace: the trace context that the request carries.
+    metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     """
 
     name: str

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from rover_core.wire import Connection, Direction
+from rover_core.wire import Connection, Direction, Exchange
 
-_ROUND = 200
+_ROUND = 100
 
 Input = list[tuple[Direction, bytes, int, int]]
 
@@ -32,7 +32,7 @@ def _round(connect: Callable[[], Connection], material: Sequence[bytes]) -> Call
     def survives(steps: Input) -> None:
         connection = connect()
         now_ns = 0
-        found = []
+        found: list[Exchange] = []
         for direction, data, gap, pause_ns in steps:
             now_ns += pause_ns
             found += connection.feed(direction, data, gap, now_ns)
@@ -57,7 +57,10 @@ def _data(material: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     piece = st.sampled_from([each for each in material if each] or [b"\0"])
     cut = st.builds(lambda data, start, end: data[min(start, end) : max(start, end)], piece, _INDEX, _INDEX)
     changed = st.builds(
-        lambda data, at, byte: data[: at % len(data)] + byte + data[at % len(data) + 1 :], piece, _INDEX, st.binary(max_size=3)
+        lambda data, at, byte: data[: at % len(data)] + byte + data[at % len(data) + 1 :],
+        piece,
+        _INDEX,
+        st.binary(max_size=3),
     )
     joined = st.lists(st.one_of(piece, cut, changed), max_size=3).map(b"".join)
     return st.one_of(piece, cut, changed, joined, st.binary(max_size=64))

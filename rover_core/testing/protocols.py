@@ -18,7 +18,7 @@ FUZZ_SECONDS = "ROVER_FUZZ_SECONDS"
 class Transcript:
     """A connection from its first byte to its last.
 
-    steps: what was sent, in order; a step is one call's data and moves at one time. exchanges: what must be made of it,
+    steps: what was sent, in order; a step is one call's data and moves at one time. exchanges: what comes of it,
     in the order of the requests: operation, status and whether it is an error. independent: bytes before an exchange
     do not change how it is read, so that it is found by who joins late or has lost what was before.
     """
@@ -84,7 +84,7 @@ class ProtocolConformance(ABC):
         for seed in range(40):
             dice = random.Random(seed)
             for transcript in self.transcripts():
-                steps = [each for step in _steps(transcript) for each in _cut(step, lambda: dice.randint(1, 40))]
+                steps = [each for step in _steps(transcript) for each in _cut(step, _randomly(dice))]
                 assert self._seen(steps) == self._whole(transcript), (transcript.name, seed)
 
     def test_the_two_directions_arrive_in_reverse(self) -> None:
@@ -95,7 +95,10 @@ class ProtocolConformance(ABC):
                 if (steps[index].direction, steps[index + 1].direction) == (Direction.CLIENT, Direction.SERVER):
                     swapped = [*steps[:index], steps[index + 1], steps[index], *steps[index + 2 :]]
                     found = sorted(self._seen(swapped), key=lambda each: each[5])
-                    assert found == sorted(self._whole(transcript), key=lambda each: each[5]), (transcript.name, index)
+                    assert found == sorted(self._whole(transcript), key=lambda each: each[5]), (
+                        transcript.name,
+                        index,
+                    )
 
     def test_gaps_at_every_position(self) -> None:
         """Broken: a gap shifts responses to other requests, makes up an exchange, or hides one without a count."""
@@ -236,6 +239,10 @@ def _steps(transcript: Transcript) -> list[Step]:
     return [Step(side, data, 0, _STEP_NS * (at + 1)) for at, (side, data) in enumerate(transcript.steps)]
 
 
+def _randomly(dice: random.Random) -> Callable[[], int]:
+    return lambda: dice.randint(1, 40)
+
+
 def _cut(step: Step, length: Callable[[], int]) -> Iterator[Step]:
     at = 0
     while at < len(step.data):
@@ -281,4 +288,3 @@ def _is_part(part: Sequence[object], whole: Sequence[object]) -> bool:
             return False
         left.remove(each)
     return True
-

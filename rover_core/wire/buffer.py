@@ -15,10 +15,28 @@ class Buffer:
 
     data[at:] is what is in hand. Most calls carry whole messages, so `data` is the very object that came and nothing
     is copied; what is left of it waits in a bytearray for more. Bytes to skip need not have come yet: they are owed,
-    and consumed as they come. previous_ns: end_ns of the call before. `finish` makes a message of all that was consumed since the last one.
+    and consumed as they come. `finish` makes a message of all that was consumed since the last one.
+
+    start_ns: when the message began. began_ns, end_ns: of the newest call; previous_ns: end_ns of the one before.
+    newest: index in data of the newest call's first byte. content: bytes of each message to keep.
     """
 
-    __slots__ = ("_base", "_kept", "_room", "_searched", "_start", "at", "began_ns", "content", "data", "end_ns", "owed", "previous_ns", "start_ns")  # fmt: skip
+    __slots__ = (
+        "_base",
+        "_kept",
+        "_room",
+        "_searched",
+        "_start",
+        "at",
+        "began_ns",
+        "content",
+        "data",
+        "end_ns",
+        "newest",
+        "owed",
+        "previous_ns",
+        "start_ns",
+    )
 
     def __init__(self, content: int = 0) -> None:
         self.data: bytes | bytearray = b""
@@ -29,6 +47,7 @@ class Buffer:
         self.began_ns = 0
         self.end_ns = 0
         self.previous_ns = 0
+        self.newest = 0
         self._base = 0  # offset of data[0] in the stream
         self._start = 0  # offset of the message's first byte
         self._searched = 0  # no end of what `find` looks for lies before this index of data
@@ -61,6 +80,7 @@ class Buffer:
         self.began_ns = began_ns
         self.previous_ns = self.end_ns
         self.end_ns = end_ns
+        self.newest = rest
         if rest:
             self._append(data)
         else:

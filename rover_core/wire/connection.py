@@ -53,7 +53,7 @@ class Reader(ABC, Generic[Detail]):
         """Forget the message that is half read; return what is known of it, None if that is not worth a record."""
 
     def bridge(self, gap: int) -> bool:
-        """Whether the reader knows what a gap of this length at the front of the buffer holds. Then it is consumed."""
+        """Whether the reader knows what a gap of this length behind the bytes in hand holds; it consumes those."""
         return False
 
     def closed(self) -> bool:
@@ -65,8 +65,8 @@ class Connection:
     """One connection's parser. `feed` it in the order of arrival; the clock is whatever the timestamps are of.
 
     losses: messages lost, by cause. stray_bytes: how many bytes since the last message belong to none; when it grows,
-    the connection is not of this protocol, or no longer. switched: the protocol that the two sides agreed to go on with
-    (`h2c`, `websocket`, `connect`); nothing is parsed from then on, and `unread` has the bytes that belong to it.
+    the connection is not of this protocol, or no longer. switched: the protocol that the two sides agreed to go on
+    with (`h2c`, `websocket`, `connect`); nothing is parsed from then on, and `unread` has the bytes that are its.
     """
 
     def __init__(self, client: Reader[Any], server: Reader[Any], stitcher: Stitcher, limits: Limits) -> None:
@@ -165,7 +165,7 @@ class Connection:
         if not left or self.switched:
             return
         if not reader.lost:
-            if not len(buffer) and reader.bridge(left):
+            if reader.bridge(left):
                 buffer.owed = left
                 buffer.leap(left, timestamp_ns, timestamp_ns)
                 self._advance(direction, reader)
@@ -196,7 +196,7 @@ class Connection:
         if found < 0:
             buffer.drop(until - buffer.at)
             return False
-        end_ns = buffer.end_ns if until > buffer.at else buffer.previous_ns
+        end_ns = buffer.end_ns if until > buffer.newest else buffer.previous_ns
         buffer.drop(until - buffer.at)
         self._end_cut_short(direction, reader, end_ns)
         buffer.forget()

@@ -20,7 +20,10 @@ _NOTHING: Sequence[Exchange] = ()
 
 
 class Stitcher(ABC):
-    """describe: makes an exchange of two messages. room: requests that may be open, and responses that may be early."""
+    """describe: makes an exchange of two messages. room: requests that may be open, and responses that may be early.
+
+    losses: messages lost, by cause; UNPAIRED are those that came but whose other half is lost or unknown.
+    """
 
     def __init__(self, describe: Describe, room: int) -> None:
         self._describe = describe

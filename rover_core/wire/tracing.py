@@ -15,7 +15,7 @@ _SW8_PLAIN = (0, 3)  # the sample flag and the span id; the others are base64
 
 
 class TraceContext(NamedTuple):
-    """provider: `skywalking` or `zipkin` (B3, and W3C's, whose ids are of the same form). segment_id: SkyWalking's."""
+    """provider: `skywalking`, or `zipkin` (B3, and W3C's, whose ids have the same form). segment_id: SkyWalking's."""
 
     provider: str
     trace_id: str

@@ -19,8 +19,8 @@ _WRAP = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Capture:
-    """One published capture. messages: what the independent dissector found in it (`../shared/fixtures/README.md`)."""
+class Published:
+    """A published capture. messages: what an independent dissector found in it (`../shared/fixtures/README.md`)."""
 
     file: Path
     about: dict[str, Any]
@@ -31,15 +31,16 @@ class Capture:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        lines = self.file.with_suffix(".expected.jsonl").read_text().splitlines()
+        expected = self.file.with_suffix(".expected.jsonl")
+        lines = expected.read_text().splitlines() if expected.exists() else []
         return [json.loads(line, parse_float=Decimal) for line in lines]
 
 
-def captured(protocol: str) -> list[Capture]:
+def captured(protocol: str) -> list[Published]:
     """The captures in which that protocol (`http`) is found; none where the folder is absent."""
     index = FOLDER / "captures.json"
     listed = json.loads(index.read_text())["captures"] if index.exists() else []
-    return [Capture(FOLDER / each["file"], each) for each in listed if protocol in each["protocols"]]
+    return [Published(FOLDER / each["file"], each) for each in listed if protocol in each["protocols"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ class Flow:
 
     def turned(self) -> "Flow":
         """The same with the sides exchanged."""
-        turned = [Piece(1 - each.direction, each.data, each.gap, each.timestamp_ns, each.frame) for each in self.pieces]
+        turned = [
+            Piece(1 - each.direction, each.data, each.gap, each.timestamp_ns, each.frame) for each in self.pieces
+        ]
         return Flow(self.transport, self.index, self.server, self.client, True, turned)
 
 

@@ -21,7 +21,7 @@ _LONGEST_LENGTH = 19  # digits of 2^63; a longer number is nobody's length
 
 
 class Request(NamedTuple):
-    """target: as sent: `/path?query`, `http://host/path`, `host:port` or `*`. version: `1.1`, empty where it is not said.
+    """target: as sent: `/path?query`, `http://host/path`, `host:port` or `*`. version: `1.1`; empty if not said.
 
     head: first line and headers, raw.
     """

@@ -15,7 +15,8 @@ _CR, _LF = 13, 10
 _CHUNK = re.compile(rb"(?:\r?\n)?([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]{0,4096})?\r?\n")
 _CHUNK_BEGUN = re.compile(rb"\r?\n?(?:[0-9A-Fa-f]{1,15}[ \t]*(?:;[^\n]{0,4096})?\r?)?")
 _NO_TRAILER = re.compile(rb"\r?\n")
-_LAST_CHUNK = (5, 7)  # bytes of `0 CRLF CRLF`, and with the CRLF of the chunk before
+_LAST_CHUNK = b"\r\n0\r\n\r\n"  # with the end of the one before it
+_ONLY_CHUNK = 5  # bytes of the last one when there is none before it
 _BODILESS = (204, 304)
 _METHODS = "|".join(sorted(METHODS)).encode()
 _PREFACE = b"PRI * HTTP/2.0\r\n"
@@ -50,8 +51,12 @@ class Half(Reader[Head], Generic[Head]):
 
     def bridge(self, gap: int) -> bool:
         # The end of a call that was too long to be captured whole: what fits there is the last chunk.
-        if self._step != self._read_chunk or gap not in _LAST_CHUNK:
+        buffer = self.buffer
+        rest = bytes(buffer.data[buffer.at :])
+        last = _LAST_CHUNK.startswith(rest) and len(rest) + gap == len(_LAST_CHUNK)
+        if self._step != self._read_chunk or not (last or (not rest and gap == _ONLY_CHUNK)):
             return False
+        buffer.drop(len(rest))
         self._step = self._finish
         self._certain = False
         return True
