@@ -18,7 +18,7 @@ class Outcome(Enum):
 
     NEED_MORE: nothing was consumed that matters; call again when more has come.
     SKIPPED: bytes were consumed that are no message of their own; go on.
-    INVALID: the bytes at the front are not of this protocol; resynchronise.
+    INVALID: the bytes at the front are not of this protocol; resynchronise, unless it is `switched`.
     """
 
     NEED_MORE = 1
@@ -145,8 +145,9 @@ class Connection:
             if result is SKIPPED:
                 continue
             if result is INVALID:
-                self._lose(direction, reader, Loss.UNREADABLE)
-                buffer.drop(min(1, len(buffer)))
+                if not self.switched:
+                    self._lose(direction, reader, Loss.UNREADABLE)
+                    buffer.drop(min(1, len(buffer)))
                 continue
             assert not isinstance(result, Outcome)
             self.stray_bytes = 0

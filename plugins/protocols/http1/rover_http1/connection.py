@@ -31,8 +31,8 @@ class Http1Connection(Connection):
     def lost(self, direction: int, answering: bool) -> None:
         super().lost(direction, answering)
         if direction == Direction.SERVER and not answering:
-            self._client.offer = None
-            self._go_on()
+            self._client.release()
+            self.resume(Direction.CLIENT)
 
     def expire(self, before_ns: int) -> Sequence[Exchange]:
         expired = super().expire(before_ns)
@@ -57,7 +57,7 @@ class Http1Connection(Connection):
     def _pair(self, request: Message[Request] | None, response: Message[Response] | None) -> Exchange:
         offer = self._client.offer
         if offer is not None and (request is None or request.detail is offer):
-            self._client.offer = None
+            self._client.release()
             if response is not None:
                 self.switched = _agreed(offer, response.detail)
         return describe(request, response)

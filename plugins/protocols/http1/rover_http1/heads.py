@@ -10,11 +10,14 @@ from rover_core.wire.http import METHODS
 
 _TOKEN = re.compile(rb"[!#-'*+\-.0-9A-Z^_`|~a-z]{1,64}")
 _PRINTABLE = re.compile(rb"(?!HTTP/)[A-Z][ -~]*")
+_METHODS = {method.encode(): method for method in METHODS}
 _CUT_METHODS = frozenset(method[at:].encode() for method in METHODS for at in range(1, len(method))) - {b"LOCK"}
 _AFTER_BODY = re.compile(rb".*[^A-Z_-][A-Z_-]*(?:" + "|".join(METHODS).encode() + rb")", re.DOTALL)
-_FRAMING = re.compile(rb"\n(content-length|transfer-encoding|upgrade)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-_HEADER = re.compile(r"\n([^\s:]+)[ \t]*:[ \t]*([^\r\n]*)")
-_FOLDED = re.compile(rb"\r?\n[ \t]+")
+# A value goes on in lines that begin with white space (obs-fold, RFC 9112 section 5.2).
+_VALUE = r"[ \t]*:([^\r\n]*(?:\r?\n[ \t]+[^\r\n]*)*)"
+_FRAMING = re.compile(rb"\n(content-length|transfer-encoding|upgrade)" + _VALUE.encode(), re.IGNORECASE)
+_HEADER = re.compile(r"\n([^\s:]+)" + _VALUE)
+_FOLD = re.compile(r"\r?\n[ \t]+")
 _TRACED = re.compile(rb"\n(?:sw8|b3|x-b3-traceid|traceparent)[ \t]*:", re.IGNORECASE)
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _LONGEST_LENGTH = 19  # digits of 2^63; a longer number is nobody's length
@@ -69,6 +72,9 @@ class Framing(NamedTuple):
     upgrade: str
 
 
+_UNSAID = Framing(Length.UNSAID, "")
+
+
 def parse_request(head: bytes) -> Request | None:
     """None if this is no request head. Methods that nobody has registered are methods all the same.
 
@@ -77,17 +83,23 @@ def parse_request(head: bytes) -> Request | None:
     """
     line = head[: head.find(b"\n")].rstrip(b"\r")
     parts = line.split(b" ")
-    if parts[0] in _CUT_METHODS or _AFTER_BODY.fullmatch(parts[0]):
-        return None
-    if len(parts) == 3 and (version := _VERSIONS.get(parts[2])) and parts[1] and _TOKEN.fullmatch(parts[0]):
-        return Request(parts[0].decode("latin-1"), parts[1].decode("latin-1"), version, head)
+    method = _METHODS.get(parts[0]) or _unknown_method(parts[0])
+    if method and len(parts) == 3 and parts[1] and (version := _VERSIONS.get(parts[2])):
+        return Request(method, parts[1].decode("latin-1"), version, head)
     return _parse_odd_line(line, head)
+
+
+def _unknown_method(method: bytes) -> str:
+    """Empty if it cannot be one."""
+    if method in _CUT_METHODS or _AFTER_BODY.fullmatch(method) or not _TOKEN.fullmatch(method):
+        return ""
+    return method.decode()
 
 
 def _parse_odd_line(line: bytes, head: bytes) -> Request | None:
     """Lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET / HTTP/1.`, `GET /`."""
     method, *rest = line.split(b" ")
-    if not _PRINTABLE.fullmatch(line) or (method.decode() not in METHODS and b"HTTP/1" not in line):
+    if not _PRINTABLE.fullmatch(line) or method in _CUT_METHODS or (method.decode() not in METHODS and b"HTTP/1" not in line):
         return None
     version = rest.pop()[len("HTTP/") :] if len(rest) > 1 and rest[-1].startswith(b"HTTP/1") else b""
     return Request(method.decode(), b" ".join(rest).decode(), version.decode(), head)
@@ -104,9 +116,9 @@ def parse_response(head: bytes) -> Response | None:
 
 def framing(head: bytes) -> Framing | None:
     """What the headers say of the body; None where they contradict the grammar. Transfer-Encoding wins."""
-    found = _FRAMING.findall(unfolded(head))
+    found = _FRAMING.findall(head)
     if not found:
-        return Framing(Length.UNSAID, "")
+        return _UNSAID
     length: int | Length = Length.UNSAID
     upgrade = ""
     for name, value in found:
@@ -125,15 +137,10 @@ def framing(head: bytes) -> Framing | None:
     return Framing(length, upgrade)
 
 
-def unfolded(head: bytes) -> bytes:
-    """With header values that go on in the next line on one (obs-fold, RFC 9112 section 5.2)."""
-    return _FOLDED.sub(b" ", head) if b"\n " in head or b"\n\t" in head else head
-
-
 def headers(head: bytes) -> Iterator[tuple[str, str]]:
     """Names in lower case and values, in their order."""
-    for name, value in _HEADER.findall(unfolded(head).decode("latin-1")):
-        yield name.lower(), value.rstrip()
+    for name, value in _HEADER.findall(head.decode("latin-1")):
+        yield name.lower(), _FOLD.sub(" ", value).strip()
 
 
 def trace_of(request: Request) -> TraceContext | None:

@@ -149,16 +149,26 @@ class RequestReader(Half[Request]):
         self.offer = None
         return super().abandon()
 
-    def _read_head(self) -> Message[Request] | Outcome:
-        if self.offer is not None:
-            return NEED_MORE
-        if self.buffer.data.startswith(_PREFACE, self.buffer.at):
-            self._switch("h2c")
-            return NEED_MORE
-        return super()._read_head()
+    def release(self) -> None:
+        """The offer is answered, or will not be: read on."""
+        self.offer = None
+        if self._step == self._wait:
+            self._step = self._read_head
+
+    def _wait(self) -> Message[Request] | Outcome:
+        return NEED_MORE
 
     def _parse(self, head: bytes) -> Request | None:
-        return parse_request(head)
+        request = parse_request(head)
+        if request is None and head.startswith(_PREFACE):
+            self._switch("h2c")
+        return request
+
+    def _finish(self) -> Message[Request] | Outcome:
+        message = super()._finish()
+        if self.offer is not None:
+            self._step = self._wait
+        return message
 
     def _begin_body(self, head: Request, body: Framing) -> Message[Request] | Outcome:
         if body.upgrade or head.method == "CONNECT":
@@ -180,20 +190,18 @@ class ResponseReader(Half[Response]):
         super().__init__(limits)
         self._question = question
         self._body: int | Length = 0
-        self._switching = False
-
-    def abandon(self) -> Response | None:
-        self._switching = False
-        return super().abandon()
-
-    def _read_head(self) -> Message[Response] | Outcome:
-        return NEED_MORE if self._switching else super()._read_head()
 
     def _parse(self, head: bytes) -> Response | None:
         return parse_response(head)
 
+    def _stop(self) -> Message[Response] | Outcome:
+        return NEED_MORE
+
     def _begin_body(self, head: Response, body: Framing) -> Message[Response] | Outcome:
-        self._switching = head.status == 101
+        if head.status == 101:
+            message = self._finish()
+            self._step = self._stop
+            return message
         if head.status < 200 or head.status in _BODILESS or body.length == 0:
             return self._finish()
         request = self._question(self.buffer.start_ns)

@@ -108,8 +108,8 @@ KNOWN = {
     },
     # The body's last byte is in frame 52; frame 59 is the FIN that says that it was the last.
     "http/http10-close.pcap": {"frame 59: frame 59, found 52"},
-    # The response to /2 (Content-Length: 70) is there: head in frame 13, 56 bytes of its body in frames 15 to 22, and by
-    # the sequence numbers 14 bytes are missing between them.
+    # The response to /2 (Content-Length: 70) is there: head in frame 13, 56 bytes of its body in frames 15 to 22, and
+    # by the sequence numbers 14 bytes are missing between them.
     "http/gap.pcap": {"stream 0: 2 responses, found 3"},
 }
 """Where the dissector is wrong or says less, with the proof."""
