@@ -99,7 +99,11 @@ def _unknown_method(method: bytes) -> str:
 def _parse_odd_line(line: bytes, head: bytes) -> Request | None:
     """Lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET / HTTP/1.`, `GET /`."""
     method, *rest = line.split(b" ")
-    if not _PRINTABLE.fullmatch(line) or method in _CUT_METHODS or (method.decode() not in METHODS and b"HTTP/1" not in line):
+    if (
+        not _PRINTABLE.fullmatch(line)
+        or method in _CUT_METHODS
+        or (method.decode() not in METHODS and b"HTTP/1" not in line)
+    ):
         return None
     version = rest.pop()[len("HTTP/") :] if len(rest) > 1 and rest[-1].startswith(b"HTTP/1") else b""
     return Request(method.decode(), b" ".join(rest).decode(), version.decode(), head)
