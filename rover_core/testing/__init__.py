@@ -1,6 +1,7 @@
 """For the tests of plugins: stand-ins for what a plugin talks to, records to feed it, and suites it must pass.
 
-Needs pytest for nothing; works with any runner that collects `test_*` methods. docs/writing-a-plugin.md has examples.
+Needs pytest for nothing; works with any runner that collects `test_*` methods. Fuzzing protocols needs Hypothesis.
+docs/writing-a-plugin.md and docs/writing-a-protocol.md have examples.
 """
 
 from rover_core.testing.conformance import ExporterConformance, FormatConformance, ProfilerConformance

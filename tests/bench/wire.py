@@ -1,7 +1,7 @@
 """CPU time that reading protocols takes, per exchange: part of `make bench`.
 
-A typical exchange of HTTP/1.1 (a browser's request, a static file's response of 4 KB, of which Rover gets 1 KB) is read
-by Rover, h11 and httptools in turns; then Rover reads the published captures of every protocol that is installed.
+A typical exchange of HTTP/1.1 (a browser's request, a static file's response of 4 KB, of which Rover gets 1 KB) is
+read by Rover, h11 and httptools in turns; then Rover reads the published captures of every protocol installed.
 """
 
 import argparse
