@@ -165,7 +165,7 @@ def test_the_suite_of_protocols_notices_what_fuzzing_finds() -> None:
 
         class Brittle(type(made)):  # type: ignore[misc]
             def feed(self, direction: int, data: bytes, gap: int, *times: int) -> Sequence[Exchange]:
-                assert b"apples" not in data or gap != 7, "the straw"
+                assert b"apples" not in data or not gap, "the straw"
                 found: Sequence[Exchange] = super().feed(direction, data, gap, *times)
                 return found
 
