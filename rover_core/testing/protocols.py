@@ -233,7 +233,7 @@ def _endless(direction: int, beginning: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _feed(connection: Connection, step: Step) -> Sequence[Exchange]:
-    return () if connection.switched else connection.feed(step.direction, step.data, step.gap, step.timestamp_ns)
+    return connection.feed(step.direction, step.data, step.gap, step.timestamp_ns)
 
 
 def _steps(transcript: Transcript) -> list[Step]:

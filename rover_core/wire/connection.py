@@ -66,7 +66,8 @@ class Connection:
 
     losses: messages lost, by cause. stray_bytes: how many bytes since the last message belong to none; when it grows,
     the connection is not of this protocol, or no longer. switched: the protocol that the two sides agreed to go on
-    with (`h2c`, `websocket`, `connect`); nothing is parsed from then on, and `unread` has the bytes that are its.
+    with (`h2c`, `websocket`, `connect`): nothing is read from then on, and `unread` has the bytes that are its. Look
+    after each `feed`.
     """
 
     def __init__(self, client: Reader[Any], server: Reader[Any], stitcher: Stitcher, limits: Limits) -> None:
@@ -83,6 +84,8 @@ class Connection:
         gap: how many bytes followed `data` and were not captured; -1 for an unknown number. timestamp_ns: when the
         call that moved them ended; began_ns: when it began, if it may have taken long (a write to a slow peer).
         """
+        if self.switched:
+            return ()
         reader = self.readers[direction]
         reader.buffer.push(data, began_ns or timestamp_ns, timestamp_ns)
         self._advance(direction, reader)

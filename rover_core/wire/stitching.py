@@ -146,9 +146,11 @@ class InOrder(Stitcher):
         return True
 
     def _mark(self, index: int) -> None:
-        if not self._marked:
-            self._open.insert(index, None)
-            self._marked = True
+        if self._marked:
+            index = min(index, self._open.index(None))
+            self._open.remove(None)
+        self._open.insert(index, None)
+        self._marked = True
 
     def _settle(self, start_ns: int) -> None:
         """Begin anew behind the mark, if nothing that was sent before can still be answered."""

@@ -139,6 +139,20 @@ class TestInOrder:
         stitcher.response(message("C", 6))
         assert names(stitcher) == [("a", "A"), (None, "LOST"), ("c", "C")]
 
+    def test_losses_on_both_sides_shift_nothing(self) -> None:
+        """Broken: after two losses close together responses are shown with the requests before them."""
+        stitcher = InOrder(pair, 9)
+        stitcher.request(message("a", 1))
+        stitcher.request(message("b", 2))
+        stitcher.lost(Direction.CLIENT, answering=False)
+        stitcher.lost(Direction.SERVER, answering=False)
+        stitcher.response(message("B", 5))
+        stitcher.request(message("c", 6))
+        stitcher.response(message("C", 7))
+        found = names(stitcher)
+        assert sorted(found[:-1], key=str) == [("a", None), ("b", None), (None, "B")]
+        assert found[-1] == ("c", "C")
+
     def test_who_sends_before_the_answer_is_paired_again_after_a_pause(self) -> None:
         """Broken: a pipelining client's exchanges are shifted by a loss, or lost for as long as it is connected."""
         stitcher = InOrder(pair, 9)
