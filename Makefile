@@ -10,7 +10,7 @@ ARGS ?=
 KERNELS ?= bookworm bookworm-backports
 KERNEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rover/kernels
 
-.PHONY: help run test lint type imports unit kernel test-kernels packaging bench clean
+.PHONY: help run test lint type imports unit kernel test-kernels packaging fuzz bench clean
 
 help: ## List the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -42,6 +42,9 @@ test-kernels: $(VENV)/.ready ## Kernel tests on kernels with kprobes, in emulate
 packaging: $(VENV)/.ready ## Wheels, and what a plain install of each subset holds
 	$(PY) -m pytest -m packaging
 
+fuzz: $(VENV)/.ready ## Feed every protocol's parser nonsense (ARGS=seconds for each, default 600)
+	ROVER_FUZZ_SECONDS=$(or $(ARGS),600) $(PY) -m pytest -q -k test_fuzzed plugins/protocols
+
 bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes; ARGS=--quick)
 	@bash tests/apt-install bench
 	@$(PY) tests/bench/oncpu.py $(ARGS)
@@ -50,6 +53,7 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 	@echo; $(PY) tests/bench/unwind.py $(filter --quick,$(ARGS))
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 	@echo; $(PY) tests/bench/discovery.py $(filter --quick --json,$(ARGS))
+	@echo; PYTHONPATH=tests/support $(PY) tests/bench/wire.py $(filter --quick --json,$(ARGS))
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools build dist

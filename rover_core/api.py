@@ -7,12 +7,14 @@ conformance suites to subclass in a plugin's own tests.
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 import pluggy
 from pydantic import BaseModel
 
 from rover_core.model import Process, ProcessKey, Profile, Task, Telemetry
+from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
@@ -236,6 +238,54 @@ class ProfileCommand:
     help: str
     options: tuple[ProfileOption, ...] = ()
     delivers: type[Batch] = Profile
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeMetric:
+    """A number of its own that a protocol has of each exchange: rows, partitions, answers.
+
+    name: after the meter prefix and the protocol's name: `rows` of `mysql` is `mysql_rows`. unit: as people write it.
+    value: reads it off an exchange; None where it has none. Its sum, count and histogram are kept by the profiler.
+    """
+
+    name: str
+    unit: str
+    value: Callable[[Exchange], int | None]
+
+
+def _untraced(exchange: Exchange) -> TraceContext | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class WireProtocol:
+    """A protocol that connections speak: all that recognising it in the kernel and reading it take.
+
+    name: `http1`; of metrics and of the `protocols` setting.
+    label: the `protocol` label of metrics (contract section 5.3).
+    classifier: a C header with `static int <name>_classify(const unsigned char *head, unsigned int size)`, compiled
+    into a program of its own, so that one that does not compile takes nobody along. head: CLASSIFY_BYTES bytes, the
+    first of a call's data; those from `size` on are 0. It returns 0 for "not this protocol", 1 for a request, 2 for
+    a response, and can call nothing, not even memcmp.
+    capture: which bytes the kernel ships.
+    connect: makes the parser of a new connection; a module-level function, since workers are processes.
+    datagrams: it is spoken over UDP too, where each datagram is one `feed`.
+    trace: the trace context that the request carries.
+    metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
+    """
+
+    name: str
+    label: str
+    classifier: Path
+    capture: Capture
+    connect: Callable[[Limits], Connection]
+    datagrams: bool = False
+    trace: Callable[[Exchange], TraceContext | None] = _untraced
+    metrics: tuple[ExchangeMetric, ...] = ()
+
+
+CLASSIFY_BYTES = 64
+"""What a classifier may look at, however few of them came."""
 
 
 class Health(StrEnum):

@@ -18,6 +18,7 @@ from rover_core.api import (
     Settings,
     SettingsSection,
     TaskSource,
+    WireProtocol,
     hookspec,
 )
 
@@ -38,6 +39,11 @@ def rover_discoverers(settings: Settings) -> Sequence[Discoverer]:  # type: igno
 @hookspec
 def rover_profilers(settings: Settings) -> Sequence[Profiler]:  # type: ignore[empty-body]
     """Profilers, not started; eBPF is loaded with the first task. Called once, when the agent starts. Since 0.1."""
+
+
+@hookspec
+def rover_protocols(settings: Settings) -> Sequence[WireProtocol]:  # type: ignore[empty-body]
+    """Protocols that connections speak. Called once, by a profiler of connections when it starts. Since 0.1."""
 
 
 @hookspec

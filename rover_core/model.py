@@ -93,6 +93,10 @@ class Loss(StrEnum):
     PROCESS_GONE = "process gone"
     TRUNCATED_STACK = "truncated stack"
     BROKEN_STACK = "broken stack"
+    GAP = "gap in the bytes"
+    UNREADABLE = "unreadable bytes"
+    OVER_LIMIT = "over the limit"
+    UNPAIRED = "not paired"
 
 
 @dataclass(frozen=True, slots=True)

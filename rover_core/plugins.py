@@ -22,6 +22,7 @@ from rover_core.api import (
     Settings,
     SettingsSection,
     TaskSource,
+    WireProtocol,
 )
 from rover_core.errors import RoverError
 
@@ -111,6 +112,9 @@ class PluginManager:
 
     def profilers(self, settings: Settings) -> list[Profiler]:
         return self._collect("rover_profilers", settings=settings)
+
+    def protocols(self, settings: Settings) -> list[WireProtocol]:
+        return self._collect("rover_protocols", WireProtocol, settings=settings)
 
     def profile_commands(self) -> list[ProfileCommand]:
         return self._collect("rover_profile_commands", ProfileCommand)

@@ -54,6 +54,24 @@ def test_floor_0_is_the_standard_library_alone(module: str) -> None:
     assert roots <= set(sys.stdlib_module_names)
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "rover_core" / "wire").glob("*.py")), ids=lambda file: file.stem)
+def test_the_kit_of_protocols_is_the_standard_library_alone(file: Path) -> None:
+    """Broken: a worker process that reads strangers' bytes has pydantic, or the agent, in memory."""
+    roots = set(imports(file))
+    assert {name.split(".")[0] for name in roots} - {"rover_core"} <= set(sys.stdlib_module_names)
+    ours = {name.split(".")[1] for name in roots if name.startswith("rover_core.")}
+    assert ours <= {"wire", "model"}
+
+
+def test_protocols_need_neither_a_kernel_nor_a_profiler() -> None:
+    """Broken: a protocol cannot be tested on a laptop, or drags the runtime into its workers."""
+    files = [file for file in FILES if "protocols" in file.relative_to(ROOT).parts]
+    assert files
+    for file in files:
+        roots = {name.split(".")[0] for name in imports(file)} - set(sys.stdlib_module_names)
+        assert roots <= {"rover_core", file.parents[0].name}, file
+
+
 def test_procfs_is_the_standard_library_alone() -> None:
     """Broken: reading /proc in a worker process costs more than /proc does."""
     roots = set(imports(ROOT / "rover_core" / "procfs.py"))
