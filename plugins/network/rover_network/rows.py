@@ -22,6 +22,8 @@ FACTS = np.dtype(
         ("local", "u1", (16,)),
         ("remote", "u1", (16,)),
         ("comm", "S16"),
+        ("speaks", "<u4"),
+        ("unused", "<u4"),
         ("netns", "<u4"),
         ("peer", "<u4"),
         ("local_port", "<u2"),
@@ -50,6 +52,27 @@ ROW = np.dtype(
     ]
 )
 REASON = np.dtype([("key", KEY), ("reason", "<u8")])
-CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("datagrams", "<u4"), ("generation", "<u8")])
-TALLIES = ("rows_full", "new_rows", "new_connections", "gone_connections")
+CONFIG = np.dtype(
+    [
+        ("epoch", "<u4"),
+        ("all", "<u4"),
+        ("lengths", "<u4"),
+        ("datagrams", "<u4"),
+        ("generation", "<u8"),
+        ("protocols", "<u4"),
+        ("rings", "<u4"),
+        ("ring_bytes", "<u8"),
+    ]
+)
+TALLIES = (
+    "rows_full",
+    "new_rows",
+    "new_connections",
+    "gone_connections",
+    "calls_seen",
+    "calls_asked",
+    "calls_shipped",
+    "classified",
+    "ring_full",
+)
 """enum rover_tally."""
