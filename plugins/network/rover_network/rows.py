@@ -33,6 +33,19 @@ FACTS = np.dtype(
         ("role", "u1"),
     ]
 )
+STREAM = np.dtype(
+    [
+        ("position", "<u8", (2,)),
+        ("turned", "<u8"),
+        ("calls", "<u4"),
+        ("tries", "<u2"),
+        ("last", "u1"),
+        ("answers", "u1"),
+        ("protocol", "<u4"),
+        ("unused", "<u4"),
+    ]
+)
+CONNECTION = np.dtype([("facts", FACTS), ("stream", STREAM)])
 SUM = np.dtype(
     [
         ("bytes", "<u8"),

@@ -43,6 +43,7 @@ struct rover_piece {
     u64 segments; /* of the latter, 0: a buffer */
     u64 length;
     u64 position; /* of the first byte, in what this socket has sent, or received */
+    u64 other;    /* of the next byte that goes the other way */
     u64 ended_ns;
     u32 way;      /* 1: sent, 0: received */
     u32 slot;     /* of the classifier that is asked next */

@@ -30,6 +30,7 @@ struct rover_policy {
 struct rover_record {
     struct rover_key key;
     u64 position;
+    u64 other; /* position of what goes the other way */
     u64 began_ns;
     u64 ended_ns;
     u64 after; /* bytes behind these that the same call moved and that are not captured */
@@ -166,6 +167,7 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
     call->key = *key;
     piece->length = length;
     piece->position = position;
+    piece->other = stream->position[!way];
     piece->ended_ns = bpf_ktime_get_ns();
     piece->way = way & 1;
     piece->protocol = 0;
@@ -329,6 +331,7 @@ int rover_on_ship(void *ctx)
     head.protocol = piece->protocol;
     head.sent = piece->way;
     head.from_server = piece->from_server;
+    head.other = piece->other;
     head.length = size;
     piece->left -= size;
     piece->length -= size;

@@ -1,0 +1,192 @@
+"""Records become exchanges: one parser for each connection. Standard library only: it lives in workers."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from rover_core.wire import Connection, Exchange, Limits
+from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
+from rover_network.records import END, RECORD, Record
+
+_CONNECTIONS = 16_384
+_STRAY = 65_536
+_WAIT_NS = 60_000_000_000  # for the other half of an exchange
+_METRIC_BOUNDS = DURATION_BOUNDS  # any that are close to each other everywhere
+Key = tuple[int, int, int]
+Place = tuple[int, int, int, int, int]
+"""Inode, process and peer of a connection; 1 if the process is the client; the protocol's number."""
+PARSER_FAILED = "parser failed"
+
+
+class Spoken(NamedTuple):
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange."""
+
+    connect: Callable[[Limits], Connection]
+    metrics: dict[str, Callable[[Exchange], int | None]]
+
+
+class _Stream:
+    """A connection, and where in it the next byte of each direction (client's, server's) is expected."""
+
+    __slots__ = ("connection", "expected", "place", "protocol", "seen_ns", "told")
+
+    def __init__(self, connection: Connection, record: Record) -> None:
+        client = record.sent != record.from_server
+        self.connection = connection
+        self.protocol = record.protocol
+        self.place: Place = (record.inode, record.tgid, record.peer, int(client), record.protocol)
+        self.expected = [record.position, record.other]
+        if record.from_server:
+            self.expected.reverse()
+        self.seen_ns = 0
+        self.told: dict[str, int] = {}
+
+
+class Streams:
+    """The connections of one ring.
+
+    spoken: protocols by number; None for those that cannot be had. take: called with each exchange, the place for what
+    looks at exchanges one by one.
+    """
+
+    def __init__(self, spoken: Sequence[Spoken | None], interval: Interval, limits: Limits = Limits()) -> None:
+        self._spoken = spoken
+        self._interval = interval
+        self._limits = limits
+        self._streams: OrderedDict[Key, _Stream] = OrderedDict()
+        self._losses: dict[tuple[int, str], int] = {}
+        self.steps: dict[str, int] = {}
+        self.again: list[Key] = []
+
+    def feed(self, view: memoryview) -> None:
+        """A record, as it lies in the ring."""
+        record = Record._make(RECORD.unpack_from(view))
+        key = record[:3]
+        stream = self._streams.get(key)
+        if record.event == END:
+            if stream is not None:
+                self._end(key, stream)
+            return
+        try:
+            if stream is None or stream.protocol != record.protocol or self._fell_back(stream, record):
+                stream = self._begin(key, stream, record)
+                if stream is None:
+                    return
+            data = bytes(view[RECORD.size : RECORD.size + record.length])
+            exchanges = self._advance(stream, record, data)
+        except Exception:  # noqa: BLE001 - a plugin's parser, and a stranger's bytes: this connection alone is lost
+            self._fail(key, record.tgid)
+            return
+        for exchange in exchanges:
+            self.take(stream, exchange)
+        connection = stream.connection
+        if connection.switched or connection.stray_bytes > _STRAY:
+            self.again.append(key)
+            self._end(key, stream)
+
+    def _fell_back(self, stream: _Stream, record: Record) -> bool:
+        """The kernel counts anew: it had forgotten the connection."""
+        return record.position < stream.expected[record.from_server]
+
+    def _begin(self, key: Key, old: _Stream | None, record: Record) -> _Stream | None:
+        if old is not None:
+            self._end(key, old)
+        spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
+        if spoken is None:
+            return None
+        while len(self._streams) >= _CONNECTIONS:
+            oldest = next(iter(self._streams))
+            self._end(oldest, self._streams[oldest])
+            self._count("connections forgotten")
+        stream = self._streams[key] = _Stream(spoken.connect(self._limits), record)
+        self._count("connections")
+        return stream
+
+    def _advance(self, stream: _Stream, record: Record, data: bytes) -> Sequence[Exchange]:
+        direction = record.from_server
+        missing = record.position - stream.expected[direction]
+        stream.expected[direction] = record.position + record.length + record.after
+        stream.seen_ns = record.ended_ns
+        feed = stream.connection.feed
+        if not missing:
+            return feed(direction, data, record.after, record.ended_ns, record.began_ns)
+        self._count("bytes not captured", missing)
+        before = feed(direction, b"", missing, record.began_ns)
+        return [*before, *feed(direction, data, record.after, record.ended_ns, record.began_ns)]
+
+    def take(self, stream: _Stream, exchange: Exchange) -> None:
+        """An exchange is known."""
+        sums = self._interval.sums(stream.place, exchange)
+        spoken = self._spoken[stream.protocol]
+        if sums is None or spoken is None:
+            return
+        for name, value_of in spoken.metrics.items():
+            value = value_of(exchange)
+            if value is not None:
+                spread_value(sums.metrics.setdefault(name, spread()), value, _METRIC_BOUNDS)
+
+    def _end(self, key: Key, stream: _Stream) -> None:
+        self._streams.pop(key, None)
+        try:
+            for exchange in stream.connection.close():
+                self.take(stream, exchange)
+        except Exception:  # noqa: BLE001 - see feed
+            self._fail(key, stream.place[1])
+        self._settle(stream)
+
+    def _fail(self, key: Key, tgid: int) -> None:
+        self._streams.pop(key, None)
+        self._count(PARSER_FAILED)
+        self._lose(tgid, "unreadable bytes", 1)
+        self.again.append(key)
+
+    def expire(self, now_ns: int | None = None) -> None:
+        """Give up on halves that have waited for a minute. Also finds out what was lost."""
+        before = (time.monotonic_ns() if now_ns is None else now_ns) - _WAIT_NS
+        for key, stream in list(self._streams.items()):
+            try:
+                for exchange in stream.connection.expire(before):
+                    self.take(stream, exchange)
+            except Exception:  # noqa: BLE001 - see feed
+                self._fail(key, stream.place[1])
+            self._settle(stream)
+
+    def _settle(self, stream: _Stream) -> None:
+        losses = stream.connection.losses
+        for cause, count in losses.items() if losses else ():
+            more = count - stream.told.get(cause, 0)
+            if more:
+                self._lose(stream.place[1], cause, more)
+                stream.told[cause] = count
+
+    def _lose(self, tgid: int, cause: str, count: int) -> None:
+        self._losses[tgid, str(cause)] = self._losses.get((tgid, str(cause)), 0) + count
+
+    def _count(self, step: str, more: int = 1) -> None:
+        self.steps[step] = self.steps.get(step, 0) + more
+
+    def report(self) -> dict[str, Any]:
+        """What was found since the last one, for JSON. again: connections that are not what they seemed."""
+        self.expire()
+        if self._interval.lost:
+            self._count("exchanges over the queue's size", self._interval.lost)
+        steps, self.steps = self.steps, {}
+        losses, self._losses = self._losses, {}
+        again, self.again = self.again, []
+        return {
+            "rows": self._interval.take(),
+            "losses": [[tgid, cause, count] for (tgid, cause), count in losses.items()],
+            "steps": steps,
+            "again": again,
+            "open": len(self._streams),
+        }
+
+
+def read(streams: Streams, views: Iterable[memoryview]) -> int:
+    """Feed them all. Returns how many."""
+    count = 0
+    for view in views:
+        streams.feed(view)
+        count += 1
+    return count
