@@ -12,7 +12,7 @@ from rover_core.api import Batch, Discoverer, Exporter, Profiler, TaskSource
 from rover_core.errors import RoverError
 from rover_core.ledger import Ledger
 from rover_core.logs import get_logger
-from rover_core.model import Process, Task
+from rover_core.model import Loss, Process, Task
 from rover_core.pipeline import Pipeline
 from rover_core.processes import ProcessRegistry
 from rover_core.tasks import TaskManager
@@ -85,6 +85,9 @@ class Agent:
 
     def cancel(self, task_id: str) -> None:
         self.tasks.cancel(task_id)
+
+    def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
+        self.ledger.lost_later(exporter, samples, cause)
 
     def _publish(self, batch: Batch) -> None:
         self._pipeline.publish(batch)

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from rover_core.model import Process, ProcessKey, Profile, Task, Telemetry
 from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
+from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
@@ -132,6 +133,10 @@ class AgentContext(Protocol):
         """End a task early; what it saw is kept."""
         ...
 
+    def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
+        """So many samples of batches that this exporter had taken were lost after all."""
+        ...
+
 
 class TaskSource(Protocol):
     """Where tasks come from. `run` lives as long as the agent and is cancelled at its end."""
@@ -145,7 +150,8 @@ class Exporter(Protocol):
     """Takes results away. Runs on the event loop: what blocks belongs in a thread.
 
     Each exporter has a bounded queue of its own in front of it, so a slow one loses its own batches (counted as
-    `queue full`) and holds up nobody. An `export` that raises counts its batch as `exporter down`.
+    `queue full`) and holds up nobody. An `export` that raises counts its batch as `exporter down`. One that keeps
+    batches to try again returns, and tells `AgentContext.count_lost` of what it gives up later.
     """
 
     name: str
@@ -257,6 +263,15 @@ class WireProtocol:
 
 CLASSIFY_BYTES = 64
 """What a classifier may look at, however few of them came."""
+class Check:
+    """Something `rover doctor` looks at only when asked: it takes long, or leaves this host.
+
+    name: `backend` becomes `rover doctor --backend`; help: one line; run: what was found.
+    """
+
+    name: str
+    help: str
+    run: Callable[[Settings], "Iterable[Diagnostic]"]
 
 
 class Health(StrEnum):

@@ -81,6 +81,25 @@ class Task:
     trigger: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SamplingRule:
+    """Which exchanges a NETWORK task is to sample, and what to attach (contract section 2.1).
+
+    `Task.settings["sampling"]` holds a tuple of them. uri_regex: searched in the request's path, in RE2's syntax
+    (`rover_core.patterns`); None is the rule for all other paths. min_duration_ns: from which duration an exchange
+    is slow; None for never. max_*_size: bytes of text, None for all of it.
+    """
+
+    uri_regex: str | None = None
+    min_duration_ns: int | None = None
+    when_4xx: bool = False
+    when_5xx: bool = False
+    attach_request: bool = False
+    max_request_size: int | None = None
+    attach_response: bool = False
+    max_response_size: int | None = None
+
+
 class Loss(StrEnum):
     """Why something that happened is not, or not fully, in the data."""
 

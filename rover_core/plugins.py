@@ -13,6 +13,7 @@ import pluggy
 
 from rover_core import hookspecs
 from rover_core.api import (
+    Check,
     Diagnostic,
     Discoverer,
     Exporter,
@@ -130,6 +131,9 @@ class PluginManager:
 
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
+
+    def checks(self) -> list[Check]:
+        return self._collect("rover_checks", Check)
 
     def add_commands(self, cli: "click.Group") -> None:
         """Let plugins add sub-commands to a group."""
