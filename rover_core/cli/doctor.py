@@ -33,7 +33,7 @@ class _Doctor(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_options
 @pass_invocation
-def doctor(invocation: Invocation, as_json: bool, **asked: bool) -> int:
+def doctor(invocation: Invocation, /, as_json: bool, **asked: bool) -> int:
     """Say what this host lacks for profiling, if anything, and what to do about it.
 
     Tries the real thing: every profiler loads and attaches its eBPF program, and lets go again. Exits with 1 if

@@ -9,7 +9,7 @@ PROTOCOL = "rover_exporter_skywalking/protocol"
 
 
 class ProtocolBuildHook(BuildHookInterface):
-    """Puts `*_pb2.py` and `*_pb2.pyi` beside the .proto files. Services need no code: their descriptors say it all."""
+    """Puts `*_pb2.py` and `*_pb2.pyi` beside the .proto files."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         from grpc_tools import protoc

@@ -30,11 +30,11 @@ def check_backend(settings: Settings) -> Iterable[Diagnostic]:
     try:
         yield _resolve(backend)
         yield asyncio.run(_call(backend))
-    except _Unhealthy as problem:
+    except _UnhealthyError as problem:
         yield problem.diagnostic
 
 
-class _Unhealthy(Exception):
+class _UnhealthyError(Exception):
     def __init__(self, name: str, detail: str, remedy: str) -> None:
         super().__init__(detail)
         self.diagnostic = Diagnostic(name, Health.PROBLEM, detail, remedy)
@@ -45,7 +45,9 @@ def _resolve(backend: BackendSettings) -> Diagnostic:
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as error:
-        raise _Unhealthy("backend name", f"{host}: {error.strerror}", "check core.backend.addr and the DNS") from None
+        raise _UnhealthyError(
+            "backend name", f"{host}: {error.strerror}", "check core.backend.addr and the DNS"
+        ) from None
     addresses = dict.fromkeys(str(address[0]) for *_, address in found)
     return Diagnostic("backend name", Health.OK, f"{host} is {', '.join(addresses)}")
 
@@ -63,7 +65,7 @@ async def _call(backend: BackendSettings) -> Diagnostic:
         how = secured if backend.enable_TLS else "no TLS"
         return Diagnostic("backend", Health.OK, f"{backend.addr} answered within {took} ({how})")
     except BackendError as error:
-        raise _Unhealthy("backend", f"{error}", _REMEDIES.get(error.code, "see the backend's log")) from None
+        raise _UnhealthyError("backend", f"{error}", _REMEDIES.get(error.code, "see the backend's log")) from None
     finally:
         await connection.close()
 
@@ -75,4 +77,4 @@ async def _connect(connection: Connection, backend: BackendSettings) -> None:
     except TimeoutError:
         tls = "core.backend.enable_TLS and the certificates" if backend.enable_TLS else "core.backend.enable_TLS"
         detail = f"no connection to {backend.addr} within {backend.check_period} s"
-        raise _Unhealthy("backend", detail, f"check that it runs, the firewall, and {tls}") from None
+        raise _UnhealthyError("backend", detail, f"check that it runs, the firewall, and {tls}") from None

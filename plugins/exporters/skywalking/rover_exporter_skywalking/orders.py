@@ -17,7 +17,7 @@ _MOST_SECONDS = 366 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A command, understood. Task ids are the backend's; several orders may share one (a task over many processes)."""
+    """A command, understood. task_id: the backend's; several orders share it where a task is about many processes."""
 
     task_id: str
     process_ids: tuple[str, ...]

@@ -23,8 +23,8 @@ _IDS_KEPT = 20_000  # also of processes that are gone: what was measured of them
 class Known:
     """An entity of this host.
 
-    spokesman: the process it is reported with. keys: every process that is this entity, since the backend's ids do not
-    depend on pids (contract section 1.4). tries: reports in vain since; not_before: the beat of the next try.
+    spokesman: the process it is reported with. keys: every process that is this entity, since the backend's ids do
+    not depend on pids (contract section 1.4). tries: reports in vain since; not_before: the beat of the next try.
     """
 
     entity: Entity
@@ -101,7 +101,7 @@ class ProcessBook:
         return [known for known in self._known.values() if known.reported]
 
     def assign(self, asked: Iterable[Known], reply: EBPFReportProcessDownstream, beat: int) -> None:
-        """Take over the ids of a reply, by pid and entity. Those without one are asked for again, ever more rarely."""
+        """Take over a reply's ids, by pid and entity. Those without one are reported again, ever more rarely."""
         ids = {}
         for process in reply.processes:
             answer = process.hostProcess if process.HasField("hostProcess") else process.k8sProcess

@@ -35,8 +35,8 @@ class _Counts:
 def to_parcels(profile: Profile, accepted: Accepted) -> tuple[list[Parcel], dict[Loss, int]]:
     """What to send of a profile, and what of it the backend has no place for, by cause.
 
-    Each parcel begins with the task's metadata, so that each can be sent alone. Sent again it is the same bytes, which
-    the backend keeps once: it knows data by task, process, start, time and stack ids.
+    Each parcel begins with the task's metadata, so that each can be sent alone. Sent again it is the same bytes,
+    which the backend keeps once: it knows data by task, process, start, time and stack ids.
     """
     start_ms, now_ms = accepted.times(profile.start_ns, profile.end_ns)
     parcels: list[Parcel] = []
@@ -53,7 +53,7 @@ _Stacks = dict[tuple[_Symbols, _Symbols], _Counts]
 
 
 def _by_process(profile: Profile, accepted: Accepted) -> tuple[dict[str, _Stacks], dict[Loss, int]]:
-    """Equal stacks added up, whatever their labels: two messages of one stack and time would be one to the backend."""
+    """Equal stacks added up, whatever their labels: the backend takes two messages of one stack and time for one."""
     units = {kind.unit: at for at, kind in enumerate(profile.sample_types)}
     stacks: dict[str, _Stacks] = {}
     lost: dict[Loss, int] = {}
