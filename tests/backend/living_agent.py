@@ -43,6 +43,13 @@ class Live:
         entry = self.agent.ledger.exporters.get("skywalking")
         return dict(entry.lost) if entry else {}
 
+    async def settle(self, delivered: Callable[[], int]) -> None:
+        """End the tasks, and wait until all that they saw was delivered."""
+        for task in list(self.profiler.running):
+            self.agent.cancel(task)
+        await until(lambda: not self.profiler.running)
+        await until(lambda: delivered() >= self.seen, 40)
+
     async def end(self) -> Outcome:
         self.agent.request_stop()
         return await asyncio.wait_for(self.running, 20)

@@ -28,6 +28,7 @@ class Tunnel:
         self._host, self._port = host.strip("[]"), int(port)
         self._folder = tempfile.mkdtemp(prefix="rover-")  # mode 0700
         self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
         self._complaining = False
 
     @property
@@ -45,6 +46,8 @@ class Tunnel:
     async def close(self) -> None:
         if self._server:
             self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _context(self) -> ssl.SSLContext:
@@ -68,7 +71,10 @@ class Tunnel:
             writer.close()
             return
         self._complaining = False
+        ends = {writer, requests}
+        self._writers |= ends
         await asyncio.gather(_pump(reader, requests), _pump(answers, writer))
+        self._writers -= ends
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
