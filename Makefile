@@ -60,6 +60,7 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools build dist
+	find plugins -name '*_pb2.py*' -delete
 
 $(VENV)/.ready: $(PROJECTS) $(PROTOS) $(UV) .tools/apt
 	test -x $(PY) || $(UV) venv --quiet --python /usr/bin/python3 --system-site-packages $(VENV)

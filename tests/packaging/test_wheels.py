@@ -24,7 +24,7 @@ OURS = {
     for pattern in ("pyproject.toml", "bpf/pyproject.toml", "plugins/*/pyproject.toml", "plugins/*/*/pyproject.toml")
     for path in ROOT.glob(pattern)
 }
-_DATA = {".c", ".h", ".html", ".css", ".js", ".json", ".tmpl", ".typed"}
+_DATA = {".c", ".h", ".html", ".css", ".js", ".json", ".proto", ".tmpl", ".typed"}
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
