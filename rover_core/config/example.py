@@ -72,10 +72,10 @@ def _text(value: Any) -> str:
 
 
 def _purpose(model: type[BaseModel]) -> str:
-    """What a section's author wrote of it; a composed model's words are those of the first it is made of."""
+    """What a section's authors wrote of it: several plugins may share one."""
     ours = model.__mro__[: model.__mro__.index(BaseModel)]
-    words = (each.__dict__.get("__doc__") for each in ours)
-    return inspect.cleandoc(next((text for text in words if text), ""))
+    words = (inspect.cleandoc(each.__dict__.get("__doc__") or "") for each in ours)
+    return "\n\n".join(text for text in words if text)
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -69,7 +69,7 @@ def test_a_variable_is_taken_where_it_is_set(tmp_path: Path) -> None:
 
 
 def test_the_shipped_file_is_what_the_command_prints() -> None:
-    """Broken: configs/skywalking.yaml lacks a key. Below its first lines belongs what `rover config example` prints."""
+    """Broken: configs/skywalking.yaml lacks a key. What `rover config example` prints belongs into it."""
     result = CliRunner().invoke(cli, ["config", "example"])
     assert result.exit_code == 0
     head, _, body = SHIPPED.read_text().partition("\n\n")

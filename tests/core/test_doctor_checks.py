@@ -1,7 +1,6 @@
 """What plugins let `rover doctor` look at when asked."""
 
 from collections.abc import Iterable, Iterator
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -21,9 +20,10 @@ def broken(_: Settings) -> Iterable[Diagnostic]:
     raise OSError("too bright")
 
 
-@hookimpl
-def rover_checks() -> list[Check]:
-    return [Check("moon", "Look at the moon, too.", fine), Check("far-sun", "Look at the sun, too.", broken)]
+class Sky:
+    @hookimpl
+    def rover_checks(self) -> list[Check]:
+        return [Check("moon", "Look at the moon, too.", fine), Check("far-sun", "Look at the sun, too.", broken)]
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def discover(*_: object, **__: object) -> PluginManager:
         manager = PluginManager()
-        manager.register("sky", SimpleNamespace(rover_checks=rover_checks))
+        manager.register("sky", Sky())
         return manager
 
     monkeypatch.setattr(PluginManager, "discover", discover)
