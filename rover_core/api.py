@@ -13,9 +13,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 import pluggy
 from pydantic import BaseModel
 
-from rover_core.model import Process, ProcessKey, Profile, Task, Telemetry
-from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
 from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
+from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
@@ -263,6 +262,9 @@ class WireProtocol:
 
 CLASSIFY_BYTES = 64
 """What a classifier may look at, however few of them came."""
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Something `rover doctor` looks at only when asked: it takes long, or leaves this host.
 

@@ -4,13 +4,14 @@ import asyncio
 
 from rover_core.api import AgentContext, Settings
 from rover_core.config.sections import ProfilingSettings
+from rover_core.identity.agent import agent_id
 from rover_exporter_skywalking.accepted import AcceptedOrders
 from rover_exporter_skywalking.connection import Connection
 from rover_exporter_skywalking.exporter import NAME, BackendExporter
 from rover_exporter_skywalking.processes import ProcessBook
 from rover_exporter_skywalking.reporting import Reporter
 from rover_exporter_skywalking.settings import BackendSettings, CoreSettings, ReportSettings
-from rover_exporter_skywalking.tasks import TaskPolling, new_agent_id
+from rover_exporter_skywalking.tasks import TaskPolling
 
 
 class Backend:
@@ -19,12 +20,12 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         backend, report = settings.section(BackendSettings), settings.section(ReportSettings)
         profiling = settings.section(ProfilingSettings)
-        agent_id = new_agent_id()
+        name = agent_id()
         connection = Connection(backend)
         processes = ProcessBook(settings.section(CoreSettings).cluster_name, report.properties_report_period)
         accepted = AcceptedOrders()
-        reporter = Reporter(connection, processes, report, agent_id)
-        polling = TaskPolling(connection, processes, accepted, agent_id, profiling.check_interval)
+        reporter = Reporter(connection, processes, report, name)
+        polling = TaskPolling(connection, processes, accepted, name, profiling.check_interval)
         self.exporter = BackendExporter(connection, processes, accepted, backend.buffer)
         self.source = BackendSource(connection, reporter, polling if profiling.active else None)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 from rover_core.api import Diagnostic, Health, Settings
 from rover_core.config import format_duration
+from rover_core.identity.agent import agent_id
 from rover_exporter_skywalking.connection import BackendError, Connection
 from rover_exporter_skywalking.protocol.profiling_pb2 import EBPFProfilingTaskQuery
 from rover_exporter_skywalking.rpc import QUERY_TASKS
 from rover_exporter_skywalking.settings import BackendSettings, is_configured
-from rover_exporter_skywalking.tasks import new_agent_id
 
 _REMEDIES = {
     "UNAUTHENTICATED": "set core.backend.authentication to what the backend's administrator gave you",
@@ -58,7 +58,7 @@ async def _call(backend: BackendSettings) -> Diagnostic:
         await _connect(connection, backend)
         began_ns = time.monotonic_ns()
         # What is newer than now: a question that takes nothing away from anybody.
-        query = EBPFProfilingTaskQuery(roverInstanceId=new_agent_id(), latestUpdateTime=time.time_ns() // 1_000_000)
+        query = EBPFProfilingTaskQuery(roverInstanceId=agent_id(), latestUpdateTime=time.time_ns() // 1_000_000)
         await connection.ask(QUERY_TASKS, query)
         took = format_duration((time.monotonic_ns() - began_ns) // 100_000 * 100_000)
         secured = "TLS, unverified" if backend.insecure_skip_verify else "TLS"

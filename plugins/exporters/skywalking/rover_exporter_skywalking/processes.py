@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from rover_core.identity.redaction import command_line
 from rover_core.model import Entity, Process, ProcessKey
 from rover_exporter_skywalking.naming import clean, identity, in_cluster, to_message
 from rover_exporter_skywalking.protocol.common_pb2 import KeyStringValuePair
@@ -36,12 +37,9 @@ class Known:
 
     def to_report(self) -> EBPFProcessProperties:
         properties = dict(self.spokesman.properties)
-        details = {
-            "pid": str(self.spokesman.pid),
-            "command_line": " ".join(self.spokesman.cmdline),
-            _SUPPORTED: _supported(self.spokesman),
-            **properties,
-        }
+        details = {"pid": str(self.spokesman.pid), _SUPPORTED: _supported(self.spokesman), **properties}
+        if "command_line" not in details:
+            details["command_line"] = command_line(self.spokesman.cmdline, redacted=True)
         entity, pid = to_message(self.entity), self.spokesman.pid
         pairs = [_pair(key, value) for key, value in details.items()]
         if "pod_name" in properties:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from rover_core.api import AgentContext
@@ -140,8 +139,3 @@ def _name_of(command: Command) -> str:
     task = next((pair.value for pair in command.args if pair.key == "TaskId"), "")
     name = command.command if command.command == COMMAND else command.command[:60]
     return f"{name} {task[:80]}".strip()
-
-
-def new_agent_id() -> str:
-    """What this run of the agent is called in every call (contract section 1.1)."""
-    return str(uuid.uuid4())

@@ -241,7 +241,8 @@ async def test_a_task_for_a_process_that_exits(backend: Backend, settings_for: A
 
 async def test_a_thousand_processes(backend: Backend, settings_for: Any, make_process: Any) -> None:
     """Broken: a large host's report is too large for the backend, or some of it stays without ids."""
-    many = [make_process(f"job-{n}", 10_000 + n, cmdline=("x" * 5000,)) for n in range(1000)]
+    long = {"command_line": "x" * 5000}
+    many = [make_process(f"job-{n}", 10_000 + n, properties=long) for n in range(1000)]
     async with living(settings_for(backend), processes=many):
         await until(lambda: len(backend.processes) == 1000)
         await until(lambda: sum(len(r.processes) for r in backend.calls["keepAlive"].requests) >= 1000)
