@@ -254,7 +254,6 @@ async def test_memory_is_flat_over_two_hundred_tasks(
     backend: Backend, settings_for: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Broken: every task leaves something behind, and an agent that works for months grows."""
-    monkeypatch.setattr(accepted, "_LINGER_NS", 0)
     samples = [its_sample(f"work_{n}", "main") for n in range(50)]
     names = [f"part-{n}" for n in range(10)]
     entities = tuple(Entity("OS_LINUX", "shop", "host", name) for name in names)
@@ -270,7 +269,7 @@ async def test_memory_is_flat_over_two_hundred_tasks(
         async def run_ten() -> None:
             backend.tasks.clear()
             for process_id in backend.processes:
-                backend.order(f"t-{time.monotonic_ns()}", [process_id], FixedTriggerDuration=1)
+                backend.order(f"t-{time.monotonic_ns()}", [process_id])
             await until(lambda: len(live.profiler.running) == len(names))
             for task in list(live.profiler.running):
                 live.agent.cancel(task)
@@ -280,9 +279,11 @@ async def test_memory_is_flat_over_two_hundred_tasks(
             """How many objects there are when so many tasks more are over, delivered and forgotten."""
             for _ in range(rounds):
                 await run_ten()
-            await asyncio.sleep(1.1)
-            await run_ten()  # the poll that brings them forgets the others
             await until(lambda: not exporter._outbox and not exporter._in_hand)
+            backend.tasks.clear()
+            with monkeypatch.context() as later:
+                later.setattr(accepted, "_LINGER_NS", -(10**15))  # as if their time had long been up
+                await until(lambda: not exporter._accepted)
             for kept in (backend.rows, backend.calls, live.profiler.calls, live.profiler.processes):
                 kept.clear()
             live.profiler._since_ns.clear()
