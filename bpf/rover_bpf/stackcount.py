@@ -5,8 +5,6 @@ one, and empties that: what it returns are exact deltas, and counting never paus
 """
 
 import mmap
-import os
-import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from rover_bpf.cpus import online_cpus
+from rover_bpf.epochs import GROWS, NO_PREALLOC, settle, warm
 from rover_bpf.loader import load
 from rover_bpf.maps import Array, BpfMap
 from rover_bpf.plans import Attachment, Plan, attach
 from rover_bpf.program import Program
 from rover_bpf.ring import Ring
 from rover_bpf.source import ProgramSource
-from rover_bpf.syscalls import wait_for_running_programs
 from rover_bpf.unwind.kernelrules import KernelRules
 from rover_bpf.unwind.raw import RawStack, read_raw
 from rover_core.errors import RoverError
@@ -58,12 +55,7 @@ _MEMBERS = (
     ("task_struct", "mm"),
     ("mm_struct", "exec_vm"),
 )
-_NO_PREALLOC = 1  # BPF_F_NO_PREALLOC
-# Maps that grow as needed came with an allocator for any context (6.1, kernel commit 7c8199e24fa0), to be seen in the
-# kernel's hash table. Before, perf events may not use them at all, and other programs may, but lock up if they
-# allocate where the kernel does: so all memory is set aside at first, and there is less of it.
-_GROWS = ("bpf_htab", "ma")
-_GROWING = {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(_NO_PREALLOC)}
+_GROWING = {"ROVER_COUNTS": "65536", "ROVER_STACKS": "65536", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
 _PREALLOCATED = {"ROVER_COUNTS": "16384", "ROVER_STACKS": "8192", "ROVER_HASH_FLAGS": "0"}
 
 
@@ -113,7 +105,7 @@ class StackCounter:
             self._raw = Ring(raw) if raw else None
             self.rules = KernelRules(self._program.maps) if raw else None
             """By which the kernel unwinds user stacks; None where it follows frame pointers only."""
-            self._warm()
+            warm([*self._counts, *self._stacks])
             self._configure()
             self.attachment: Attachment = attach(spec.plan, self._program)
         except BaseException:
@@ -132,25 +124,6 @@ class StackCounter:
         self._epoch, self._generation, self._all = 0, 0, False
         self._last_tally = dict.fromkeys(TALLIES, 0)
         self._room = min(self._counts[0].info.max_entries, self._stacks[0].info.max_entries)
-
-    def _warm(self) -> None:
-        """Make every processor's allocator for growing maps fill its reserve, which programs draw from.
-
-        It starts with one element (kernel/bpf/memalloc.c, prefill_mem_cache) and a first tick may need several.
-        """
-        allowed = os.sched_getaffinity(0)
-        growing = [*self._counts, *self._stacks]
-        try:
-            for cpu in online_cpus():
-                os.sched_setaffinity(0, {cpu})
-                for table in growing:
-                    key = np.zeros(1, table.key)[0]
-                    table.update(key, np.zeros(1, table.value)[0])
-                    table.delete(key)
-        except OSError:  # a processor outside our cpuset: its first tick may count a sample without its stack
-            pass
-        finally:
-            os.sched_setaffinity(0, allowed)
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
@@ -200,7 +173,7 @@ class StackCounter:
         old, self._epoch = self._epoch, 1 - self._epoch
         self._generation += 1
         self._configure()
-        _settle()
+        settle()
         keys, values = self._counts[old].drain()
         hashes, stacks = self._stacks[old].drain()
         tally = self._read_tally()
@@ -235,20 +208,12 @@ def _addresses(hashes: Array, stacks: Array) -> dict[int, Array]:
     return {h: ips[:depth].copy() for h, depth, ips in zip(hashes.tolist(), depths, stacks["ip"], strict=True)}
 
 
-def _settle() -> None:
-    """Wait until no program can still be writing to the maps of the old epoch."""
-    try:
-        wait_for_running_programs()
-    except OSError:  # nohz_full: a program runs for microseconds, so this is generous
-        time.sleep(0.02)
-
-
 def _load(spec: CounterSpec) -> Program:
     """The best form of the program that this kernel takes."""
     members = _MEMBERS + spec.members
     refusals: list[RoverError] = []
     for form in _forms(spec):
-        needed = (*members, _GROWS) if form["ROVER_HASH_FLAGS"] == str(_NO_PREALLOC) else members
+        needed = (*members, GROWS) if form["ROVER_HASH_FLAGS"] == str(NO_PREALLOC) else members
         try:
             return load(ProgramSource(spec.path, spec.functions, needed, form))
         except RoverError as error:
@@ -270,4 +235,4 @@ def _may_fit_otherwise(error: RoverError, form: Mapping[str, str]) -> bool:
     text = str(error) + "".join(getattr(error, "__notes__", []))
     if "Operation not permitted" in text:
         return False
-    return "preallocated" in text or ".".join(_GROWS) in text or "ROVER_RAW_PAGES" in form
+    return "preallocated" in text or ".".join(GROWS) in text or "ROVER_RAW_PAGES" in form

@@ -8,12 +8,22 @@ struct user_pt_regs {
 typedef struct user_pt_regs rover_regs;
 struct pt_regs {
     struct user_pt_regs user_regs;
+    u64 orig_x0;
+    s32 syscallno;
 };
 #define ROVER_FIRST_ARGUMENT(ctx) ((ctx)->user_regs.regs[0])
+/* Of a system call, where pt_regs has its number and its arguments: byte offsets. */
+#define ROVER_SYSCALL_NUMBER __builtin_offsetof(struct pt_regs, syscallno)
+#define ROVER_SYSCALL_ARGUMENT(n) (__builtin_offsetof(struct pt_regs, user_regs.regs) + 8 * (n))
 #else
 struct pt_regs {
     unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di, orig_ax, ip, cs, flags, sp, ss;
 };
 typedef struct pt_regs rover_regs;
 #define ROVER_FIRST_ARGUMENT(ctx) ((ctx)->di)
+#define ROVER_SYSCALL_NUMBER __builtin_offsetof(struct pt_regs, orig_ax)
+#define ROVER_SYSCALL_ARGUMENT(n) \
+    ((n) == 0 ? __builtin_offsetof(struct pt_regs, di) \
+     : (n) == 1 ? __builtin_offsetof(struct pt_regs, si) \
+     : (n) == 2 ? __builtin_offsetof(struct pt_regs, dx) : __builtin_offsetof(struct pt_regs, r10))
 #endif

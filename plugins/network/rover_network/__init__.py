@@ -1,0 +1,1 @@
+"""Network profiling for Rover: every connection's counters and histograms, from the kernel."""

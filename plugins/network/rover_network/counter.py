@@ -1,0 +1,180 @@
+"""The loaded and attached network program, and what it has counted."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rover_bpf.epochs import GROWS, NO_PREALLOC, settle, warm
+from rover_bpf.loader import load
+from rover_bpf.maps import Array, BpfMap
+from rover_bpf.plans import Plan
+from rover_bpf.program import Program
+from rover_bpf.source import ProgramSource
+from rover_core.errors import RoverError
+from rover_network.calls import kinds
+from rover_network.dropreasons import not_specified
+from rover_network.probes import FUNCTIONS, Probes, attach_probes
+from rover_network.rows import CONFIG, KEY, REASON, ROW, TALLIES
+
+PROGRAM = Path(__file__).with_name("network.bpf.c")
+MEMBERS = (
+    ("task_struct", "group_leader"),
+    ("task_struct", "start_boottime"),
+    ("task_struct", "comm"),
+    ("task_struct", "files"),
+    ("files_struct", "fdt"),
+    ("fdtable", "max_fds"),
+    ("fdtable", "fd"),
+    ("file", "f_inode"),
+    ("file", "private_data"),
+    ("inode", "i_mode"),
+    ("socket", "sk"),
+    ("socket_alloc", "socket"),
+    ("socket_alloc", "vfs_inode.i_ino"),
+    ("sock", "sk_socket"),
+    ("sock", "sk_protocol"),
+    ("sock", "__sk_common.skc_family"),
+    ("sock", "__sk_common.skc_num"),
+    ("sock", "__sk_common.skc_dport"),
+    ("sock", "__sk_common.skc_daddr"),
+    ("sock", "__sk_common.skc_rcv_saddr"),
+    ("sock", "__sk_common.skc_v6_daddr"),
+    ("sock", "__sk_common.skc_v6_rcv_saddr"),
+    ("sock", "__sk_common.skc_net"),
+    ("net", "ns.inum"),
+    ("unix_sock", "peer"),
+    ("tcp_sock", "srtt_us"),
+    ("sk_buff", "cb"),
+    ("sk_buff", "sk"),
+    ("tcp_skb_cb", "tcp_gso_segs"),
+)
+_GROWING = {"ROVER_ROWS": "32768", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
+_PREALLOCATED = {"ROVER_ROWS": "8192", "ROVER_HASH_FLAGS": "0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was counted between two collects.
+
+    keys, rows: shape (n,), dtypes KEY and ROW. reasons: (tgid, skb drop reason) -> packets. tally: what happened in
+    that time, by the names of TALLIES. uring: processes that use io_uring, by pid, since the start. evicted:
+    connections that had to be forgotten to make room; their role may no longer be known.
+    """
+
+    keys: Array
+    rows: Array
+    reasons: Mapping[tuple[int, int], int]
+    tally: Mapping[str, int]
+    uring: Collection[int]
+    evicted: int
+
+
+class NetworkCounter:
+    """Blocks like its kernel calls do; used by one thread."""
+
+    def __init__(self, without: Collection[Plan] = ()) -> None:
+        """Load and attach. Raises RoverError with the reason."""
+        self._program = _load()
+        try:
+            self._open_maps()
+            warm(self._rows)
+            self.probes: Probes = attach_probes(self._program, without)
+            self._configure()
+            for number, kind in kinds(self.probes.lengths).items():
+                self._kinds.update(number, kind)
+        except BaseException:
+            self._program.close()
+            raise
+
+    def _open_maps(self) -> None:
+        self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
+        self._targets = self._map("rover_targets", "<u4", "<u4")
+        self._config = self._map("rover_config", "<i4", CONFIG)
+        self._kinds = self._map("rover_kinds", "<u4", "<u4")
+        self._reasons = self._map("rover_reasons", REASON, "<u8")
+        self._uring = self._map("rover_uring", "<u4", "<u4")
+        self._tally_map = self._map("rover_tally", "<i4", "<u8")
+        self._epoch, self._all = 0, False
+        self._last_tally = dict.fromkeys(TALLIES, 0)
+        self._evicted = 0
+
+    def _map(self, name: str, key: Any, value: Any) -> BpfMap:
+        return BpfMap(self._program.maps[name], key, value)
+
+    def _configure(self) -> None:
+        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0))
+
+    def watch(self, pids: Iterable[int]) -> None:
+        """Count these processes too. RoverError if there are too many."""
+        try:
+            for pid in pids:
+                self._targets.update(pid, 1)
+        except OSError as error:
+            raise RoverError(
+                f"cannot watch more than {self._targets.info.max_entries} processes one by one",
+                why=error.strerror or "",
+                remedy="profile all processes instead (--all)",
+            ) from error
+
+    def unwatch(self, pids: Iterable[int]) -> None:
+        for pid in pids:
+            self._targets.delete(pid)
+
+    def watch_all(self, everything: bool) -> None:
+        self._all = everything
+        self._configure()
+
+    def fill(self) -> float:
+        """How full the rows in use are, 0..1."""
+        added = self._read_tally()["new_rows"] - self._last_tally["new_rows"]
+        return added / self._rows[0].info.max_entries
+
+    def collect(self) -> Counted:
+        """Everything counted since the last call."""
+        old, self._epoch = self._epoch, 1 - self._epoch
+        self._configure()
+        settle()
+        keys, rows = self._rows[old].drain()
+        tally = self._read_tally()
+        delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
+        self._last_tally = tally
+        return Counted(keys, rows, self._drain_reasons(), delta, self._uring.read()[0].tolist(), self._evictions(tally))
+
+    def _drain_reasons(self) -> dict[tuple[int, int], int]:
+        found, counts = self._reasons.drain()
+        reasons: dict[tuple[int, int], int] = {}
+        pairs = zip(found["key"]["tgid"].tolist(), found["reason"].tolist(), strict=True)
+        for pair, count in zip(pairs, counts.tolist(), strict=True):
+            reasons[pair] = reasons.get(pair, 0) + count
+        return reasons
+
+    def _evictions(self, tally: Mapping[str, int]) -> int:
+        """New ones since the last call. Counting what is left is only worth it where there may be some."""
+        table = self._program.maps["rover_connections"]
+        expected = tally["new_connections"] - tally["gone_connections"] - self._evicted
+        if expected <= table.max_entries * 0.9:
+            return 0
+        evicted = expected - len(self._map("rover_connections", KEY, f"V{table.value_size}").read()[0])
+        self._evicted += evicted
+        return evicted
+
+    def _read_tally(self) -> dict[str, int]:
+        _, values = self._tally_map.read()
+        totals: Sequence[int] = values.reshape(len(TALLIES), -1).sum(axis=1).tolist()
+        return dict(zip(TALLIES, totals, strict=True))
+
+    def close(self) -> None:
+        self.probes.detach()
+        self._program.close()
+
+
+def _load() -> Program:
+    """The best form of the program that this kernel takes: maps that grow, or preallocated ones."""
+    defines = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
+    try:
+        return load(ProgramSource(PROGRAM, FUNCTIONS, (*MEMBERS, GROWS), _GROWING | defines))
+    except RoverError as error:
+        if ".".join(GROWS) not in str(error):
+            raise
+    return load(ProgramSource(PROGRAM, FUNCTIONS, MEMBERS, _PREALLOCATED | defines))

@@ -1,0 +1,1 @@
+"""The network plugin's hooks."""

@@ -1,0 +1,214 @@
+/* Counters and histograms of every connection, in rows that user space takes away whole.
+ *
+ * Rows exist twice. Programs write to the set that `epoch` names; user space flips the epoch, waits until no program
+ * can still be using the old set, and empties that: deltas are exact, and a connection that opens and closes between
+ * two readings has its row all the same. A row says itself whose it is, so it outlives connection and process.
+ *
+ * Rows are not per processor: a connection is served by few of them, adding atomically costs it nothing that can be
+ * measured, and a row of a kilobyte for each of 128 processors would.
+ *
+ * Knobs: ROVER_ROWS (entries of a set), ROVER_HASH_FLAGS. User side: kernel.py; a test compares the sizes.
+ */
+#pragma once
+
+#include <rover/socket.h>
+
+#define ROVER_BUCKETS 34
+#define ROVER_CONNECTIONS 65536
+#define ROVER_THREADS 16384
+
+enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
+
+/* timed: those of `calls` whose time is in `ns`; a call that began before its process was watched has none. */
+struct rover_sum {
+    u64 calls;
+    u64 bytes;
+    u64 timed;
+    u64 ns;
+};
+
+/* A process's use of a socket. peer: of a UDP socket without a fixed other end, a hash of this one. */
+struct rover_key {
+    u32 inode;
+    u32 tgid;
+    u64 peer;
+};
+
+struct rover_row {
+    struct rover_facts facts;
+    struct rover_sum sums[ROVER_FIGURES];
+    u64 retransmits; /* segments */
+    u64 drops;       /* packets, received or to be sent */
+    u64 errors;      /* calls that failed, but for EAGAIN, EINPROGRESS and interruptions */
+    u32 histograms[ROVER_FIGURES][ROVER_BUCKETS];
+};
+
+/* What is known of a connection from its begin on; rows begin with a copy of the facts. */
+struct rover_connection {
+    struct rover_facts facts;
+};
+
+/* A TCP connection that a process is making. since_ns: connect(2) was called. done_ns: the handshake was over. */
+struct rover_connecting {
+    struct rover_key key;
+    u64 since_ns;
+    u64 done_ns;
+    u64 later; /* 1: connect(2) has returned, EINPROGRESS */
+};
+
+struct rover_reason {
+    struct rover_key key;
+    u64 reason; /* enum skb_drop_reason */
+};
+
+struct rover_config {
+    u32 epoch; /* 0 or 1: the set of rows that is written */
+    u32 all;   /* 1: every process, else those in rover_targets */
+    u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
+    u32 unused;
+};
+
+enum rover_tally {
+    ROVER_COUNTED,   /* events that are in a row */
+    ROVER_ROWS_FULL, /* events that found no room for a row */
+    ROVER_NEW_ROWS,
+    ROVER_NEW_CONNECTIONS,
+    ROVER_GONE_CONNECTIONS,
+    ROVER_TALLIES,
+};
+
+BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_0, ROVER_ROWS, ROVER_HASH_FLAGS);
+BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_1, ROVER_ROWS, ROVER_HASH_FLAGS);
+BPF_TABLE("array", int, struct rover_row, rover_blank, 1); /* never written: what a row begins as */
+BPF_TABLE("lru_hash", struct rover_key, struct rover_connection, rover_connections, ROVER_CONNECTIONS);
+BPF_TABLE("lru_hash", u64, struct rover_key, rover_owners, ROVER_CONNECTIONS);
+BPF_TABLE("lru_hash", u64, struct rover_connecting, rover_connecting, ROVER_THREADS);
+BPF_TABLE("lru_hash", struct rover_reason, u64, rover_reasons, 4096);
+BPF_TABLE("hash", u32, u32, rover_targets, 16384);
+BPF_TABLE("array", int, struct rover_config, rover_config, 1);
+BPF_TABLE("percpu_array", int, u64, rover_tally, ROVER_TALLIES);
+
+static __always_inline void rover_tell(int tally)
+{
+    u64 *count = rover_tally.lookup(&tally);
+    if (count)
+        (*count)++;
+}
+
+/* Whether this process is watched. Its thread-group id is what user space calls pid. */
+static __always_inline int rover_watched(struct rover_config *config, u32 tgid)
+{
+    return tgid && (config->all || rover_targets.lookup(&tgid));
+}
+
+/* The connection that a process has by this socket, made known if it was not. Only for current. */
+static __always_inline struct rover_connection *rover_meet(struct rover_key *key, u64 sk)
+{
+    struct rover_connection *known = rover_connections.lookup(key);
+    if (known)
+        return known;
+    struct rover_connection fresh = {};
+    rover_read_ends(sk, &fresh.facts);
+    rover_read_owner(&fresh.facts);
+    if (rover_connections.insert(key, &fresh) == 0)
+        rover_tell(ROVER_NEW_CONNECTIONS);
+    rover_owners.update(&sk, key);
+    return rover_connections.lookup(key);
+}
+
+static __always_inline struct rover_row *rover_find(u32 epoch, struct rover_key *key)
+{
+    return epoch ? rover_rows_1.lookup(key) : rover_rows_0.lookup(key);
+}
+
+/* This epoch's row of a known connection. NULL if it is not known, or there is no room, which is counted. */
+static __always_inline struct rover_row *rover_row(u32 epoch, struct rover_key *key)
+{
+    int zero = 0;
+    struct rover_row *row = rover_find(epoch, key);
+    if (row)
+        return row;
+    struct rover_connection *connection = rover_connections.lookup(key);
+    struct rover_row *blank = rover_blank.lookup(&zero);
+    if (!blank || !connection)
+        return NULL;
+    if ((epoch ? rover_rows_1.insert(key, blank) : rover_rows_0.insert(key, blank)) == 0)
+        rover_tell(ROVER_NEW_ROWS);
+    row = rover_find(epoch, key);
+    if (row)
+        row->facts = connection->facts;
+    else
+        rover_tell(ROVER_ROWS_FULL);
+    return row;
+}
+
+/* The row of what current does to a socket, whose connection becomes known by it. */
+static __always_inline struct rover_row *rover_row_of(u32 epoch, struct rover_key *key, u64 sk)
+{
+    struct rover_row *row = rover_find(epoch, key);
+    if (row)
+        return row;
+    struct rover_connection *connection = rover_meet(key, sk);
+    if (connection && (!connection->facts.remote_port || connection->facts.family == AF_UNIX))
+        rover_read_ends(sk, &connection->facts); /* its other end may have come since */
+    return rover_row(epoch, key);
+}
+
+#define ROVER_MS 1000000ULL
+#define ROVER_FROM(ns) bucket += value >= (ns)
+
+/* The bucket of a time in nanoseconds: contract section 5.2. */
+static __always_inline u32 rover_bucket(u64 value)
+{
+    u32 bucket = 0;
+    if (value < 10000)
+        return 0;
+    ROVER_FROM(10000); ROVER_FROM(50000); ROVER_FROM(100000); ROVER_FROM(500000); ROVER_FROM(ROVER_MS);
+    if (value < 12 * ROVER_MS / 10)
+        return bucket;
+    ROVER_FROM(12 * ROVER_MS / 10); ROVER_FROM(15 * ROVER_MS / 10); ROVER_FROM(17 * ROVER_MS / 10);
+    ROVER_FROM(2 * ROVER_MS); ROVER_FROM(25 * ROVER_MS / 10); ROVER_FROM(3 * ROVER_MS); ROVER_FROM(5 * ROVER_MS);
+    ROVER_FROM(7 * ROVER_MS); ROVER_FROM(10 * ROVER_MS); ROVER_FROM(13 * ROVER_MS); ROVER_FROM(16 * ROVER_MS);
+    ROVER_FROM(20 * ROVER_MS); ROVER_FROM(25 * ROVER_MS); ROVER_FROM(30 * ROVER_MS); ROVER_FROM(35 * ROVER_MS);
+    ROVER_FROM(40 * ROVER_MS); ROVER_FROM(45 * ROVER_MS); ROVER_FROM(50 * ROVER_MS); ROVER_FROM(70 * ROVER_MS);
+    ROVER_FROM(100 * ROVER_MS); ROVER_FROM(150 * ROVER_MS); ROVER_FROM(200 * ROVER_MS); ROVER_FROM(300 * ROVER_MS);
+    ROVER_FROM(500 * ROVER_MS); ROVER_FROM(1000 * ROVER_MS); ROVER_FROM(2000 * ROVER_MS);
+    ROVER_FROM(3000 * ROVER_MS); ROVER_FROM(5000 * ROVER_MS);
+    return bucket;
+}
+
+static __always_inline void rover_add_time(struct rover_row *row, int figure, u64 ns)
+{
+    u32 bucket = rover_bucket(ns);
+    ROVER_OPAQUE(bucket);
+    if (bucket >= ROVER_BUCKETS)
+        return;
+    __sync_fetch_and_add(&row->sums[figure].timed, 1);
+    __sync_fetch_and_add(&row->sums[figure].ns, ns);
+    __sync_fetch_and_add(&row->histograms[figure][bucket], 1);
+}
+
+/* One call is counted. ns: how long it took, 0 if that is not known. */
+static __always_inline void rover_add(struct rover_row *row, int figure, u64 bytes, u64 ns)
+{
+    __sync_fetch_and_add(&row->sums[figure].calls, 1);
+    if (bytes)
+        __sync_fetch_and_add(&row->sums[figure].bytes, bytes);
+    if (ns)
+        rover_add_time(row, figure, ns);
+    rover_tell(ROVER_COUNTED);
+}
+
+/* The smoothed round-trip time that TCP has measured, whenever something is sent. */
+static __always_inline void rover_add_rtt(struct rover_row *row, u64 sk)
+{
+    u32 srtt = 0;
+    if (row->facts.protocol != IPPROTO_TCP || row->facts.family == AF_UNIX)
+        return;
+    ROVER_READ(srtt, sk, ROVER_OFFSET_tcp_sock_srtt_us);
+    srtt >>= 3; /* include/linux/tcp.h: << 3 in usecs */
+    if (!srtt)
+        return;
+    __sync_fetch_and_add(&row->sums[ROVER_RTT].calls, 1);
+    rover_add_time(row, ROVER_RTT, 1000ULL * srtt);
+}

@@ -1,0 +1,51 @@
+"""The layout of what the kernel program counts: rover/flows.h in numpy types."""
+
+import numpy as np
+
+FIGURES = ("write", "read", "write_rtt", "connect", "close")
+"""enum rover_figure."""
+ROLES = ("", "client", "server")
+"""enum rover_role."""
+BUCKETS_NS = tuple(
+    round(ms * 1_000_000)
+    for ms in (
+        *(0, 0.01, 0.05, 0.1, 0.5, 1, 1.2, 1.5, 1.7, 2, 2.5, 3, 5, 7, 10, 13, 16, 20, 25, 30, 35, 40, 45, 50),
+        *(70, 100, 150, 200, 300, 500, 1000, 2000, 3000, 5000),
+    )
+)
+"""Lower bounds of the histograms' buckets (contract section 5.2)."""
+
+KEY = np.dtype([("inode", "<u4"), ("tgid", "<u4"), ("peer", "<u8")])
+FACTS = np.dtype(
+    [
+        ("start_ns", "<u8"),
+        ("local", "u1", (16,)),
+        ("remote", "u1", (16,)),
+        ("local_port", "<u2"),
+        ("remote_port", "<u2"),
+        ("family", "<u2"),
+        ("protocol", "u1"),
+        ("role", "u1"),
+        ("netns", "<u4"),
+        ("peer", "<u4"),
+        ("comm", "S16"),
+    ]
+)
+SUM = np.dtype([("calls", "<u8"), ("bytes", "<u8"), ("timed", "<u8"), ("ns", "<u8")])
+ROW = np.dtype(
+    [
+        ("facts", FACTS),
+        ("sums", "<u8", (len(FIGURES), len(SUM.fields or ()))),
+        ("retransmits", "<u8"),
+        ("drops", "<u8"),
+        ("errors", "<u8"),
+        ("histograms", "<u4", (len(FIGURES), len(BUCKETS_NS))),
+    ]
+)
+REASON = np.dtype([("key", KEY), ("reason", "<u8")])
+CALL = np.dtype(
+    [("since_ns", "<u8"), ("sk", "<u8"), ("bytes", "<u8"), ("messages", "<u8"), ("key", KEY), ("rest", "<u4", (4,))]
+)
+CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("unused", "<u4")])
+TALLIES = ("counted", "rows_full", "new_rows", "new_connections", "gone_connections")
+"""enum rover_tally."""
