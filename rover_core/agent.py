@@ -65,9 +65,9 @@ class Agent:
         self.ledger = Ledger()
         self._parts = parts
         self._timing = timing
-        self._registry = ProcessRegistry(parts.discoverers)
         self._pipeline = Pipeline(parts.exporters, self.ledger, timing.queue_size)
         self.tasks = TaskManager(parts.profilers, self._publish)
+        self._registry = ProcessRegistry(parts.discoverers, self.tasks.inform)
         self._stopping = asyncio.Event()
         self._stop_before_s = float("inf")
 

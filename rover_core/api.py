@@ -109,6 +109,15 @@ class Profiler(Protocol):
         ...
 
 
+@runtime_checkable
+class InformedProfiler(Profiler, Protocol):
+    """A profiler that wants to know all processes of the host and their entities, not only those of its tasks."""
+
+    def inform(self, processes: Collection[Process]) -> None:
+        """What discovery has found, before a task starts and whenever it has looked again."""
+        ...
+
+
 class AgentContext(Protocol):
     """The agent as task sources and exporters see it. Only to be used on the agent's event loop."""
 

@@ -251,9 +251,110 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """How often something was done, with how many bytes and for how long.
+
+    timed: those of calls whose time is known; ns is their sum, histogram (of nanoseconds) their distribution.
+    """
+
+    calls: int = 0
+    bytes: int = 0
+    timed: int = 0
+    ns: int = 0
+    histogram: Histogram | None = None
+
+    @property
+    def mean_ns(self) -> float:
+        """Of those that were timed; 0 if none were."""
+        return self.ns / self.timed if self.timed else 0.0
+
+    def __add__(self, other: "Figure") -> "Figure":
+        histograms = [each.histogram for each in (self, other) if each.histogram]
+        return Figure(
+            self.calls + other.calls,
+            self.bytes + other.bytes,
+            self.timed + other.timed,
+            self.ns + other.ns,
+            histograms[0] if len(histograms) == 1 else _add_histograms(*histograms) if histograms else None,
+        )
+
+
+def _add_histograms(left: Histogram, right: Histogram) -> Histogram:
+    """Of the same bounds."""
+    return Histogram(left.bounds, _sum(left.counts, right.counts))
+
+
+def endpoint_text(address: str, port: int) -> str:
+    """`10.0.0.1:80`, `[::1]:53`."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of what a process exchanges with somebody.
+
+    process, name: where it is a process that is watched too. address: of the other end, without port, "" where it has
+    none; port: 0 where ports are not told apart. local: it is on this host.
+    """
+
+    process: ProcessKey | None = None
+    name: str = ""
+    address: str = ""
+    port: int = 0
+    local: bool = False
+
+    @property
+    def label(self) -> str:
+        """What a person reads: `nginx (4711)`, `10.0.0.1:80`, `[::1]:53`, `10.0.0.1`."""
+        if self.process:
+            return f"{self.name or 'process'} ({self.process.pid})"
+        if self.port:
+            return endpoint_text(self.address, self.port)
+        return self.address or ("this host" if self.local else "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowKey:
+    """Which process exchanges something with whom, as what. role: `client`, `server`; transport: `tcp`, `udp`, `unix`."""
+
+    process: ProcessKey
+    name: str
+    role: str
+    transport: str
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What went on between a process and one peer, over however many connections, as the process's side saw it.
+
+    address: of the other end, with its port, as the last connection had it: `10.0.0.1:80`, "" where there is none.
+    figures: by name (`read`, `write`, `connect`, ...). counts: what has neither bytes nor a time (`retransmits`).
+    """
+
+    key: FlowKey
+    address: str
+    connections: int
+    figures: Mapping[str, Figure]
+    counts: Mapping[str, int]
+
+    def __add__(self, other: "Flow") -> "Flow":
+        """Of the same key, at another time. connections: the greater number, since some may be the same."""
+        names, counts = self.figures.keys() | other.figures.keys(), self.counts.keys() | other.counts.keys()
+        return Flow(
+            self.key,
+            other.address or self.address,
+            max(self.connections, other.connections),
+            {name: self.figures.get(name, Figure()) + other.figures.get(name, Figure()) for name in names},
+            {name: self.counts.get(name, 0) + other.counts.get(name, 0) for name in counts},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
     """What one task's profiler measured in [start_ns, end_ns) that is not stacks: changes since its previous one.
 
+    meters: as a backend takes them, of processes that it knows; flows: the same for people, of all.
     The unit of completeness is the event that was to be measured. attributes, last: as with `Profile`.
     """
 
@@ -265,6 +366,7 @@ class Telemetry:
     completeness: Completeness
     attributes: Mapping[str, str] = field(default_factory=dict)
     last: bool = False
+    flows: tuple[Flow, ...] = ()
 
 
 _Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...], Labels]

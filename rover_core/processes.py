@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rover_core.api import AnnouncingDiscoverer, Discoverer
@@ -17,10 +17,16 @@ _SHARE = 20  # a twentieth of a processor is what looking at the announced may t
 
 
 class ProcessRegistry:
-    """Keeps what discoverers find. Where two find the same process, what they know is joined."""
+    """Keeps what discoverers find. Where two find the same process, what they know is joined.
 
-    def __init__(self, discoverers: Sequence[Discoverer]) -> None:
+    tell: called with all processes after each scan.
+    """
+
+    def __init__(
+        self, discoverers: Sequence[Discoverer], tell: Callable[[Collection[Process]], None] = lambda processes: None
+    ) -> None:
         self._discoverers = discoverers
+        self._tell = tell
         self._answers: dict[int, list[Process]] = {}
         self._processes: dict[ProcessKey, Process] = {}
         self._by_pid: dict[int, Process] = {}
@@ -44,6 +50,7 @@ class ProcessRegistry:
         self._answers |= {id(each): answer for each, (answer, _) in zip(asked, answers, strict=True)}
         self._processes = join_processes(self._answers[id(each)] for each in self._discoverers)
         self._by_pid = {process.pid: process for process in self._processes.values()}
+        self._tell(self.processes)
         return sum(spent_s for _, spent_s in answers)
 
     def _ask(self, discoverer: Discoverer) -> tuple[list[Process], float]:

@@ -6,13 +6,13 @@ fails; what it saw until then is published in every case.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from rover_core import procfs
-from rover_core.api import Batch, Profiler
+from rover_core.api import Batch, InformedProfiler, Profiler
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
 from rover_core.memory import release_memory
@@ -45,6 +45,7 @@ class _Desk:
         self.profiler = profiler
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=profiler.name)
         self.running: set[str] = set()
+        self.informing: asyncio.Task[None] | None = None
         self.complaining = False
 
     async def call(self, method: Callable[..., Result], *arguments: Any) -> Result:
@@ -61,6 +62,7 @@ class TaskManager:
         self._desks: Mapping[str, _Desk] = {profiler.name: _Desk(profiler) for profiler in profilers}
         self._publish = publish
         self._tasks: dict[str, _Running] = {}
+        self._discovered: Mapping[ProcessKey, Process] = {}
         self._stopping = False
         self.failures: dict[str, RoverError] = {}
         self.exited: dict[str, None] = {}
@@ -92,6 +94,21 @@ class TaskManager:
         self._tasks[task.id] = entry
         self.idle.clear()
         entry.driver = asyncio.create_task(self._drive(entry, known), name=f"task {task.id}")
+
+    def inform(self, processes: Collection[Process]) -> None:
+        """What discovery has found now, for tasks to come and for profilers at work that want to know."""
+        self._discovered = {process.key: process for process in processes}
+        for desk in self._desks.values():
+            if desk.running and (desk.informing is None or desk.informing.done()):  # one that hangs holds up nobody
+                desk.informing = asyncio.create_task(self._inform(desk), name=f"informing {desk.profiler.name}")
+
+    async def _inform(self, desk: _Desk) -> None:
+        if not isinstance(desk.profiler, InformedProfiler):
+            return
+        try:
+            await desk.call(desk.profiler.inform, self._discovered.values())
+        except Exception as error:  # a plugin's, whatever it is: it goes on with what it knew  # noqa: BLE001
+            log.warning("profiler was not informed", profiler=desk.profiler.name, reason=_text(error))
 
     def cancel(self, task_id: str) -> None:
         entry = self._tasks.get(task_id)
@@ -154,7 +171,8 @@ class TaskManager:
                 why=f"installed are: {', '.join(self._desks) or 'none'}",
                 remedy=f"pip install 'rover-agent[{task.profiler.lower().replace('_', '')}]', or see `rover plugins`",
             )
-        processes = await asyncio.to_thread(_processes_of, task)
+        processes = await asyncio.to_thread(_processes_of, task, self._discovered)
+        await self._inform(desk)
         await desk.call(desk.profiler.start, task, processes)
         release_memory()
         entry.started_s = time.monotonic()
@@ -261,12 +279,16 @@ def _remember(notes: dict[str, Result], task_id: str, note: Result) -> None:
         del notes[next(iter(notes))]
 
 
-def _processes_of(task: Task) -> list[Process] | None:
-    """The task's processes that are alive. RoverError if there are none left."""
+def _processes_of(task: Task, discovered: Mapping[ProcessKey, Process]) -> list[Process] | None:
+    """The task's processes that are alive, as discovered where they were. RoverError if there are none left."""
     if task.processes is None:
         return None
     found = [procfs.read_process(key.pid) for key in task.processes]
-    alive = [process for process in found if process is not None and process.key in task.processes]
+    alive = [
+        discovered.get(process.key, process)
+        for process in found
+        if process is not None and process.key in task.processes
+    ]
     if not alive:
         pids = ", ".join(str(key.pid) for key in task.processes)
         raise RoverError(f"nothing to profile: process {pids} has exited", remedy="`rover processes` lists what runs")

@@ -159,7 +159,7 @@ def _check_profile(profile: Profile) -> None:
 
 
 def _content(batch: Batch) -> Sequence[object]:
-    return batch.samples if isinstance(batch, Profile) else batch.meters
+    return batch.samples if isinstance(batch, Profile) else [*batch.meters, *batch.flows]
 
 
 def _descriptors() -> set[str]:

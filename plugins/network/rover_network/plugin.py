@@ -1,1 +1,25 @@
 """The network plugin's hooks."""
+
+from collections.abc import Iterable
+
+from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
+from rover_network.settings import NetworkSettings
+
+
+@hookimpl
+def rover_settings() -> list[SettingsSection]:
+    return [SettingsSection("profiling.task.network", NetworkSettings)]
+
+
+@hookimpl
+def rover_profilers(settings: Settings) -> list[Profiler]:
+    from rover_network.profiler import create
+
+    return [create(settings.section(NetworkSettings))]
+
+
+@hookimpl
+def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
+    from rover_network.diagnosis import diagnose
+
+    return list(diagnose())

@@ -1,0 +1,60 @@
+"""From rows to flows: connections of one process with one peer are added up."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from rover_bpf.maps import Array
+from rover_core.model import Figure, Flow, FlowKey, Histogram
+from rover_network.connections import Connection, end_text
+from rover_network.rows import BUCKETS_NS, FIGURES
+
+BOUNDS = tuple(map(float, BUCKETS_NS))
+COUNTS = ("retransmits", "drops", "errors")
+
+
+def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows: Array) -> list[Flow]:
+    """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW."""
+    numbers: dict[FlowKey, int] = {}
+    index = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
+    sums = _grouped(rows["sums"], index, len(numbers))
+    histograms = _grouped(rows["histograms"], index, len(numbers))
+    counts = {name: _grouped(rows[name], index, len(numbers)).tolist() for name in COUNTS}
+    sizes = np.bincount(index, minlength=len(numbers)).tolist()
+    last = {key: connection.remote for key, connection in zip(keys, connections, strict=True)}
+    return [
+        Flow(
+            key,
+            end_text(last[key]),
+            sizes[at],
+            {name: _figure(*one) for name, *one in zip(FIGURES, sums[at], histograms[at], strict=True) if one[0].any()},
+            {name: values[at] for name, values in counts.items() if values[at]},
+        )
+        for key, at in numbers.items()
+    ]
+
+
+def _grouped(values: Array, index: Array, groups: int) -> Array:
+    """Sums by group along the first axis."""
+    totals = np.zeros((groups, *values.shape[1:]), np.int64)
+    np.add.at(totals, index, values.astype(np.int64))
+    return totals
+
+
+def _figure(sums: Array, histogram: Array) -> Figure:
+    calls, amount, timed, ns = sums.tolist()
+    return Figure(calls, amount, timed, ns, Histogram(BOUNDS, tuple(histogram.tolist())) if timed else None)
+
+
+def merge_flows(flows: Iterable[Flow], into: dict[FlowKey, Flow] | None = None) -> dict[FlowKey, Flow]:
+    """Flows of one key added up."""
+    merged = {} if into is None else into
+    for flow in flows:
+        known = merged.get(flow.key)
+        merged[flow.key] = known + flow if known else flow
+    return merged
+
+
+def events(flows: Iterable[Flow]) -> int:
+    """How many calls they count; the round-trip times that come with them are none of their own."""
+    return sum(figure.calls for flow in flows for name, figure in flow.figures.items() if name != "write_rtt")

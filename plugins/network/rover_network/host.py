@@ -1,0 +1,80 @@
+"""What this host listens on and which addresses are its own, from procfs."""
+
+import ipaddress
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rover_core.procfs import proc_root
+
+_LISTENING = {"tcp": "0A", "udp": "07"}  # include/net/tcp_states.h; an unconnected UDP socket is in TCP_CLOSE
+_PORTS_FOR_S = 2.0
+_ADDRESSES_FOR_S = 30.0
+
+
+class Host:
+    """Looks again after a while. Not for two threads at a time."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root or proc_root()
+        self._ports: dict[tuple[int, str], tuple[float, frozenset[int]]] = {}
+        self._addresses: frozenset[bytes] = frozenset()
+        self._addresses_until_s = 0.0
+
+    def listens(self, pid: int, netns: int, transport: str, port: int) -> bool:
+        """Whether a socket waits for others at this port, in the network namespace (by its number) of a process."""
+        if transport not in _LISTENING:
+            return False
+        until_s, ports = self._ports.get((netns, transport), (0.0, frozenset()))
+        now_s = time.monotonic()
+        if now_s > until_s:
+            ports = frozenset(self._listening(pid, transport))
+            self._ports[netns, transport] = now_s + _PORTS_FOR_S, ports
+        return port in ports
+
+    def _listening(self, pid: int, transport: str) -> Iterator[int]:
+        for name in (transport, f"{transport}6"):
+            try:
+                with (self._root / str(pid) / "net" / name).open() as lines:
+                    next(lines)
+                    yield from _ports_in_state(lines, _LISTENING[transport], first=transport == "tcp")
+            except (OSError, StopIteration):  # the process is gone, or there is no IPv6
+                continue
+
+    def has_address(self, address: bytes) -> bool:
+        """Whether one of this host's interfaces has it (16 bytes, IPv4 as ::ffff:a.b.c.d)."""
+        now_s = time.monotonic()
+        if now_s > self._addresses_until_s:
+            self._addresses = frozenset((*self._addresses_4(), *self._addresses_6()))
+            self._addresses_until_s = now_s + _ADDRESSES_FOR_S
+        return address in self._addresses
+
+    def _addresses_4(self) -> Iterator[bytes]:
+        """Of fib_trie: the line of an address is followed by one that says what it is."""
+        last = ""
+        for line in _lines(self._root / "net/fib_trie"):
+            words = line.split()
+            if words[-2:] == ["host", "LOCAL"] and last:
+                yield bytes(10) + b"\xff\xff" + ipaddress.IPv4Address(last).packed
+            last = words[-1] if words and words[0] == "|--" else last
+
+    def _addresses_6(self) -> Iterator[bytes]:
+        for line in _lines(self._root / "net/if_inet6"):
+            yield bytes.fromhex(line.split()[0])
+
+
+def _ports_in_state(lines: Iterator[str], state: str, first: bool) -> Iterator[int]:
+    """Local ports of /proc/net/tcp or udp. first: those in this state come first (tcp_seq_start), so stop then."""
+    for line in lines:
+        fields = line.split(None, 4)
+        if fields[3] == state:
+            yield int(fields[1].rpartition(":")[2], 16)
+        elif first:
+            return
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,107 @@
+"""Who is at the other end of a connection (contract sections 5.3 and 5.4)."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from rover_core.model import FlowKey, Peer, ProcessKey
+from rover_network.connections import Connection, End, address_text
+from rover_network.host import Host
+
+_REMEMBERED = 16384
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class _Recent(OrderedDict[Key, Value], Generic[Key, Value]):
+    """Keeps what was noted last."""
+
+    def note(self, key: Key, value: Value) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > _REMEMBERED:
+            self.popitem(last=False)
+
+
+class _Holder(NamedTuple):
+    process: ProcessKey
+    name: str
+    role: str
+
+
+class PeerBook:
+    """Remembers the ends of connections, also of those that are over, to find who has the other one.
+
+    Two ends of one connection may be counted in different intervals, so what was seen is kept for a while.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._ends: _Recent[tuple[str, int, End, End], _Holder] = _Recent()
+        self._sockets: _Recent[int, _Holder] = _Recent()
+        self._servers: _Recent[tuple[int, str, int], _Holder] = _Recent()
+        self._local_addresses: _Recent[bytes, None] = _Recent()
+
+    def resolve(self, connections: Sequence[Connection]) -> list[FlowKey]:
+        """Whose each connection is, as what, and with whom: one for each."""
+        for connection in connections:
+            self._note(connection)
+        return [self._flow_key(connection) for connection in connections]
+
+    def _note(self, c: Connection) -> None:
+        holder = _Holder(c.process, c.name, c.role)
+        if c.transport == "unix":
+            if c.peer or c.inode not in self._sockets:
+                self._sockets.note(c.inode, holder)
+            if c.peer and c.peer not in self._sockets:
+                self._sockets.note(-c.peer, holder)  # until the other end is seen itself
+            return
+        if c.local.known:
+            self._local_addresses.note(c.local.address, None)
+            self._ends.note((c.transport, _where(c), c.local, c.remote), holder)
+        if c.role == "server":
+            self._servers.note((_where(c), c.transport, c.local.port), holder)
+
+    def _flow_key(self, c: Connection) -> FlowKey:
+        other = self._other(c)
+        role = c.role or self._role(c, other)
+        if other:
+            peer = Peer(other.process, other.name, local=True)
+        elif c.transport == "unix":
+            peer = Peer(local=True)
+        else:
+            address = address_text(c.remote.address) if c.remote.known else ""
+            peer = Peer(None, "", address, c.remote.port if role == "client" else 0, self._is_local(c.remote))
+        return FlowKey(c.process, c.name, role, c.transport, peer)
+
+    def _other(self, c: Connection) -> _Holder | None:
+        if c.transport == "unix":
+            return self._sockets.get(c.peer) or self._sockets.get(-c.inode) if c.peer or c.inode else None
+        if not c.remote.known:
+            return None
+        return (
+            self._ends.get((c.transport, _where(c), c.remote, c.local))
+            or self._ends.get((c.transport, _where(c), c.remote, _ANY))
+            or (self._servers.get((_where(c), c.transport, c.remote.port)) if self._is_local(c.remote) else None)
+        )
+
+    def _role(self, c: Connection, other: _Holder | None) -> str:
+        if other and other.role:
+            return "client" if other.role == "server" else "server"
+        if (_where(c), c.transport, c.local.port) in self._servers:
+            return "server"
+        listens = c.transport != "unix" and self._host.listens(c.process.pid, c.netns, c.transport, c.local.port)
+        return "server" if listens else "client"
+
+    def _is_local(self, end: End) -> bool:
+        if not end.known:
+            return False
+        return end.loopback or end.address in self._local_addresses or self._host.has_address(end.address)
+
+
+_ANY = End(bytes(10) + b"\xff\xff" + bytes(4), 0)
+
+
+def _where(c: Connection) -> int:
+    """Loopback addresses are those of one network namespace; all others may lead from one to another."""
+    return c.netns if c.local.loopback or c.remote.loopback else 0
