@@ -175,6 +175,7 @@ class Exporter(Protocol):
         ...
 
 
+@runtime_checkable
 class ProfileFormat(Protocol):
     """A file format of profiles. `name` is what `--format` takes; `extension` has no leading dot (`pb.gz`).
 
@@ -198,6 +199,23 @@ class TogetherFormat(ProfileFormat, Protocol):
         ...
 
 
+@runtime_checkable
+class TelemetryFormat(Protocol):
+    """A file format of telemetry. One object may be this and a `ProfileFormat`: its methods say what it takes."""
+
+    name: str
+    extension: str
+    binary: bool
+    description: str
+
+    def write_telemetry(self, telemetry: Telemetry, out: BinaryIO) -> None:
+        """Write a whole task's, added up."""
+        ...
+
+
+Format = ProfileFormat | TelemetryFormat
+
+
 @dataclass(frozen=True, slots=True)
 class ProfileOption:
     """An option of a profiler's sub-command: `--min-block` for the name `min_block`.
@@ -216,13 +234,15 @@ class ProfileOption:
 class ProfileCommand:
     """What a profiler adds to `rover profile`: a sub-command.
 
-    profiler: name of the profiler; command: `oncpu`; help: one line; options: beside those that all have.
+    profiler: name of the profiler; command: `oncpu`; help: one line; options: beside those that all have. delivers:
+    the kind of its batches, on which depends how they are shown.
     """
 
     profiler: str
     command: str
     help: str
     options: tuple[ProfileOption, ...] = ()
+    delivers: type[Batch] = Profile
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from rover_core.api import (
     Diagnostic,
     Discoverer,
     Exporter,
+    Format,
     ProfileCommand,
-    ProfileFormat,
     Profiler,
     Settings,
     SettingsSection,
@@ -58,8 +58,8 @@ def rover_exporters(settings: Settings) -> Sequence[Exporter]:  # type: ignore[e
 
 
 @hookspec
-def rover_formats() -> Sequence[ProfileFormat]:  # type: ignore[empty-body]
-    """File formats a profile can be written in. Called when a command offers `--format`. Since 0.1."""
+def rover_formats() -> Sequence[Format]:  # type: ignore[empty-body]
+    """File formats a profile, or telemetry, can be written in. Called when a command offers `--format`. Since 0.1."""
 
 
 @hookspec

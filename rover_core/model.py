@@ -315,7 +315,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class FlowKey:
-    """Which process exchanges something with whom, as what. role: `client`, `server`; transport: `tcp`, `udp`, `unix`."""
+    """Who exchanges something with whom, as what. role: `client`, `server`; transport: `tcp`, `udp`, `unix`."""
 
     process: ProcessKey
     name: str

@@ -17,8 +17,8 @@ from rover_core.api import (
     Diagnostic,
     Discoverer,
     Exporter,
+    Format,
     ProfileCommand,
-    ProfileFormat,
     Profiler,
     Settings,
     SettingsSection,
@@ -130,7 +130,7 @@ class PluginManager:
     def exporters(self, settings: Settings) -> list[Exporter]:
         return self._collect("rover_exporters", settings=settings)
 
-    def formats(self) -> list[ProfileFormat]:
+    def formats(self) -> list[Format]:
         return self._collect("rover_formats")
 
     def task_sources(self, settings: Settings) -> list[TaskSource]:

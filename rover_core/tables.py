@@ -55,27 +55,29 @@ def print_profiles(profiles: Sequence[Profile], console: Console | None = None) 
         print_hottest(profile, console)
 
 
-def print_completeness(completeness: Completeness, console: Console | None = None, of: str = "") -> None:
+def print_completeness(
+    completeness: Completeness, console: Console | None = None, of: str = "", unit: str = "samples"
+) -> None:
     """Print one line: calm when everything is there, by cause otherwise. of: whose it is, where there are several."""
     from rich.console import Console
     from rich.text import Text
 
     calm = completeness.kept == completeness.expected
-    sentence = f"{plain(of)}: " * bool(of) + completeness_sentence(completeness)
+    sentence = f"{plain(of)}: " * bool(of) + completeness_sentence(completeness, unit)
     text = Text(sentence, style="dim" if calm else "yellow")
     (console or Console()).print(text, soft_wrap=True)
 
 
-def completeness_sentence(completeness: Completeness) -> str:
-    """`complete: all 1,485 samples kept`, or how many of how many, and what became of the others."""
+def completeness_sentence(completeness: Completeness, unit: str = "samples") -> str:
+    """`complete: all 1,485 samples kept`, or how many of how many, and what became of the others. unit: of what."""
     c = completeness
     if not c.expected:
-        return "complete: no samples were expected and none were lost"
+        return f"complete: no {unit} were expected and none were lost"
     if c.kept == c.expected:
-        first = f"complete: all {c.expected:,} samples kept"
+        first = f"complete: all {c.expected:,} {unit} kept"
     else:
         causes = _by_cause(c.lost) or "no cause known"
-        first = f"incomplete: {_floor_percent(c.ratio)} % of {c.expected:,} samples kept; lost: {causes}"
+        first = f"incomplete: {_floor_percent(c.ratio)} % of {c.expected:,} {unit} kept; lost: {causes}"
     return f"{first}; poorer than they should be: {_by_cause(c.degraded)}" if any(c.degraded.values()) else first
 
 

@@ -7,23 +7,25 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from rover_core.api import ProfileFormat, TogetherFormat
+from rover_core.api import Format, TogetherFormat
 from rover_core.errors import RoverError, UsageError
 
 _TABLE = "table"
+Chosen = TypeVar("Chosen", bound=Format)
 _EXTRA = "pip install 'rover-agent[local]'"
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class Output(Generic[Chosen]):
     """table: print it. format and path: what to write, and where; path None is standard output.
 
     parts: instead of one path, a file for each profile, by the profiler's name.
     """
 
     table: bool
-    format: ProfileFormat | None = None
+    format: Chosen | None = None
     path: Path | None = None
     parts: Mapping[str, Path] = field(default_factory=dict)
 
@@ -31,10 +33,10 @@ class Output:
 def check_output(
     name: str | None,
     output: str | None,
-    formats: Mapping[str, ProfileFormat],
+    formats: Mapping[str, Chosen],
     command: str,
     parts: Mapping[str, str] | None = None,
-) -> Output:
+) -> Output[Chosen]:
     """What the options mean. UsageError for what makes no sense, RoverError for what cannot be written.
 
     command: names the file if nobody does. parts: a word for each profiler, if there are several.
@@ -57,7 +59,7 @@ def check_output(
     return Output(name is None, chosen, path, paths)
 
 
-def _for_stdout(chosen: ProfileFormat, split: Mapping[str, str]) -> ProfileFormat:
+def _for_stdout(chosen: Chosen, split: Mapping[str, str]) -> Chosen:
     if split:
         why = f"{chosen.name} holds one profile a file"
         raise UsageError("several profiles cannot go to standard output", why=why, remedy="use --output FILE")
@@ -66,7 +68,7 @@ def _for_stdout(chosen: ProfileFormat, split: Mapping[str, str]) -> ProfileForma
     return chosen
 
 
-def _stem(output: str | None, chosen: ProfileFormat, command: str) -> tuple[str, str]:
+def _stem(output: str | None, chosen: Format, command: str) -> tuple[str, str]:
     """The file's path in two: what goes in front of a part's word, and the ending."""
     ending = f".{chosen.extension}"
     if output is None:
@@ -77,11 +79,11 @@ def _stem(output: str | None, chosen: ProfileFormat, command: str) -> tuple[str,
     return output[: len(output) - len(suffix)], suffix
 
 
-def _refuse_table() -> Output:
+def _refuse_table() -> Output[Chosen]:
     raise UsageError("a table goes to standard output", remedy="redirect it: --format table > FILE")
 
 
-def _format_of(output: str, formats: Mapping[str, ProfileFormat]) -> str:
+def _format_of(output: str, formats: Mapping[str, Chosen]) -> str:
     for item in sorted(formats.values(), key=lambda item: -len(item.extension)):
         if output.endswith("." + item.extension):
             return item.name
@@ -89,7 +91,7 @@ def _format_of(output: str, formats: Mapping[str, ProfileFormat]) -> str:
     raise UsageError(f"{output!r} does not tell its format", why=f"known endings: {known}", remedy="use --format")
 
 
-def _unknown_format(name: str, formats: Mapping[str, ProfileFormat]) -> UsageError:
+def _unknown_format(name: str, formats: Mapping[str, Chosen]) -> UsageError:
     known = ", ".join([*formats, _TABLE])
     remedy = "" if formats else f"html, folded, pprof and speedscope come with: {_EXTRA}"
     return UsageError(f"there is no format {name!r}", why=f"there are: {known}", remedy=remedy)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rover_core.api import ProfileFormat, TogetherFormat
+from rover_core.api import Format, ProfileFormat, TogetherFormat
 from rover_core.cli.output_choice import Output
 from rover_core.cli.session import Result, say
 from rover_core.errors import RoverError
@@ -16,24 +16,24 @@ from rover_core.model import Profile
 from rover_core.showing import nothing_sentence
 
 
-def write_output(result: Result, output: Output) -> None:
+def write_output(result: Result, output: Output[ProfileFormat]) -> None:
     """Print and write. What cannot be written where it should be is kept in the folder for temporary files."""
     if output.format is not None:
         for profiles, path in _files(result.profiles, output):
-            _write(profiles, output.format, path)
+            write_data(_render(profiles, output.format), output.format, path)
     if output.table:
         _print_tables(result.profiles)
     for profile in result.profiles:
         _say_how_it_went(profile, result, output)
 
 
-def _files(profiles: Sequence[Profile], output: Output) -> list[tuple[Sequence[Profile], Path | None]]:
+def _files(profiles: Sequence[Profile], output: Output[ProfileFormat]) -> list[tuple[Sequence[Profile], Path | None]]:
     if output.parts:
         return [([profile], output.parts[profile.profiler]) for profile in profiles]
     return [(profiles, output.path)]
 
 
-def _say_how_it_went(profile: Profile, result: Result, output: Output) -> None:
+def _say_how_it_went(profile: Profile, result: Result, output: Output[ProfileFormat]) -> None:
     from rich.console import Console
 
     from rover_core.tables import print_completeness
@@ -75,8 +75,8 @@ def close_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _write(profiles: Sequence[Profile], chosen: ProfileFormat, path: Path | None) -> None:
-    data = _render(profiles, chosen)
+def write_data(data: bytes, chosen: Format, path: Path | None) -> None:
+    """To a file, or standard output. RoverError says why that failed and where it was kept instead."""
     try:
         if path is None:
             sys.stdout.buffer.write(data)
@@ -90,7 +90,7 @@ def _write(profiles: Sequence[Profile], chosen: ProfileFormat, path: Path | None
         if path is None:
             close_stdout()
         saved = _rescue(data, chosen.extension)
-        kept = f"The profile was saved as {saved}" if saved else "The folder for temporary files is no better"
+        kept = f"The result was saved as {saved}" if saved else "The folder for temporary files is no better"
         target = path or "to standard output"
         raise RoverError(f"cannot write {target}", why=error.strerror or str(error), remedy=kept) from error
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from rover_core.api import ProfileCommand, ProfileOption
+from rover_core.api import ProfileCommand, ProfileFormat, ProfileOption
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
-from rover_core.model import Task
+from rover_core.model import Task, Telemetry
 from rover_core.tasks import COMMAND_LINE
 
 _HALVES = ("ON_CPU", "OFF_CPU")
@@ -77,7 +77,9 @@ def _make_command(name: str, summary: str, commands: Sequence[ProfileCommand]) -
     def callback(**options: Any) -> None:
         _run(name, commands, click.get_current_context().ensure_object(Invocation), options)
 
-    made: click.Command = click.command(name, help=_help(name, summary, len(commands) > 1))(callback)
+    delivers = commands[0].delivers
+    help_text = _telemetry_help(name, summary) if delivers is Telemetry else _help(name, summary, len(commands) > 1)
+    made: click.Command = click.command(name, help=help_text)(callback)
     for option in _options(commands):
         made = option(made)
     return config_options(made)
@@ -94,6 +96,20 @@ def _help(name: str, summary: str, several: bool) -> str:
       rover profile {name}                                 the whole host for 10 seconds
       rover profile {name} --pid 4711 --duration 1m
       rover profile {name} --comm nginx --format {last}
+    """
+
+
+def _telemetry_help(name: str, summary: str) -> str:
+    return f"""{summary}
+
+    On a terminal a table, kept up to date and added up at the end; in a pipe lines of JSON, some for each interval.
+
+    \b
+    Examples:
+      rover profile {name}                               the whole host for 10 seconds
+      rover profile {name} --pid 4711 --duration 0       until Ctrl-C
+      rover profile {name} --comm nginx --format html
+      rover profile {name} --format json | jq 'select(.type == "flow")'
     """
 
 
@@ -139,13 +155,19 @@ def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, 
     if invocation.overrides.get("logger.level") is None:
         invocation.overrides["logger.level"] = "WARNING"  # people look at the result, not at the agent at work
     plugins, settings = invocation.load()
-    formats = {item.name: item for item in plugins.formats()}
+    if commands[0].delivers is Telemetry:
+        from rover_core.cli.watching import watch
+
+        (task,) = _tasks(commands, options)
+        return watch(plugins, settings, task, name, options)
+    formats = {item.name: item for item in plugins.formats() if isinstance(item, ProfileFormat)}
     parts = {command.profiler: command.command for command in commands} if len(commands) > 1 else None
     chosen = check_output(options["format_name"], options["output"], formats, name, parts)
     result = run_to_end(profile_once(plugins, settings, _tasks(commands, options)))
     write_output(result, chosen)
     for failure in result.failures:
         raise failure
+    return None
 
 
 def _tasks(commands: Sequence[ProfileCommand], options: Mapping[str, Any]) -> list[Task]:

@@ -47,7 +47,7 @@ async def profile_once(plugins: "PluginManager", settings: Settings, tasks: Sequ
     agent = Agent(Parts(profilers=profilers, exporters=[collector]), timing)
     starter = begin(agent, tasks)
     try:
-        async with progress(_describe(tasks), tasks[0].duration_ns, lambda: count_samples(agent)):
+        async with progress(describe(tasks), tasks[0].duration_ns, lambda: count_samples(agent)):
             outcome = await agent.run(until_idle=True)
     finally:
         if starter:
@@ -75,7 +75,8 @@ def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
         loop.close()
 
 
-def _describe(tasks: Sequence[Task]) -> str:
+def describe(tasks: Sequence[Task]) -> str:
+    """`ON_CPU of 4711, 4712`, for a title."""
     profilers = " and ".join(task.profiler for task in tasks)
     if tasks[0].processes is None:
         return f"{profilers} of all processes"

@@ -23,6 +23,8 @@ PUBLIC = {
     "showing",
     "hottest",
     "tables",
+    "flows",
+    "flowtable",
     "commands",
 }
 """What plugins may use outside their tests: floors 0 and 1 of rover_core, and what commands have in common."""

@@ -1,4 +1,4 @@
-"""Which system calls do something with sockets, and what: the table that the kernel program looks their numbers up in.
+"""Which system calls do something with sockets, and what: the table that the kernel program looks up.
 
 Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h. Calls of 32-bit programs on a
 64-bit kernel have others, and are counted without their execution time.
@@ -30,9 +30,15 @@ class Kind(IntEnum):
 
 
 _AT_EXIT = 0x100
+_IN_ARGUMENT, _IN_HEADER = 0x200, 0x400
 _FLAGS_SHIFT = 12
 _FLAGS = {"recvfrom": 3, "recvmsg": 2, "recvmmsg": 3}
 """Which argument, from 0, may say MSG_PEEK."""
+_ADDRESSES = {
+    **dict.fromkeys(("recvfrom", "sendto"), _IN_ARGUMENT),
+    **dict.fromkeys(("recvmsg", "sendmsg", "sendmmsg"), _IN_HEADER),
+}
+"""Where the call has the other end's address."""
 _KINDS = {
     Kind.READING: ("read", "readv", "preadv2", "recvfrom", "recvmsg"),
     Kind.WRITING: ("write", "writev", "pwritev2", "sendto", "sendmsg"),
@@ -67,7 +73,8 @@ def kinds(lengths: bool) -> Mapping[int, int]:
 
 
 def _entry(kind: Kind, name: str, lengths: bool) -> int:
+    where = _ADDRESSES.get(name, 0)
     if lengths and kind in (Kind.READING, Kind.WRITING):
-        return int(kind)
+        return kind | where
     flags = 0 if lengths or name not in _FLAGS else (_FLAGS[name] + 1) << _FLAGS_SHIFT
-    return kind | _AT_EXIT | flags
+    return kind | _AT_EXIT | where | flags

@@ -139,7 +139,9 @@ class NetworkCounter:
         tally = self._read_tally()
         delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
         self._last_tally = tally
-        return Counted(keys, rows, self._drain_reasons(), delta, self._uring.read()[0].tolist(), self._evictions(tally))
+        return Counted(
+            keys, rows, self._drain_reasons(), delta, self._uring.read()[0].tolist(), self._evictions(tally)
+        )
 
     def _drain_reasons(self) -> dict[tuple[int, int], int]:
         found, counts = self._reasons.drain()

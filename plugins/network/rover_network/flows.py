@@ -22,16 +22,21 @@ def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows:
     counts = {name: _grouped(rows[name], index, len(numbers)).tolist() for name in COUNTS}
     sizes = np.bincount(index, minlength=len(numbers)).tolist()
     last = {key: connection.remote for key, connection in zip(keys, connections, strict=True)}
-    return [
+    made = [
         Flow(
             key,
             end_text(last[key]),
             sizes[at],
-            {name: _figure(*one) for name, *one in zip(FIGURES, sums[at], histograms[at], strict=True) if one[0].any()},
+            {
+                name: _figure(*one)
+                for name, *one in zip(FIGURES, sums[at], histograms[at], strict=True)
+                if one[0].any()
+            },
             {name: values[at] for name, values in counts.items() if values[at]},
         )
         for key, at in numbers.items()
     ]
+    return [flow for flow in made if flow.figures or flow.counts]
 
 
 def _grouped(values: Array, index: Array, groups: int) -> Array:

@@ -4,7 +4,7 @@
  * or else at the end of the system call. Their begin is stamped at its entry, for the execution time; an end is looked
  * at for accept, connect, close and those calls that send or receive several messages.
  */
-#include <rover/flows.h>
+#include <rover/datagrams.h>
 
 /* include/linux/socket.h */
 #define MSG_PEEK 2
@@ -21,8 +21,8 @@
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 
-/* What kinds of system calls there are; calls.py says which is which, by number.
- * In front of the kind: ROVER_AT_EXIT, and which argument holds flags (plus one). */
+/* What kinds of system calls there are; calls.py says which is which, by number. Above the kind: ROVER_AT_EXIT, where a
+ * peer's address is, and which argument holds flags (plus one). */
 enum rover_kind {
     ROVER_READING = 1, /* one message, or one buffer's worth of a stream */
     ROVER_WRITING,
@@ -34,9 +34,12 @@ enum rover_kind {
     ROVER_ACCEPTING,
     ROVER_CLOSING,
     ROVER_URING,
+    ROVER_DATAGRAM, /* a ROVER_READING that waits for its sender's address */
 };
 #define ROVER_KIND 0xff
 #define ROVER_AT_EXIT 0x100
+#define ROVER_IN_ARGUMENT 0x200 /* the address is the fifth argument */
+#define ROVER_IN_HEADER 0x400   /* it is in the struct msghdr that is the second */
 #define ROVER_FLAGS_SHIFT 12
 #define ROVER_SYSCALLS 512
 
@@ -46,11 +49,12 @@ struct rover_call {
     u64 sk;
     u64 bytes; /* of the messages so far, where there are several */
     u64 messages;
+    u64 regs; /* the registers it was called with, which are there until it ends */
     struct rover_key key;
     u32 kind;
+    u32 where; /* ROVER_IN_ARGUMENT, ROVER_IN_HEADER or neither */
     u32 fd;
     u32 figure; /* of key: what the messages were */
-    u32 unused;
 };
 
 BPF_TABLE("array", u32, u32, rover_kinds, ROVER_SYSCALLS);
@@ -116,10 +120,13 @@ int rover_on_enter(struct rover_enter *ctx)
             return 0;
     }
     call->kind = *kind & ROVER_KIND;
+    call->where = *kind & (ROVER_IN_ARGUMENT | ROVER_IN_HEADER);
+    call->regs = ctx->regs;
+    call->messages = 0;
     call->since_ns = bpf_ktime_get_ns();
     if (!(*kind & ROVER_AT_EXIT))
         return 0; /* a read or write whose end the socket tells: nothing more for files either */
-    call->bytes = call->messages = call->sk = 0;
+    call->bytes = call->sk = 0;
     ROVER_READ(argument, ctx->regs, ROVER_SYSCALL_ARGUMENT(0));
     call->fd = argument;
     if (call->kind == ROVER_URING) {
@@ -154,6 +161,19 @@ int rover_on_enter(struct rover_enter *ctx)
     return 0;
 }
 
+/* Where in user space the current call has its peer's address; 0 if it has none. message: which of several. */
+static __always_inline u64 rover_address_in(struct rover_call *call, u64 message)
+{
+    u64 header = 0, address = 0;
+    if (call->where == ROVER_IN_ARGUMENT) {
+        ROVER_READ(address, call->regs, ROVER_SYSCALL_ARGUMENT(4));
+    } else if (call->where == ROVER_IN_HEADER) {
+        ROVER_READ(header, call->regs, ROVER_SYSCALL_ARGUMENT(1));
+        bpf_probe_read_user(&address, sizeof(address), (void *)(header + 64 * message)); /* msg_name comes first */
+    }
+    return address;
+}
+
 /* A message, or a buffer's worth of a stream, went through a socket. */
 static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figure)
 {
@@ -174,6 +194,21 @@ static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figu
         return 0;
     }
     struct rover_call *call = rover_calls.lookup(&thread);
+    if (call && call->kind && row->facts.protocol == IPPROTO_UDP && !row->facts.remote_port) {
+        if (figure == ROVER_WRITE) {
+            rover_address_key(&key, sk, rover_address_in(call, call->messages), 1);
+        } else if (call->kind == ROVER_READING) {
+            config->datagrams = 1;
+            call->kind = ROVER_DATAGRAM;
+            call->key = key;
+            call->sk = sk;
+            call->bytes = result;
+            return 0;
+        }
+        row = rover_row(config->epoch & 1, &key);
+        if (!row)
+            return 0;
+    }
     if (call && call->kind >= ROVER_READING_MANY && call->kind <= ROVER_SPLICING) {
         call->key = key;
         call->figure = figure;
@@ -306,6 +341,10 @@ static __always_inline void rover_after_transfer(u32 epoch, struct rover_call *c
     if (!result || !rover_identify(&key, sk))
         return;
     struct rover_row *row = rover_row_of(epoch, &key, sk);
+    if (row && row->facts.protocol == IPPROTO_UDP && !row->facts.remote_port && result > 0) {
+        rover_address_key(&key, sk, rover_address_in(call, 0), !reading);
+        row = rover_row(epoch, &key);
+    }
     if (!row)
         return;
     if (result < 0) {
@@ -342,6 +381,15 @@ static __always_inline void rover_after_messages(u32 epoch, struct rover_call *c
     }
 }
 
+/* What came from anybody: by now its sender's address is where the caller wanted it. */
+static __always_inline void rover_after_datagram(u32 epoch, struct rover_call *call)
+{
+    rover_address_key(&call->key, call->sk, rover_address_in(call, 0), 0);
+    struct rover_row *row = rover_row(epoch, &call->key);
+    if (row)
+        rover_add(row, ROVER_READ_, call->bytes, rover_since(call));
+}
+
 /* raw_tracepoint sys_exit(struct pt_regs *regs, long result) */
 struct rover_exit {
     u64 regs;
@@ -355,14 +403,16 @@ int rover_on_exit(struct rover_exit *ctx)
     u32 number = 0, thread = bpf_get_current_pid_tgid();
     ROVER_READ(number, ctx->regs, ROVER_SYSCALL_NUMBER);
     u32 *kind = rover_kinds.lookup(&number);
-    if (!kind || !(*kind & ROVER_AT_EXIT))
+    struct rover_config *config = rover_config.lookup(&zero);
+    if (!kind || !config || !(*kind & ROVER_AT_EXIT || (*kind && config->datagrams)))
         return 0;
     struct rover_call *call = rover_calls.lookup(&thread);
-    struct rover_config *config = rover_config.lookup(&zero);
-    if (!call || !config || call->kind != (*kind & ROVER_KIND))
-        return 0;
     u32 epoch = config->epoch & 1;
-    if (call->kind == ROVER_CONNECTING)
+    if (call && call->kind == ROVER_DATAGRAM)
+        rover_after_datagram(epoch, call);
+    else if (!call || !(*kind & ROVER_AT_EXIT) || call->kind != (*kind & ROVER_KIND))
+        return 0;
+    else if (call->kind == ROVER_CONNECTING)
         rover_after_connect(epoch, call, result);
     else if (call->kind == ROVER_ACCEPTING)
         rover_after_accept(epoch, call, result);

@@ -40,6 +40,7 @@ class PeerBook:
         self._ends: _Recent[tuple[str, int, End, End], _Holder] = _Recent()
         self._sockets: _Recent[int, _Holder] = _Recent()
         self._servers: _Recent[tuple[int, str, int], _Holder] = _Recent()
+        self._datagrams: _Recent[tuple[int, int], _Holder] = _Recent()
         self._local_addresses: _Recent[bytes, None] = _Recent()
 
     def resolve(self, connections: Sequence[Connection]) -> list[FlowKey]:
@@ -61,6 +62,8 @@ class PeerBook:
             self._ends.note((c.transport, _where(c), c.local, c.remote), holder)
         if c.role == "server":
             self._servers.note((_where(c), c.transport, c.local.port), holder)
+        if c.transport == "udp" and not c.remote.known:
+            self._datagrams.note((c.netns, c.local.port), holder)
 
     def _flow_key(self, c: Connection) -> FlowKey:
         other = self._other(c)
@@ -79,11 +82,12 @@ class PeerBook:
             return self._sockets.get(c.peer) or self._sockets.get(-c.inode) if c.peer or c.inode else None
         if not c.remote.known:
             return None
-        return (
-            self._ends.get((c.transport, _where(c), c.remote, c.local))
-            or self._ends.get((c.transport, _where(c), c.remote, _ANY))
-            or (self._servers.get((_where(c), c.transport, c.remote.port)) if self._is_local(c.remote) else None)
-        )
+        found = self._ends.get((c.transport, _where(c), c.remote, c.local))
+        if found or not self._is_local(c.remote):
+            return found
+        if c.transport == "udp":  # at an address of its own, or at all of them
+            found = self._datagrams.get((c.netns, c.remote.port))
+        return found or self._servers.get((_where(c), c.transport, c.remote.port))
 
     def _role(self, c: Connection, other: _Holder | None) -> str:
         if other and other.role:
@@ -97,9 +101,6 @@ class PeerBook:
         if not end.known:
             return False
         return end.loopback or end.address in self._local_addresses or self._host.has_address(end.address)
-
-
-_ANY = End(bytes(10) + b"\xff\xff" + bytes(4), 0)
 
 
 def _where(c: Connection) -> int:

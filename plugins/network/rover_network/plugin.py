@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
+from rover_core.model import Telemetry
 from rover_network.settings import NetworkSettings
 
 
@@ -16,6 +17,12 @@ def rover_profilers(settings: Settings) -> list[Profiler]:
     from rover_network.profiler import create
 
     return [create(settings.section(NetworkSettings))]
+
+
+@hookimpl
+def rover_profile_commands() -> list[ProfileCommand]:
+    summary = "Who exchanges how much with whom: every connection, its calls, bytes, times and losses."
+    return [ProfileCommand("NETWORK", "network", summary, delivers=Telemetry)]
 
 
 @hookimpl

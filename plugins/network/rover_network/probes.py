@@ -96,7 +96,9 @@ def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
         _detach(attached)
         raise
     if not lengths:  # the ends of system calls tell the same
-        missing = {purpose: why for purpose, why in missing.items() if purpose not in (SENT.purpose, RECEIVED.purpose)}
+        missing = {
+            purpose: why for purpose, why in missing.items() if purpose not in (SENT.purpose, RECEIVED.purpose)
+        }
     return Probes(attached, lengths, missing)
 
 

@@ -43,9 +43,6 @@ ROW = np.dtype(
     ]
 )
 REASON = np.dtype([("key", KEY), ("reason", "<u8")])
-CALL = np.dtype(
-    [("since_ns", "<u8"), ("sk", "<u8"), ("bytes", "<u8"), ("messages", "<u8"), ("key", KEY), ("rest", "<u4", (4,))]
-)
-CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("unused", "<u4")])
+CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("datagrams", "<u4")])
 TALLIES = ("counted", "rows_full", "new_rows", "new_connections", "gone_connections")
 """enum rover_tally."""

@@ -25,5 +25,6 @@ typedef struct pt_regs rover_regs;
 #define ROVER_SYSCALL_ARGUMENT(n) \
     ((n) == 0 ? __builtin_offsetof(struct pt_regs, di) \
      : (n) == 1 ? __builtin_offsetof(struct pt_regs, si) \
-     : (n) == 2 ? __builtin_offsetof(struct pt_regs, dx) : __builtin_offsetof(struct pt_regs, r10))
+     : (n) == 2 ? __builtin_offsetof(struct pt_regs, dx) \
+     : (n) == 3 ? __builtin_offsetof(struct pt_regs, r10) : __builtin_offsetof(struct pt_regs, r8))
 #endif

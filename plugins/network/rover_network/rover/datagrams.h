@@ -1,0 +1,47 @@
+/* UDP sockets without a fixed other end: each peer gets a row of its own, by the address in the system call.
+ *
+ * Where something goes to is known from the start of the call; whom it came from only when the call has written it to
+ * user memory, at its end. Of recvmmsg the senders are not looked at: what it receives is of an unknown peer.
+ */
+#pragma once
+
+#include <rover/flows.h>
+
+#define IPPROTO_UDP 17
+
+/* Reads a struct sockaddr_in or sockaddr_in6 of user space. 0 if it is neither. */
+static __always_inline int rover_read_address(struct rover_facts *facts, u64 address)
+{
+    u16 head[2] = {}; /* family, port */
+    if (!address || bpf_probe_read_user(head, sizeof(head), (void *)address))
+        return 0;
+    facts->remote_port = rover_big_endian(head[1]);
+    if (head[0] == AF_INET6)
+        return !bpf_probe_read_user(facts->remote, 16, (void *)(address + 8));
+    facts->remote[10] = facts->remote[11] = 0xff;
+    return head[0] == AF_INET && !bpf_probe_read_user(facts->remote + 12, 4, (void *)(address + 4));
+}
+
+/* Tells the peers of one socket apart; never 0. */
+static __always_inline u64 rover_peer_of(struct rover_facts *facts)
+{
+    u64 *halves = (u64 *)facts->remote;
+    u64 hash = (halves[0] * 0xff51afd7ed558ccdULL ^ halves[1]) * 0xc4ceb9fe1a85ec53ULL;
+    return (hash ^ hash >> 29 ^ facts->remote_port) | 1;
+}
+
+/* The key of what this socket exchanges with the peer at a user's address; whoever sends first is the client. */
+static __always_inline void rover_address_key(struct rover_key *key, u64 sk, u64 address, int sends)
+{
+    struct rover_connection fresh = {};
+    rover_read_ends(sk, &fresh.facts);
+    if (!rover_read_address(&fresh.facts, address))
+        return;
+    key->peer = rover_peer_of(&fresh.facts);
+    if (rover_connections.lookup(key))
+        return;
+    rover_read_owner(&fresh.facts);
+    fresh.facts.role = sends ? ROVER_CLIENT : ROVER_SERVER;
+    if (rover_connections.insert(key, &fresh) == 0)
+        rover_tell(ROVER_NEW_CONNECTIONS);
+}
