@@ -36,6 +36,7 @@ MEMBERS = (
     ("sock", "sk_protocol"),
     ("sock", "__sk_common.skc_family"),
     ("sock", "__sk_common.skc_num"),
+    ("sock", "__sk_common.skc_state"),
     ("sock", "__sk_common.skc_dport"),
     ("sock", "__sk_common.skc_daddr"),
     ("sock", "__sk_common.skc_rcv_saddr"),

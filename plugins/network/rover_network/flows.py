@@ -27,11 +27,7 @@ def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows:
             key,
             end_text(last[key]),
             sizes[at],
-            {
-                name: _figure(*one)
-                for name, *one in zip(FIGURES, sums[at], histograms[at], strict=True)
-                if one[0].any()
-            },
+            _figures(sums[at], histograms[at]),
             {name: values[at] for name, values in counts.items() if values[at]},
         )
         for key, at in numbers.items()
@@ -46,9 +42,15 @@ def _grouped(values: Array, index: Array, groups: int) -> Array:
     return totals
 
 
+def _figures(sums: Array, histograms: Array) -> dict[str, Figure]:
+    figures = zip(FIGURES, map(_figure, sums, histograms), strict=True)
+    return {name: figure for name, figure in figures if figure.calls or figure.bytes}
+
+
 def _figure(sums: Array, histogram: Array) -> Figure:
-    calls, amount, timed, ns = sums.tolist()
-    return Figure(calls, amount, timed, ns, Histogram(BOUNDS, tuple(histogram.tolist())) if timed else None)
+    untimed, amount, ns = sums.tolist()
+    timed = int(histogram.sum())
+    return Figure(untimed + timed, amount, timed, ns, Histogram(BOUNDS, tuple(histogram.tolist())) if timed else None)
 
 
 def merge_flows(flows: Iterable[Flow], into: dict[FlowKey, Flow] | None = None) -> dict[FlowKey, Flow]:

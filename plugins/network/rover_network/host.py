@@ -8,16 +8,15 @@ from pathlib import Path
 from rover_core.procfs import proc_root
 
 _LISTENING = {"tcp": "0A", "udp": "07"}  # include/net/tcp_states.h; an unconnected UDP socket is in TCP_CLOSE
-_PORTS_FOR_S = 2.0
 _ADDRESSES_FOR_S = 30.0
 
 
 class Host:
-    """Looks again after a while. Not for two threads at a time."""
+    """Not for two threads at a time."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root or proc_root()
-        self._ports: dict[tuple[int, str], tuple[float, frozenset[int]]] = {}
+        self._ports: dict[tuple[int, str], frozenset[int]] = {}
         self._addresses: frozenset[bytes] = frozenset()
         self._addresses_until_s = 0.0
 
@@ -25,12 +24,13 @@ class Host:
         """Whether a socket waits for others at this port, in the network namespace (by its number) of a process."""
         if transport not in _LISTENING:
             return False
-        until_s, ports = self._ports.get((netns, transport), (0.0, frozenset()))
-        now_s = time.monotonic()
-        if now_s > until_s:
-            ports = frozenset(self._listening(pid, transport))
-            self._ports[netns, transport] = now_s + _PORTS_FOR_S, ports
-        return port in ports
+        if (netns, transport) not in self._ports:
+            self._ports[netns, transport] = frozenset(self._listening(pid, transport))
+        return port in self._ports[netns, transport]
+
+    def look_again(self) -> None:
+        """Forget the ports: what listens now is found out when somebody asks."""
+        self._ports.clear()
 
     def _listening(self, pid: int, transport: str) -> Iterator[int]:
         for name in (transport, f"{transport}6"):

@@ -85,13 +85,14 @@ static __always_inline int rover_failed(s64 result)
 static __always_inline void rover_begin_connect(struct rover_call *call)
 {
     u64 sk = call->sk;
+    u8 state = 0;
     struct rover_connecting fresh = {.key = call->key, .since_ns = call->since_ns};
     struct rover_connection *connection = rover_meet(&call->key, sk);
-    struct rover_connecting *known = rover_connecting.lookup(&sk);
-    if (connection)
-        connection->facts.role = ROVER_CLIENT;
-    if (!known || known->key.inode != call->key.inode) /* else it asks what became of its EINPROGRESS */
-        rover_connecting.update(&sk, &fresh);
+    ROVER_SK(state, sk, skc_state);
+    if (!connection || (state != TCP_CLOSE && connection->facts.protocol != IPPROTO_UDP))
+        return; /* it asks what became of its EINPROGRESS */
+    connection->facts.role = ROVER_CLIENT;
+    rover_connecting.update(&sk, &fresh);
 }
 
 /* raw_tracepoint sys_enter(struct pt_regs *regs, long id) */
@@ -184,7 +185,9 @@ static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figu
     if (!result || flags & (MSG_PEEK | MSG_ERRQUEUE) || (result < 0 && !rover_failed(result)))
         return 0;
     struct rover_config *config = rover_config.lookup(&zero);
-    if (!config || !rover_watched(config, id >> 32) || !rover_identify(&key, sk))
+    struct rover_call *call = rover_calls.lookup(&thread);
+    int begun = call && call->kind; /* only calls of watched processes are stamped */
+    if (!config || !(begun || rover_watched(config, id >> 32)) || !rover_identify(&key, sk))
         return 0;
     struct rover_row *row = rover_row_of(config->epoch & 1, &key, sk);
     if (!row)
@@ -193,8 +196,7 @@ static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figu
         __sync_fetch_and_add(&row->errors, 1);
         return 0;
     }
-    struct rover_call *call = rover_calls.lookup(&thread);
-    if (call && call->kind && row->facts.protocol == IPPROTO_UDP && !row->facts.remote_port) {
+    if (call && begun && row->facts.protocol == IPPROTO_UDP && !row->facts.remote_port) {
         if (figure == ROVER_WRITE) {
             rover_address_key(&key, sk, rover_address_in(call, call->messages), 1);
         } else if (call->kind == ROVER_READING) {
@@ -215,7 +217,7 @@ static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figu
         call->messages++;
         __sync_fetch_and_add(&row->sums[figure].bytes, result);
     } else {
-        rover_add(row, figure, result, call && call->kind ? rover_since(call) : 0);
+        rover_add(row, figure, result, call && begun ? rover_since(call) : 0);
         if (call)
             call->kind = 0;
     }

@@ -45,6 +45,7 @@ class PeerBook:
 
     def resolve(self, connections: Sequence[Connection]) -> list[FlowKey]:
         """Whose each connection is, as what, and with whom: one for each."""
+        self._host.look_again()
         for connection in connections:
             self._note(connection)
         return [self._flow_key(connection) for connection in connections]

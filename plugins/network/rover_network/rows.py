@@ -31,7 +31,7 @@ FACTS = np.dtype(
         ("comm", "S16"),
     ]
 )
-SUM = np.dtype([("calls", "<u8"), ("bytes", "<u8"), ("timed", "<u8"), ("ns", "<u8")])
+SUM = np.dtype([("untimed", "<u8"), ("bytes", "<u8"), ("ns", "<u8")])
 ROW = np.dtype(
     [
         ("facts", FACTS),
@@ -44,5 +44,5 @@ ROW = np.dtype(
 )
 REASON = np.dtype([("key", KEY), ("reason", "<u8")])
 CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("datagrams", "<u4")])
-TALLIES = ("counted", "rows_full", "new_rows", "new_connections", "gone_connections")
+TALLIES = ("rows_full", "new_rows", "new_connections", "gone_connections")
 """enum rover_tally."""

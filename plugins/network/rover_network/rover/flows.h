@@ -19,11 +19,11 @@
 
 enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
 
-/* timed: those of `calls` whose time is in `ns`; a call that began before its process was watched has none. */
+/* Calls whose time is known are in the histogram, the others in `untimed`: those that began before their process was
+ * watched, and io_uring's. Each is counted once, since each addition is atomic and costs the target. */
 struct rover_sum {
-    u64 calls;
+    u64 untimed;
     u64 bytes;
-    u64 timed;
     u64 ns;
 };
 
@@ -69,7 +69,6 @@ struct rover_config {
 };
 
 enum rover_tally {
-    ROVER_COUNTED,   /* events that are in a row */
     ROVER_ROWS_FULL, /* events that found no room for a row */
     ROVER_NEW_ROWS,
     ROVER_NEW_CONNECTIONS,
@@ -183,7 +182,6 @@ static __always_inline void rover_add_time(struct rover_row *row, int figure, u6
     ROVER_OPAQUE(bucket);
     if (bucket >= ROVER_BUCKETS)
         return;
-    __sync_fetch_and_add(&row->sums[figure].timed, 1);
     __sync_fetch_and_add(&row->sums[figure].ns, ns);
     __sync_fetch_and_add(&row->histograms[figure][bucket], 1);
 }
@@ -191,12 +189,12 @@ static __always_inline void rover_add_time(struct rover_row *row, int figure, u6
 /* One call is counted. ns: how long it took, 0 if that is not known. */
 static __always_inline void rover_add(struct rover_row *row, int figure, u64 bytes, u64 ns)
 {
-    __sync_fetch_and_add(&row->sums[figure].calls, 1);
     if (bytes)
         __sync_fetch_and_add(&row->sums[figure].bytes, bytes);
     if (ns)
         rover_add_time(row, figure, ns);
-    rover_tell(ROVER_COUNTED);
+    else
+        __sync_fetch_and_add(&row->sums[figure].untimed, 1);
 }
 
 /* The smoothed round-trip time that TCP has measured, whenever something is sent. */
@@ -207,8 +205,6 @@ static __always_inline void rover_add_rtt(struct rover_row *row, u64 sk)
         return;
     ROVER_READ(srtt, sk, ROVER_OFFSET_tcp_sock_srtt_us);
     srtt >>= 3; /* include/linux/tcp.h: << 3 in usecs */
-    if (!srtt)
-        return;
-    __sync_fetch_and_add(&row->sums[ROVER_RTT].calls, 1);
-    rover_add_time(row, ROVER_RTT, 1000ULL * srtt);
+    if (srtt)
+        rover_add_time(row, ROVER_RTT, 1000ULL * srtt);
 }
