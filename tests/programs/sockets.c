@@ -1,4 +1,4 @@
-/* sockets MODE: after a line on standard input, does 23 times what MODE names on a socket and prints its own account.
+/* sockets MODE [TIMES]: after a line on standard input, does 23 times, or TIMES, what MODE names on a socket and prints its own account.
  *
  * Output: "<calls> <bytes>" of what was sent, or else received, as the system calls returned it. The connection is made
  * before the line comes, unless MODE is about making it. At the other end is a child that sends plenty and reads all.
@@ -23,7 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { TIMES = 23, SIZE = 1009, PLENTY = 65536 };
+enum { SIZE = 1009, PLENTY = 65536 };
+static int times = 23;
 static char data[PLENTY];
 static struct sockaddr_in6 there;
 static socklen_t there_size;
@@ -126,7 +127,7 @@ static int listener(int family, int type)
     int fd = socket(family, type, 0);
     must(bind(fd, family == AF_INET ? (void *)&four : (void *)&six, family == AF_INET ? sizeof four : sizeof six), "bind");
     if (type == SOCK_STREAM)
-        must(listen(fd, 64), "listen");
+        must(listen(fd, 4096), "listen");
     there_size = sizeof there;
     must(getsockname(fd, (struct sockaddr *)&there, &there_size), "getsockname");
     return fd;
@@ -163,7 +164,7 @@ static void go(void)
         exit(1);
 }
 
-/* MODE connect, connect6, connect-mapped, connect-nonblocking: TIMES connections that are closed at once. */
+/* MODE connect, connect6, connect-mapped, connect-nonblocking: `times` connections that are closed at once. */
 static void make_connections(const char *mode)
 {
     int six = IS("connect6"), fd = listener(six ? AF_INET6 : AF_INET, SOCK_STREAM);
@@ -179,17 +180,17 @@ static void make_connections(const char *mode)
             close(accept(fd, NULL, NULL));
     close(fd);
     go();
-    for (int i = 0; i < TIMES; i++)
+    for (int i = 0; i < times; i++)
         close(connect_to((struct sockaddr *)&there, there_size, type));
-    printf("%d 0\n", TIMES);
+    printf("%d 0\n", times);
 }
 
-/* MODE accept, accept4: TIMES connections accepted, of which one byte is read. */
+/* MODE accept, accept4: `times` connections accepted, of which one byte is read. */
 static void take_connections(const char *mode)
 {
     int fd = listener(AF_INET, SOCK_STREAM);
     if (spawn() == 0) {
-        for (int i = 0; i < TIMES; i++) {
+        for (int i = 0; i < times; i++) {
             int other = connect_to((struct sockaddr *)&there, there_size, SOCK_STREAM);
             if (write(other, "x", 1) != 1 || read(other, data, 1))
                 _exit(1);
@@ -198,18 +199,19 @@ static void take_connections(const char *mode)
         _exit(0);
     }
     go();
-    for (int i = 0; i < TIMES; i++) {
+    for (int i = 0; i < times; i++) {
         int other = IS("accept") ? accept(fd, NULL, NULL) : accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         if (read(other, data, 1) != 1)
             exit(1);
         close(other);
     }
-    printf("%d %d\n", TIMES, TIMES);
+    printf("%d %d\n", times, times);
 }
 
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
+    times = argc > 2 ? atoi(argv[2]) : times;
     setvbuf(stdout, NULL, _IOLBF, 0);
     signal(SIGCHLD, SIG_IGN);
     must(pipe(pipes), "pipe");
@@ -242,12 +244,12 @@ int main(int argc, char **argv)
             fd = dup(fd);
         go();
         long bytes = 0;
-        for (int i = 0; i < TIMES; i++) {
+        for (int i = 0; i < times; i++) {
             long done = once(mode, fd);
             must(done, mode);
             bytes += done;
         }
-        printf("%d %ld\n", TIMES, bytes);
+        printf("%d %ld\n", times, bytes);
     }
     getchar(); /* until the test has looked */
     return 0;

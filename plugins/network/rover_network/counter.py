@@ -80,13 +80,22 @@ class NetworkCounter:
         try:
             self._open_maps()
             warm(self._rows)
-            self.probes: Probes = attach_probes(self._program, without)
-            self._configure()
-            for number, kind in kinds(self.probes.lengths).items():
-                self._kinds.update(number, kind)
+            self._without = without
+            self.attach()
         except BaseException:
             self._program.close()
             raise
+
+    def attach(self) -> None:
+        """Begin to count; what was counted before stays. RoverError says why nothing can be."""
+        self.probes: Probes = attach_probes(self._program, self._without)
+        self._configure()
+        for number, kind in kinds(self.probes.lengths).items():
+            self._kinds.update(number, kind)
+
+    def detach(self) -> None:
+        """Stop counting. What is in the kernel can still be collected."""
+        self.probes.detach()
 
     def _open_maps(self) -> None:
         self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
@@ -168,8 +177,14 @@ class NetworkCounter:
         return dict(zip(TALLIES, totals, strict=True))
 
     def close(self) -> None:
-        self.probes.detach()
+        self.detach()
         self._program.close()
+
+    def __enter__(self) -> "NetworkCounter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _load() -> Program:

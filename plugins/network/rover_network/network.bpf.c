@@ -288,7 +288,8 @@ static __always_inline void rover_after_connect(u32 epoch, struct rover_call *ca
     }
 }
 
-static __always_inline void rover_after_accept(u32 epoch, struct rover_call *call, s64 result)
+/* ns: how long it waited, 0 if it did already when its process began to be watched. */
+static __always_inline void rover_after_accept(u32 epoch, s64 result, u64 ns)
 {
     struct rover_key key = {};
     u64 sk = result >= 0 ? rover_socket(result) : 0;
@@ -301,7 +302,7 @@ static __always_inline void rover_after_accept(u32 epoch, struct rover_call *cal
     if (!row)
         return;
     row->facts.role = ROVER_SERVER;
-    rover_add(row, ROVER_CONNECT, 0, rover_since(call));
+    rover_add(row, ROVER_CONNECT, 0, ns);
 }
 
 static __always_inline void rover_after_close(u32 epoch, struct rover_call *call)
@@ -402,7 +403,8 @@ int rover_on_exit(struct rover_exit *ctx)
 {
     int zero = 0;
     s64 result = ctx->result;
-    u32 number = 0, thread = bpf_get_current_pid_tgid();
+    u64 id = bpf_get_current_pid_tgid();
+    u32 number = 0, thread = id;
     ROVER_READ(number, ctx->regs, ROVER_SYSCALL_NUMBER);
     u32 *kind = rover_kinds.lookup(&number);
     struct rover_config *config = rover_config.lookup(&zero);
@@ -410,14 +412,20 @@ int rover_on_exit(struct rover_exit *ctx)
         return 0;
     struct rover_call *call = rover_calls.lookup(&thread);
     u32 epoch = config->epoch & 1;
+    int begun = call && call->kind && call->kind == (*kind & ROVER_KIND);
+    if ((*kind & ROVER_KIND) == ROVER_ACCEPTING) {
+        if (begun || rover_watched(config, id >> 32))
+            rover_after_accept(epoch, result, call && begun ? rover_since(call) : 0);
+        if (call)
+            call->kind = 0;
+        return 0;
+    }
     if (call && call->kind == ROVER_DATAGRAM)
         rover_after_datagram(epoch, call);
-    else if (!call || !(*kind & ROVER_AT_EXIT) || call->kind != (*kind & ROVER_KIND))
+    else if (!call || !begun || !(*kind & ROVER_AT_EXIT))
         return 0;
     else if (call->kind == ROVER_CONNECTING)
         rover_after_connect(epoch, call, result);
-    else if (call->kind == ROVER_ACCEPTING)
-        rover_after_accept(epoch, call, result);
     else if (call->kind == ROVER_CLOSING)
         rover_after_close(epoch, call);
     else if (config->lengths)

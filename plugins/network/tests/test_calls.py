@@ -1,8 +1,10 @@
 """Every system call that sends or receives, against the program's own account of it."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
+from programs import go
 
 from rover_core.model import Loss
 from rover_network.counter import NetworkCounter
@@ -13,6 +15,15 @@ pytestmark = pytest.mark.kernel
 SENDING = ("write", "writev", "pwritev2", "send", "sendto", "sendmsg", "sendmmsg", "sendfile", "splice-out", "dup")
 RECEIVING = ("read", "readv", "preadv2", "recv", "peek", "recvmsg", "recvmmsg", "splice-in")
 CONNECTING = ("connect", "connect6", "connect-mapped", "connect-nonblocking")
+
+
+@pytest.fixture(scope="module")
+def by_ends() -> Iterator[NetworkCounter]:
+    """The program as it is attached where the kernel does not tell lengths."""
+    counter = NetworkCounter(without=(SENT, RECEIVED))
+    assert not counter.probes.lengths
+    yield counter
+    counter.close()
 
 
 def settled() -> None:
@@ -100,22 +111,16 @@ def test_files_are_no_traffic(watch, build, start) -> None:  # type: ignore[no-u
 
 
 @pytest.mark.parametrize("mode", [*SENDING, *RECEIVING])
-def test_kernels_that_tell_no_lengths_give_the_same(build, start, mode: str) -> None:  # type: ignore[no-untyped-def]
+def test_kernels_that_tell_no_lengths_give_the_same(by_ends, build, start, mode: str) -> None:  # type: ignore[no-untyped-def]
     """Broken: before 6.3, where the ends of system calls tell it, something else is counted."""
     program = start(build("sockets.c"), mode)
     settled()
-    assert program.stdin is not None
+    by_ends.watch([program.pid])
+    go(program)
     assert program.stdout is not None
-    counter = NetworkCounter(without=(SENT, RECEIVED))
-    try:
-        assert not counter.probes.lengths
-        counter.watch([program.pid])
-        program.stdin.write("\n")
-        program.stdin.flush()
-        account = [int(number) for number in program.stdout.readline().split()]
-        counted = counter.collect()
-    finally:
-        counter.close()
+    account = [int(number) for number in program.stdout.readline().split()]
+    counted = by_ends.collect()
+    by_ends.unwatch([program.pid])
     figure = 0 if mode in SENDING else 1
     calls = counted.rows["histograms"][:, figure].sum()
     assert [calls, counted.rows["sums"][:, figure, 1].sum()] == account
