@@ -1,6 +1,6 @@
 """Two sets of maps: programs write to the one that an epoch names, user space empties the other at leisure.
 
-What is shared by those who drain maps that way: waiting for the old set's last writer, and making maps that grow ready.
+What those share who drain maps that way: waiting for the old set's last writer, and making maps that grow ready.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Two network namespaces and a wire between them that delays every packet and loses some.
 
-The wire is a process's memory: each namespace has a TUN device, and a thread here hands packets from one to the other.
-Unlike `tc netem`, it needs nothing that a kernel may have been built without.
+The wire is a process's memory: each namespace has a TUN device, and a thread here hands packets from one to the
+other. `tc netem` does the same, where the kernel was built with it.
 """
 
 import fcntl

@@ -39,6 +39,7 @@ class PeerBook:
         self._host = host
         self._ends: _Recent[tuple[str, int, End, End], _Holder] = _Recent()
         self._sockets: _Recent[int, _Holder] = _Recent()
+        self._facing: _Recent[int, _Holder] = _Recent()  # who is at the other end of a Unix socket, by its inode
         self._servers: _Recent[tuple[int, str, int], _Holder] = _Recent()
         self._datagrams: _Recent[tuple[int, int], _Holder] = _Recent()
         self._local_addresses: _Recent[bytes, None] = _Recent()
@@ -53,10 +54,9 @@ class PeerBook:
     def _note(self, c: Connection) -> None:
         holder = _Holder(c.process, c.name, c.role)
         if c.transport == "unix":
-            if c.peer or c.inode not in self._sockets:
-                self._sockets.note(c.inode, holder)
-            if c.peer and c.peer not in self._sockets:
-                self._sockets.note(-c.peer, holder)  # until the other end is seen itself
+            self._sockets.note(c.inode, holder)
+            if c.peer:
+                self._facing.note(c.peer, holder)
             return
         if c.local.known:
             self._local_addresses.note(c.local.address, None)
@@ -80,7 +80,7 @@ class PeerBook:
 
     def _other(self, c: Connection) -> _Holder | None:
         if c.transport == "unix":
-            return self._sockets.get(c.peer) or self._sockets.get(-c.inode) if c.peer or c.inode else None
+            return self._sockets.get(c.peer) or self._facing.get(c.inode)
         if not c.remote.known:
             return None
         found = self._ends.get((c.transport, _where(c), c.remote, c.local))

@@ -61,7 +61,7 @@ def test_what_is_received_is_counted_call_by_call(watch, build, start, mode: str
 
 @pytest.mark.parametrize("mode", CONNECTING)
 def test_every_connection_is_made_once_and_closed_once(watch, build, start, mode: str) -> None:  # type: ignore[no-untyped-def]
-    """Broken: a short connection is lost, one that is not waited for has no duration, or a second look counts twice."""
+    """Broken: a short connection is lost, one not waited for has no duration, or a second look counts twice."""
     program = start(build("sockets.c"), mode)
     settled()
     seen = watch(program)
@@ -87,7 +87,9 @@ def test_who_accepts_is_the_server(watch, build, start, mode: str) -> None:  # t
     assert [seen.sum("read").calls, seen.sum("read").bytes] == seen.account
 
 
-@pytest.mark.parametrize(("mode", "transport"), [("udp", "udp"), ("udp6", "udp"), ("udp-connected", "udp"), ("unix", "unix")])
+@pytest.mark.parametrize(
+    ("mode", "transport"), [("udp", "udp"), ("udp6", "udp"), ("udp-connected", "udp"), ("unix", "unix")]
+)
 def test_other_sockets_than_tcp(watch, build, start, mode: str, transport: str) -> None:  # type: ignore[no-untyped-def]
     """Broken: datagrams or local sockets are not seen, or where a datagram went is not known."""
     program = start(build("sockets.c"), mode)
