@@ -105,7 +105,7 @@ class NetworkCounter:
         self._reasons = self._map("rover_reasons", REASON, "<u8")
         self._uring = self._map("rover_uring", "<u4", "<u4")
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
-        self._epoch, self._all = 0, False
+        self._epoch, self._all, self._generation = 0, False, 1
         self._last_tally = dict.fromkeys(TALLIES, 0)
         self._evicted = 0
 
@@ -113,7 +113,7 @@ class NetworkCounter:
         return BpfMap(self._program.maps[name], key, value)
 
     def _configure(self) -> None:
-        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0))
+        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation))
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
@@ -130,9 +130,15 @@ class NetworkCounter:
     def unwatch(self, pids: Iterable[int]) -> None:
         for pid in pids:
             self._targets.delete(pid)
+        self._forget_who_is_watched()
 
     def watch_all(self, everything: bool) -> None:
         self._all = everything
+        self._forget_who_is_watched()
+
+    def _forget_who_is_watched(self) -> None:
+        """The kernel program remembers it of each thread, by generation."""
+        self._generation += 1
         self._configure()
 
     def fill(self) -> float:

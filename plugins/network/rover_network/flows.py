@@ -17,8 +17,8 @@ def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows:
     """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW."""
     numbers: dict[FlowKey, int] = {}
     index = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
-    sums = _grouped(rows["sums"], index, len(numbers))
-    histograms = _grouped(rows["histograms"], index, len(numbers))
+    names = ("untimed", "bytes", "ns", "histogram")
+    untimed, amounts, times, histograms = (_grouped(rows["sums"][name], index, len(numbers)) for name in names)
     counts = {name: _grouped(rows[name], index, len(numbers)).tolist() for name in COUNTS}
     sizes = np.bincount(index, minlength=len(numbers)).tolist()
     last = {key: connection.remote for key, connection in zip(keys, connections, strict=True)}
@@ -27,7 +27,7 @@ def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows:
             key,
             end_text(last[key]),
             sizes[at],
-            _figures(sums[at], histograms[at]),
+            _figures(untimed[at], amounts[at], times[at], histograms[at]),
             {name: values[at] for name, values in counts.items() if values[at]},
         )
         for key, at in numbers.items()
@@ -42,15 +42,15 @@ def _grouped(values: Array, index: Array, groups: int) -> Array:
     return totals
 
 
-def _figures(sums: Array, histograms: Array) -> dict[str, Figure]:
-    figures = zip(FIGURES, map(_figure, sums, histograms), strict=True)
+def _figures(*columns: Array) -> dict[str, Figure]:
+    figures = zip(FIGURES, map(_figure, *columns), strict=True)
     return {name: figure for name, figure in figures if figure.calls or figure.bytes}
 
 
-def _figure(sums: Array, histogram: Array) -> Figure:
-    untimed, amount, ns = sums.tolist()
+def _figure(untimed: int, amount: int, ns: int, histogram: Array) -> Figure:
     timed = int(histogram.sum())
-    return Figure(untimed + timed, amount, timed, ns, Histogram(BOUNDS, tuple(histogram.tolist())) if timed else None)
+    distribution = Histogram(BOUNDS, tuple(histogram.tolist())) if timed else None
+    return Figure(int(untimed) + timed, int(amount), timed, int(ns), distribution)
 
 
 def merge_flows(flows: Iterable[Flow], into: dict[FlowKey, Flow] | None = None) -> dict[FlowKey, Flow]:

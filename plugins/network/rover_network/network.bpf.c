@@ -49,12 +49,15 @@ struct rover_call {
     u64 sk;
     u64 bytes; /* of the messages so far, where there are several */
     u64 messages;
+    u64 generation; /* of the processes that are watched, when this one was known to be */
     u64 regs; /* the registers it was called with, which are there until it ends */
     struct rover_key key;
     u32 kind;
     u32 where; /* ROVER_IN_ARGUMENT, ROVER_IN_HEADER or neither */
     u32 fd;
     u32 figure; /* of key: what the messages were */
+    u32 tgid;
+    u32 unused;
 };
 
 BPF_TABLE("array", u32, u32, rover_kinds, ROVER_SYSCALLS);
@@ -110,15 +113,24 @@ int rover_on_enter(struct rover_enter *ctx)
     if (!kind || !*kind)
         return 0;
     struct rover_config *config = rover_config.lookup(&zero);
-    if (!config || !rover_watched(config, id >> 32))
-        return 0;
     struct rover_call *call = rover_calls.lookup(&thread);
-    if (!call) {
-        struct rover_call fresh = {};
-        rover_calls.update(&thread, &fresh);
-        call = rover_calls.lookup(&thread);
-        if (!call)
+    if (!config)
+        return 0;
+    if (!call || call->generation != config->generation || call->tgid != id >> 32) {
+        if (!rover_watched(config, id >> 32)) {
+            if (call)
+                call->kind = 0;
             return 0;
+        }
+        if (!call) {
+            struct rover_call fresh = {};
+            rover_calls.update(&thread, &fresh);
+            call = rover_calls.lookup(&thread);
+            if (!call)
+                return 0;
+        }
+        call->generation = config->generation;
+        call->tgid = id >> 32;
     }
     call->kind = *kind & ROVER_KIND;
     call->where = *kind & (ROVER_IN_ARGUMENT | ROVER_IN_HEADER);

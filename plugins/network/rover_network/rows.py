@@ -21,28 +21,35 @@ FACTS = np.dtype(
         ("start_ns", "<u8"),
         ("local", "u1", (16,)),
         ("remote", "u1", (16,)),
+        ("comm", "S16"),
+        ("netns", "<u4"),
+        ("peer", "<u4"),
         ("local_port", "<u2"),
         ("remote_port", "<u2"),
         ("family", "<u2"),
         ("protocol", "u1"),
         ("role", "u1"),
-        ("netns", "<u4"),
-        ("peer", "<u4"),
-        ("comm", "S16"),
     ]
 )
-SUM = np.dtype([("untimed", "<u8"), ("bytes", "<u8"), ("ns", "<u8")])
+SUM = np.dtype(
+    [
+        ("bytes", "<u8"),
+        ("ns", "<u8"),
+        ("untimed", "<u4"),
+        ("histogram", "<u4", (len(BUCKETS_NS),)),
+        ("unused", "<u4"),
+    ]
+)
 ROW = np.dtype(
     [
         ("facts", FACTS),
-        ("sums", "<u8", (len(FIGURES), len(SUM.fields or ()))),
+        ("sums", SUM, (len(FIGURES),)),
         ("retransmits", "<u8"),
         ("drops", "<u8"),
         ("errors", "<u8"),
-        ("histograms", "<u4", (len(FIGURES), len(BUCKETS_NS))),
     ]
 )
 REASON = np.dtype([("key", KEY), ("reason", "<u8")])
-CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("datagrams", "<u4")])
+CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("datagrams", "<u4"), ("generation", "<u8")])
 TALLIES = ("rows_full", "new_rows", "new_connections", "gone_connections")
 """enum rover_tally."""

@@ -20,11 +20,14 @@
 enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
 
 /* Calls whose time is known are in the histogram, the others in `untimed`: those that began before their process was
- * watched, and io_uring's. Each is counted once, since each addition is atomic and costs the target. */
+ * watched, and io_uring's. Each is counted once, since each addition is atomic and costs the target; and what is added
+ * to together, the sums and the first buckets, is in one cache line. */
 struct rover_sum {
-    u64 untimed;
     u64 bytes;
     u64 ns;
+    u32 untimed;
+    u32 histogram[ROVER_BUCKETS];
+    u32 unused;
 };
 
 /* A process's use of a socket. peer: of a UDP socket without a fixed other end, a hash of this one. */
@@ -40,7 +43,6 @@ struct rover_row {
     u64 retransmits; /* segments */
     u64 drops;       /* packets, received or to be sent */
     u64 errors;      /* calls that failed, but for EAGAIN, EINPROGRESS and interruptions */
-    u32 histograms[ROVER_FIGURES][ROVER_BUCKETS];
 };
 
 /* What is known of a connection from its begin on; rows begin with a copy of the facts. */
@@ -66,6 +68,7 @@ struct rover_config {
     u32 all;   /* 1: every process, else those in rover_targets */
     u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
     u32 datagrams; /* 1: a watched process receives from anybody, so the ends of receiving calls are looked at */
+    u64 generation; /* of the processes that are watched; never 0 */
 };
 
 enum rover_tally {
@@ -183,7 +186,7 @@ static __always_inline void rover_add_time(struct rover_row *row, int figure, u6
     if (bucket >= ROVER_BUCKETS)
         return;
     __sync_fetch_and_add(&row->sums[figure].ns, ns);
-    __sync_fetch_and_add(&row->histograms[figure][bucket], 1);
+    __sync_fetch_and_add(&row->sums[figure].histogram[bucket], 1);
 }
 
 /* One call is counted. ns: how long it took, 0 if that is not known. */

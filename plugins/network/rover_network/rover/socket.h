@@ -22,14 +22,14 @@ struct rover_facts {
     u64 start_ns; /* task_struct.start_boottime of the group leader, 0: not known */
     u8 local[16];
     u8 remote[16];
-    u16 local_port;
+    char comm[16];
+    u32 netns; /* inode number of its network namespace */
+    u32 peer;  /* inode number of a Unix socket's other end, 0: none, or not accepted yet */
+    u16 local_port; /* from here on looked at with every message: next to a row's first figure */
     u16 remote_port;
     u16 family;
     u8 protocol;
     u8 role;
-    u32 netns; /* inode number of its network namespace */
-    u32 peer;  /* inode number of a Unix socket's other end, 0: none, or not accepted yet */
-    char comm[16];
 };
 
 #define ROVER_SK(destination, sk, member) ROVER_READ(destination, sk, ROVER_OFFSET_sock___sk_common_##member)
