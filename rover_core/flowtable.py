@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from rover_core.flows import traffic
 from rover_core.model import Figure, Flow, Telemetry
@@ -13,6 +13,7 @@ from rover_core.tables import plain
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 _ARROWS = {"client": "→", "server": "←"}
 _NOTHING = "No traffic: what was profiled exchanged nothing, or it ended too soon."
@@ -32,7 +33,7 @@ def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int
     if not telemetry.flows:
         console.print(telemetry.attributes.get("text:nothing", _NOTHING), markup=False, highlight=False)
     else:
-        console.print(flow_table(telemetry, limit, console.options.ascii_only))
+        console.print(flow_table(telemetry, console, limit))
     for note in notes(telemetry.attributes):
         console.print(plain(note), markup=False, highlight=False, style="yellow")
 
@@ -42,42 +43,77 @@ def notes(attributes: Mapping[str, str]) -> list[str]:
     return [f"{text} {attributes[name]}" for name, text in _NOTES.items() if attributes.get(name)]
 
 
-def flow_table(telemetry: Telemetry, limit: int, ascii_only: bool = False) -> Table:
-    """Rates are per second of the telemetry's time."""
+def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
+    """Rates are per second of the telemetry's time. A narrow console gets fewer columns."""
     from rich import box
     from rich.table import Table
 
     seconds = max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9)
+    columns = [column for column in _COLUMNS if console.width >= column.from_width]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis", min_width=10, ratio=2)
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", ratio=2)
     table.add_column("", no_wrap=True)
-    table.add_column("Peer", no_wrap=True, overflow="ellipsis", min_width=12, ratio=3)
-    for name in ("Conn", "Sent/s", "Received/s", "Calls/s", "Write", "Read", "RTT", "Retr", "Drop", "Err"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Peer", no_wrap=True, overflow="ellipsis", ratio=3)
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True, min_width=column.width)
     for flow in sorted(telemetry.flows, key=lambda flow: (-traffic(flow), flow.key.process))[:limit]:
-        table.add_row(*_cells(flow, seconds, ascii_only))
+        table.add_row(*_who(flow, console.options.ascii_only), *(column.text(flow, seconds) for column in columns))
     hidden = len(telemetry.flows) - limit
     if hidden > 0:
         table.caption = f"{hidden:,} more"
     return table
 
 
-def _cells(flow: Flow, seconds: float, ascii_only: bool) -> list[str]:
+def _who(flow: Flow, ascii_only: bool) -> list[Text]:
+    # Text, never markup: a process may call itself `[bold]`.
+    from rich.text import Text
+
     key = flow.key
-    read, write, rtt = (flow.figures.get(name, Figure()) for name in ("read", "write", "write_rtt"))
     arrow = "<>"[key.role == "client"] if ascii_only else _ARROWS.get(key.role, "")
     peer = key.peer.label + ("" if key.transport == "tcp" else f" {key.transport}")
-    return [
-        plain(f"{key.name} ({key.process.pid})"),
-        arrow,
-        plain(peer),
-        f"{flow.connections:,}",
-        size_text(write.bytes / seconds),
-        size_text(read.bytes / seconds),
-        number_text((read.calls + write.calls) / seconds),
-        *(duration_text(round(each.mean_ns)) if each.timed else "" for each in (write, read, rtt)),
-        *(f"{flow.counts[name]:,}" if flow.counts.get(name) else "" for name in ("retransmits", "drops", "errors")),
-    ]
+    return [Text(plain(text)) for text in (f"{key.name} ({key.process.pid})", arrow, peer)]
+
+
+class _Column(NamedTuple):
+    title: str
+    width: int
+    text: Callable[[Flow, float], str]
+    from_width: int = 0
+    """Characters of a console from which on there is room for it."""
+
+
+def _figure(flow: Flow, name: str) -> Figure:
+    return flow.figures.get(name, Figure())
+
+
+def _rate(name: str) -> Callable[[Flow, float], str]:
+    return lambda flow, seconds: size_text(_figure(flow, name).bytes / seconds)
+
+
+def _calls(flow: Flow, seconds: float) -> str:
+    return number_text((_figure(flow, "read").calls + _figure(flow, "write").calls) / seconds)
+
+
+def _time(name: str) -> Callable[[Flow, float], str]:
+    return lambda flow, _: duration_text(round(_figure(flow, name).mean_ns)) if _figure(flow, name).timed else ""
+
+
+def _count(name: str) -> Callable[[Flow, float], str]:
+    return lambda flow, _: f"{flow.counts[name]:,}" if flow.counts.get(name) else ""
+
+
+_COLUMNS = (
+    _Column("Conn", 4, lambda flow, _: f"{flow.connections:,}"),
+    _Column("Sent/s", 7, _rate("write")),
+    _Column("Recv/s", 7, _rate("read")),
+    _Column("Calls/s", 7, _calls, 110),
+    _Column("Write", 7, _time("write"), 130),
+    _Column("Read", 7, _time("read"), 130),
+    _Column("RTT", 7, _time("write_rtt")),
+    _Column("Retr", 4, _count("retransmits"), 90),
+    _Column("Drop", 4, _count("drops"), 90),
+    _Column("Err", 3, _count("errors")),
+)
 
 
 def size_text(amount: float) -> str:

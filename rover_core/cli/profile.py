@@ -10,11 +10,12 @@ from rover_core.api import ProfileCommand, ProfileFormat, ProfileOption
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
-from rover_core.model import Task, Telemetry
+from rover_core.model import Profile, Task, Telemetry
 from rover_core.tasks import COMMAND_LINE
 
 _HALVES = ("ON_CPU", "OFF_CPU")
 """Together they account for all of a thread's time, so where both are there, so is `rover profile both`."""
+_FORMATS = {Profile: "html, folded, pprof, speedscope, table, ...", Telemetry: "table, json, html, ..."}
 _BOTH = "Where threads compute and where they wait, side by side: all of their time."
 
 
@@ -121,7 +122,7 @@ def _options(commands: Sequence[ProfileCommand]) -> list[Any]:
         ),
         click.option("--all", "everything", is_flag=True, help="Every process of the host (the default)."),
         click.option("--duration", type=DURATION, default="10s", show_default=True, help="How long; 0 until Ctrl-C."),
-        click.option("--format", "format_name", metavar="NAME", help="html, folded, pprof, speedscope, table, ..."),
+        click.option("--format", "format_name", metavar="NAME", help=_FORMATS[commands[0].delivers]),
         click.option("--output", metavar="FILE", help="Where to write; - is standard output."),
     ]
     own = {option.name: option for command in commands for option in command.options}

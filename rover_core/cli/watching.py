@@ -101,7 +101,7 @@ class _Table(_Silent):
         from rover_core.flowtable import flow_table
 
         if self._live.is_started:
-            table = flow_table(telemetry, max(3, self._console.height - 6), self._console.options.ascii_only)
+            table = flow_table(telemetry, self._console, max(3, self._console.height - 6))
             table.title = self._title
             self._live.update(table, refresh=True)
 

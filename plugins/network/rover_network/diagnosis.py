@@ -15,6 +15,6 @@ def diagnose() -> Iterator[Diagnostic]:
         yield Diagnostic("network profiling", Health.PROBLEM, f"{error.what}: {error.why}", error.remedy)
         return
     counter.close()
-    yield Diagnostic("network profiling", Health.OK, f"by {counter.probes.label}")
+    yield Diagnostic("network profiling", Health.OK, f"by the raw tracepoints {counter.probes.label}")
     for purpose, why in counter.probes.missing.items():
         yield Diagnostic(f"network: {purpose}", Health.WARNING, f"not measured: {why}")

@@ -59,7 +59,7 @@ class Probes:
     @property
     def label(self) -> str:
         """What a person reads."""
-        return ", ".join(dict.fromkeys(each.probe.label.removeprefix("raw ") for each in self.attachments))
+        return ", ".join(dict.fromkeys(each.probe.label.removeprefix("raw tracepoint ") for each in self.attachments))
 
     def detach(self) -> None:
         _detach(self.attachments)
