@@ -1,0 +1,55 @@
+"""Kernels that lack something: the rest is measured, and what is not is named."""
+
+import os
+import socket
+
+import pytest
+
+from rover_core.errors import RoverError
+from rover_network.counter import NetworkCounter
+from rover_network.diagnosis import diagnose
+from rover_network.probes import DESTROYED, ENTRY, EXIT, OTHERS, RECEIVED, SENT
+
+pytestmark = pytest.mark.kernel
+
+
+def talk(counter: NetworkCounter) -> tuple[int, int, int]:
+    """(calls, of which timed, bytes) counted of 20 messages of 5 bytes."""
+    counter.watch([os.getpid()])
+    here, there = socket.socketpair()
+    with here, there:
+        for _ in range(20):
+            here.send(b"hello")
+    write = counter.collect().rows["sums"][:, 0]
+    timed = int(write["histogram"].sum())
+    return timed + int(write["untimed"].sum()), timed, int(write["bytes"].sum())
+
+
+def test_everything_is_measured_here() -> None:
+    """Broken: on the kernel it is made for, something cannot be attached."""
+    with NetworkCounter() as counter:
+        assert counter.probes.missing == {}
+        assert counter.probes.lengths
+        assert talk(counter) == (20, 20, 100)
+
+
+def test_without_system_calls_there_are_no_times() -> None:
+    """Broken: one probe that is refused takes the others along, or nobody is told which it was."""
+    with NetworkCounter(without=(ENTRY, *OTHERS)) as counter:
+        assert set(counter.probes.missing) == {ENTRY.purpose, *(plan.purpose for plan in OTHERS)}
+        assert talk(counter) == (20, 0, 100)
+
+
+def test_without_anything_to_count_by_there_is_one_sentence() -> None:
+    """Broken: a task runs and shows zeros."""
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(RoverError, match="not possible here"):
+        NetworkCounter(without=(SENT, RECEIVED, EXIT, ENTRY, DESTROYED))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_doctor_knows() -> None:
+    """Broken: `rover doctor` says nothing of network profiling."""
+    (line,) = diagnose()
+    assert line.health == "ok"
+    assert "sock_send_length" in line.detail
