@@ -57,6 +57,7 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 	@echo; $(PY) tests/bench/discovery.py $(filter --quick --json,$(ARGS))
 	@echo; PYTHONPATH=tests/support $(PY) tests/bench/wire.py $(filter --quick --json,$(ARGS))
+	@echo; $(PY) tests/bench/network.py $(ARGS)
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools build dist
