@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from programs import go, process_of
 
 from rover_core.model import Flow, Loss, Task
+from rover_core.testing import this_process
 from rover_network.counter import NetworkCounter
 from rover_network.profiler import NetworkProfiler
 
@@ -235,3 +237,14 @@ def test_attaching_a_hundred_times_under_load(build, start) -> None:  # type: ig
             counter.watch([os.getpid()])
             here.send(b"x")
             assert counter.collect().rows["sums"]["bytes"][:, 0].sum() == 1, "the last time counts like the first"
+
+
+def test_talk_with_the_kernel_is_no_traffic(profiler) -> None:  # type: ignore[no-untyped-def]
+    """Broken: netlink, which every `getaddrinfo` uses, fills tables and meters with peers that are nobody."""
+    me = this_process()
+    profiler.start(Task("netlink", "NETWORK", (me.key,)), [me])
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        # struct nlmsghdr with RTM_GETLINK (18), NLM_F_REQUEST | NLM_F_DUMP; struct rtgenmsg
+        netlink.send(struct.pack("=IHHIIB3x", 20, 18, 0x301, 1, 0, 0))
+        assert netlink.recv(65536)
+    assert flows_of(profiler, "netlink") == []
