@@ -165,6 +165,9 @@ def _readable(program: "Popen[str]") -> bool:
 
 def test_drops_of_a_full_receive_queue(profiler, script: Script) -> None:  # type: ignore[no-untyped-def]
     """Broken: packets that the kernel throws away are not seen, or not whose they were, or not why."""
+    with NetworkCounter() as counter:
+        if "rover_on_freed" not in {each.function for each in counter.probes.attachments}:
+            pytest.skip("before 6.11 a received packet does not tell for which socket it was dropped")
     program = script(FULL)
     port = int(line(program))
     process = process_of(program)
@@ -193,6 +196,9 @@ def _snmp(protocol: str, name: str) -> int:
 
 def test_a_read_that_had_begun_is_counted_without_its_time(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Broken: a call that was waiting when the task began is lost, or gets somebody else's time."""
+    with NetworkCounter() as counter:
+        if not counter.probes.lengths:
+            pytest.skip("before 6.3 the end of a call without its begin is not counted")
     here, there = socket.socketpair()
     code = "import os, sys; data = os.read(int(sys.argv[1]), 100); print(len(data), flush=True); input()"
     with here, there:
