@@ -5,6 +5,9 @@ UV := .tools/uv/bin/uv
 PY := $(VENV)/bin/python
 PACKAGES := rover_core $(notdir $(wildcard bpf/rover_* plugins/*/rover_* plugins/*/*/rover_*))
 PROJECTS := pyproject.toml $(shell find bpf plugins examples -name pyproject.toml -not -path '*/.*')
+PROTOS := $(shell find plugins -name '*.proto')
+# Distributions that compile something: built anew, since uv does not know when what they made is gone.
+COMPILED := $(shell grep -l 'build.hooks.custom' $(PROJECTS) | xargs -r sed -n 's/^name = "\(.*\)"/--reinstall-package \1/p')
 ARGS ?=
 # Of `make test-kernels`: suites of Debian, and where their kernels and the image they boot are kept.
 KERNELS ?= bookworm bookworm-backports
@@ -54,13 +57,15 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 	@echo; $(PY) tests/bench/discovery.py $(filter --quick --json,$(ARGS))
 	@echo; PYTHONPATH=tests/support $(PY) tests/bench/wire.py $(filter --quick --json,$(ARGS))
+	@echo; $(PY) tests/bench/network.py $(ARGS)
 
 clean: ## Remove what make made
 	rm -rf $(VENV) .tools build dist
+	find plugins -name '*_pb2.py*' -delete
 
-$(VENV)/.ready: $(PROJECTS) $(UV) .tools/apt
+$(VENV)/.ready: $(PROJECTS) $(PROTOS) $(UV) .tools/apt
 	test -x $(PY) || $(UV) venv --quiet --python /usr/bin/python3 --system-site-packages $(VENV)
-	$(UV) sync --quiet --all-packages --all-extras
+	$(UV) sync --quiet --all-packages --all-extras $(COMPILED)
 	@touch $@
 
 $(UV):

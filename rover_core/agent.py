@@ -12,7 +12,8 @@ from rover_core.api import Batch, Discoverer, Exporter, Profiler, TaskSource
 from rover_core.errors import RoverError
 from rover_core.ledger import Ledger
 from rover_core.logs import get_logger
-from rover_core.model import Process, Task
+from rover_core.memory import release_memory
+from rover_core.model import Loss, Process, Task
 from rover_core.pipeline import Pipeline
 from rover_core.processes import ProcessRegistry
 from rover_core.tasks import TaskManager
@@ -23,6 +24,7 @@ STOP_WITHIN_S = 4.5
 """From SIGINT or SIGTERM to the end of `run`; what is left of five seconds is for the interpreter."""
 _DRAIN_WITHIN_S = 3.0  # of it, for the profilers' last drain; what is left is the exporters'
 _CANCEL_WITHIN_S = 0.5  # for a plugin's task source that does not let itself be cancelled
+_STARTED_S = 10.0  # after so long, what start-up needed is given back, also by an agent that waits for its first task
 _AT_LEISURE_S = 60.0  # for either, when nobody asked to stop and the tasks are just over
 
 
@@ -86,6 +88,9 @@ class Agent:
     def cancel(self, task_id: str) -> None:
         self.tasks.cancel(task_id)
 
+    def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
+        self.ledger.lost_later(exporter, samples, cause)
+
     def _publish(self, batch: Batch) -> None:
         self._pipeline.publish(batch)
 
@@ -106,6 +111,7 @@ class Agent:
             ]
             if self._parts.discoverers:
                 loops.append(_spawn("scanning", self._registry.keep_scanning(self._timing.scan_period_ns)))
+            asyncio.get_running_loop().call_later(_STARTED_S, release_memory)
             sources = [_spawn(source.name, self._run_source(source)) for source in self._parts.task_sources]
             try:
                 await self._until(until_idle)

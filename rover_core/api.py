@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_chec
 
 import pluggy
 
-from rover_core.model import Process, ProcessKey, Profile, Task, Telemetry
+from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
 from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
 
 if TYPE_CHECKING:  # workers, which read strangers' bytes, import protocols and need no settings
@@ -145,6 +145,10 @@ class AgentContext(Protocol):
         """End a task early; what it saw is kept."""
         ...
 
+    def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
+        """So many samples of batches that this exporter had taken were lost after all."""
+        ...
+
 
 class TaskSource(Protocol):
     """Where tasks come from. `run` lives as long as the agent and is cancelled at its end."""
@@ -158,7 +162,8 @@ class Exporter(Protocol):
     """Takes results away. Runs on the event loop: what blocks belongs in a thread.
 
     Each exporter has a bounded queue of its own in front of it, so a slow one loses its own batches (counted as
-    `queue full`) and holds up nobody. An `export` that raises counts its batch as `exporter down`.
+    `queue full`) and holds up nobody. An `export` that raises counts its batch as `exporter down`. One that keeps
+    batches to try again returns, and tells `AgentContext.count_lost` of what it gives up later.
     """
 
     name: str
@@ -290,6 +295,18 @@ class WireProtocol:
 
 CLASSIFY_BYTES = 64
 """What a classifier may look at, however few of them came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something `rover doctor` looks at only when asked: it takes long, or leaves this host.
+
+    name: `backend` becomes `rover doctor --backend`; help: one line; run: what was found.
+    """
+
+    name: str
+    help: str
+    run: Callable[[Settings], "Iterable[Diagnostic]"]
 
 
 class Health(StrEnum):

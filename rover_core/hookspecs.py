@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rover_core.api import (
+    Check,
     Diagnostic,
     Discoverer,
     Exporter,
@@ -74,6 +75,11 @@ def rover_task_sources(settings: Settings) -> Sequence[TaskSource]:  # type: ign
 @hookspec
 def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:  # type: ignore[empty-body]
     """Lines of `rover doctor`: what this plugin needs of the host and whether it is there. Since 0.1."""
+
+
+@hookspec
+def rover_checks() -> Sequence[Check]:  # type: ignore[empty-body]
+    """What `rover doctor` looks at when asked by an option. Called when the command line is built. Since 0.1."""
 
 
 @hookspec

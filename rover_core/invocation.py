@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # these cost 0.2 s to import, and `rover --help` needs none of them
     from rover_core.api import Model
     from rover_core.config.loading import LoadedSettings
-    from rover_core.plugins import PluginManager
+    from rover_core.plugins import PluginInfo, PluginManager
 
 
 @dataclass(slots=True)
@@ -59,11 +59,17 @@ class Invocation:
 
 
 def _log_failures(plugins: "PluginManager", settings: "LoadedSettings") -> None:
+    """Those there were, and those to come."""
     from rover_core.logs import get_logger
 
     log = get_logger("start")
+
+    def failed(plugin: "PluginInfo") -> None:
+        log.warning("plugin failed", plugin=plugin.name, distribution=plugin.distribution, reason=plugin.reason)
+
     for plugin in plugins.plugins:
         if plugin.state == "failed":
-            log.warning("plugin failed", plugin=plugin.name, distribution=plugin.distribution, reason=plugin.reason)
+            failed(plugin)
+    plugins.on_failure = failed
     for warning in settings.warnings:
         log.warning("suspicious setting", reason=warning)

@@ -24,6 +24,10 @@ class Ledger:
         """A batch of so many samples never reached what the exporter exports to."""
         self._add(exporter, Completeness(samples, 0, {cause: samples} if samples else {}))
 
+    def lost_later(self, exporter: str, samples: int, cause: Loss) -> None:
+        """So many samples that an exporter had taken did not reach what it exports to after all."""
+        self._add(exporter, Completeness(0, -samples, {cause: samples} if samples else {}))
+
     def _add(self, exporter: str, completeness: Completeness) -> None:
         self._exporters[exporter] = self._exporters.get(exporter, Completeness()) + completeness
 

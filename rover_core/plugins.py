@@ -2,7 +2,7 @@
 
 import os
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -13,6 +13,7 @@ import pluggy
 
 from rover_core import hookspecs
 from rover_core.api import (
+    Check,
     Diagnostic,
     Discoverer,
     Exporter,
@@ -65,15 +66,22 @@ class _Plugin:
     def fail(self, reason: str) -> None:
         self.state, self.reason = PluginState.FAILED, reason
 
+    @property
+    def info(self) -> PluginInfo:
+        return PluginInfo(self.name, self.distribution, self.version, self.hooks, self.state, self.reason)
+
 
 class PluginManager:
     """The plugins of one run of Rover. Constructed where it is needed, never a module global.
 
     Every method that calls a hook calls plugin by plugin: one that raises is marked as failed, with its reason, and
     is not called again; the rest are not disturbed.
+
+    on_failure: told of each plugin that a hook fails in from then on.
     """
 
     def __init__(self) -> None:
+        self.on_failure: Callable[[PluginInfo], None] = lambda plugin: None
         self._pluggy = pluggy.PluginManager("rover")
         self._pluggy.add_hookspecs(hookspecs)
         self._plugins: list[_Plugin] = []
@@ -97,7 +105,7 @@ class PluginManager:
     @property
     def plugins(self) -> list[PluginInfo]:
         """Every plugin found, whatever became of it."""
-        return [PluginInfo(p.name, p.distribution, p.version, p.hooks, p.state, p.reason) for p in self._plugins]
+        return [plugin.info for plugin in self._plugins]
 
     @property
     def unloaded(self) -> list[str]:
@@ -130,6 +138,9 @@ class PluginManager:
 
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
+
+    def checks(self) -> list[Check]:
+        return self._collect("rover_checks", Check)
 
     def add_commands(self, cli: "click.Group") -> None:
         """Let plugins add sub-commands to a group."""
@@ -191,6 +202,7 @@ class PluginManager:
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's failure is its own
                 plugin.fail(f"{hook}: {_text(error)}")
                 self._forget(plugin)
+                self.on_failure(plugin.info)
         return collected
 
     def _forget(self, plugin: _Plugin) -> None:

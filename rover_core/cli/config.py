@@ -1,4 +1,4 @@
-"""`rover config`: check a file, show what is in effect."""
+"""`rover config`: check a file, show what is in effect, and what there is."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,9 +13,15 @@ if TYPE_CHECKING:  # costs 0.2 s to import
     from rover_core.config.loading import LoadedSettings
 
 
+_HEADER = """\
+# Every setting with its default. `${NAME:default}` is the environment variable NAME where that is set and not empty.
+# Whatever is left out has the same default. Made by `rover config example`.
+"""
+
+
 @click.group()
 def config() -> None:
-    """Check a configuration; show the effective settings.
+    """Check a configuration; show the effective settings, or all there are.
 
     \b
     Examples:
@@ -58,6 +64,21 @@ def show(invocation: Invocation, as_json: bool) -> None:
         print_json({"settings": settings.tree(), "origins": settings.origins()})
     else:
         click.echo("\n".join(_lines(settings.tree(), settings.origins(), "", 0)))
+
+
+@config.command()
+@pass_invocation
+def example(invocation: Invocation) -> None:
+    """Print a configuration file with every setting of what is installed: default, variable, and what it is for.
+
+    \b
+    Examples:
+      rover config example > rover.yaml
+    """
+    from rover_core.config.example import example as write_example
+
+    plugins, _ = invocation.load_quietly()
+    click.echo(_HEADER + write_example(plugins.sections()), nl=False)
 
 
 def _load(invocation: Invocation) -> "LoadedSettings":

@@ -1,11 +1,12 @@
 """`rover doctor`: is this host fit for profiling, and what to do where it is not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from functools import cache
 
 import click
 
-from rover_core.api import Diagnostic, Health
+from rover_core.api import Check, Diagnostic, Health, Settings
 from rover_core.cli.output import print_json
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.plugins import PluginInfo
@@ -13,11 +14,26 @@ from rover_core.plugins import PluginInfo
 _MARKS = {Health.OK: ("ok", "green"), Health.WARNING: ("warn", "yellow"), Health.PROBLEM: ("FAIL", "red")}
 
 
-@click.command()
+@cache
+def _offered() -> list[Check]:
+    from rover_core.plugins import PluginManager
+
+    return PluginManager.discover().checks()
+
+
+class _Doctor(click.Command):
+    """With an option for each check that a plugin offers."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        offered = [click.Option([f"--{check.name}"], is_flag=True, help=check.help) for check in _offered()]
+        return [*offered, *super().get_params(ctx)]
+
+
+@click.command(cls=_Doctor)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_options
 @pass_invocation
-def doctor(invocation: Invocation, as_json: bool) -> int:
+def doctor(invocation: Invocation, /, as_json: bool, **asked: bool) -> int:
     """Say what this host lacks for profiling, if anything, and what to do about it.
 
     Tries the real thing: every profiler loads and attaches its eBPF program, and lets go again. Exits with 1 if
@@ -30,12 +46,21 @@ def doctor(invocation: Invocation, as_json: bool) -> int:
     """
     plugins, settings = invocation.load_quietly()
     diagnostics = plugins.diagnostics(settings)  # asked first: a plugin may fail at that
-    findings = [*_plugin_findings(plugins.plugins), *diagnostics]
+    checks = [check for check in plugins.checks() if asked.get(check.name.replace("-", "_"))]
+    further = [finding for check in checks for finding in _run(check, settings)]
+    findings = [*_plugin_findings(plugins.plugins), *diagnostics, *further]
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
         _print(findings)
     return int(any(finding.health is Health.PROBLEM for finding in findings))
+
+
+def _run(check: Check, settings: Settings) -> Iterable[Diagnostic]:
+    try:
+        return list(check.run(settings))
+    except Exception as error:  # a plugin's, whatever it is: the other lines still count  # noqa: BLE001
+        return [Diagnostic(check.name, Health.PROBLEM, f"could not be checked: {error!r}")]
 
 
 def _plugin_findings(plugins: Sequence[PluginInfo]) -> Iterator[Diagnostic]:

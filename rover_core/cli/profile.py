@@ -15,7 +15,7 @@ from rover_core.tasks import COMMAND_LINE
 
 _HALVES = ("ON_CPU", "OFF_CPU")
 """Together they account for all of a thread's time, so where both are there, so is `rover profile both`."""
-_FORMATS = {Profile: "html, folded, pprof, speedscope, table, ...", Telemetry: "table, json, html, ..."}
+_FORMATS = {Profile: "html, folded, pprof, speedscope, table, ...", Telemetry: "table, json, ..."}
 _BOTH = "Where threads compute and where they wait, side by side: all of their time."
 
 
@@ -109,7 +109,7 @@ def _telemetry_help(name: str, summary: str) -> str:
     Examples:
       rover profile {name}                               the whole host for 10 seconds
       rover profile {name} --pid 4711 --duration 0       until Ctrl-C
-      rover profile {name} --comm nginx --format html
+      rover profile {name} --comm nginx --output traffic.jsonl
       rover profile {name} --format json | jq 'select(.type == "flow")'
     """
 

@@ -119,9 +119,12 @@ def _report(outcome: "Outcome", collector: "Collector") -> None:
 
 
 def _print(outcome: "Outcome", collector: "Collector") -> None:
+    from rover_core.flowtable import print_flows
     from rover_core.tables import print_completeness, print_profiles
 
     print_profiles(collector.profiles)
+    for telemetry in collector.telemetry:
+        print_flows(telemetry)
     several = len(outcome.ledger.profilers) > 1
     for name, completeness in outcome.ledger.profilers.items():
         print_completeness(completeness, of=name if several else "")

@@ -11,14 +11,13 @@ REDACTED = "***"
 MAX_LENGTH = 4096
 """Characters of a command line that are kept."""
 
+# The end of a name: `--db.password`, `dbPassword`, `PASSWORD2`; not `--password-file`, `--token-ttl`.
 _SECRET = (
     r"(?:password|passwd|passphrase|pwd|pass|secret|token|credentials?|api[-_.]?key|access[-_.]?key|private[-_.]?key"
-    r"|encryption[-_.]?key|auth[-_.]?key|authorization|bearer)"
+    r"|encryption[-_.]?key|auth[-_.]?key|authorization|bearer)\d{0,2}"
 )
-# A name that ends in such a word: `--db.password`, `dbPassword`, `PASSWORD2`; not `--password-file`, `--token-ttl`.
-_NAME = rf"[-\w.]{{0,64}}{_SECRET}\d{{0,2}}"
-_ASSIGNED = re.compile(rf"({_NAME}\s?[=:]\s?).+", re.IGNORECASE | re.DOTALL)
-_OPTION = re.compile(rf"--?{_NAME}", re.IGNORECASE)
+_ASSIGNED = re.compile(rf"({_SECRET}\s?[=:]\s?).+", re.IGNORECASE | re.DOTALL)
+_OPTION = re.compile(rf"--?[-\w.]{{0,64}}{_SECRET}", re.IGNORECASE)
 _ADDRESS = re.compile(r"(\w{1,16}://[^\s:/@]{0,128}):[^\s/@]{1,512}@")
 _JOINED = dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump", "sshpass"), "-p")
 _SEPARATE = {"redis-cli": "-a", "sshpass": "-p"}

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rover_core.api import Batch
-from rover_core.model import Process, ProcessKey, Profile, StackSample, Task
+from rover_core.model import Loss, Process, ProcessKey, Profile, StackSample, Task
 from rover_core.testing.records import make_profile, make_sample
 
 _HANGS_S = 30.0  # at most: a test that failed must not leave a thread behind for ever
@@ -121,20 +121,32 @@ class FakeDiscoverer:
 
 
 class FakeContext:
-    """An `AgentContext` for task sources and exporters: tasks are kept, by id, and never run."""
+    """An `AgentContext` for task sources and exporters: tasks are kept, by id, and never run.
+
+    lost: samples by (exporter, cause).
+    """
 
     def __init__(self, processes: Iterable[Process] = (), profilers: Collection[str] = ("FAKE",)) -> None:
         self.profilers = profilers
-        self._processes: Mapping[int, Process] = {process.pid: process for process in processes}
+        self._processes: Mapping[int, Process] = {}
+        self.find(processes)
         self.tasks: dict[str, Task] = {}
         self.cancelled: list[str] = []
+        self.lost: dict[tuple[str, Loss], int] = {}
 
     @property
     def processes(self) -> Collection[Process]:
         return self._processes.values()
 
+    def find(self, processes: Iterable[Process]) -> None:
+        """A scan: these, and no others, are there now."""
+        self._processes = {process.pid: process for process in processes}
+
     def find_process(self, pid: int) -> Process | None:
         return self._processes.get(pid)
+
+    def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
+        self.lost[exporter, cause] = self.lost.get((exporter, cause), 0) + samples
 
     def submit(self, task: Task) -> None:
         self.tasks[task.id] = task

@@ -18,11 +18,15 @@ _END_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the load got done: units, the wall-clock and the CPU seconds it took."""
+    """What the load got done: units, the wall-clock and the CPU seconds it took.
+
+    latencies_us: of those loads that tell, the median and the 99th percentile.
+    """
 
     units: int
     wall_s: float
     cpu_s: float
+    latencies_us: tuple[int, ...] = ()
 
     @property
     def per_second(self) -> float:
@@ -66,8 +70,8 @@ def build_load(folder: Path, source: str, *flags: str) -> list[str]:
 
 def run_load(command: Sequence[str], duration_s: float) -> Work:
     result = subprocess.run([*command, str(round(duration_s * 1000))], capture_output=True, text=True, check=True)
-    units, wall_ns, cpu_ns = map(int, result.stdout.split())
-    return Work(units, wall_ns / 1e9, cpu_ns / 1e9)
+    units, wall_ns, cpu_ns, *latencies_us = map(int, result.stdout.split())
+    return Work(units, wall_ns / 1e9, cpu_ns / 1e9, tuple(latencies_us))
 
 
 def measure(contender: Contender | None, load: Sequence[str], duration_s: float, folder: Path) -> Measurement:

@@ -18,7 +18,7 @@ from rover_core.cli.main import COMMANDS, cli, run_cli
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
 
-OWN = ["processes", "plugins", "config", "config check", "config show"]
+OWN = ["processes", "plugins", "config", "config check", "config show", "config example"]
 ROVER = Path(sys.executable).with_name("rover")
 
 

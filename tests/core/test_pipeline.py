@@ -197,3 +197,13 @@ def test_the_ledger_keeps_profilers_apart() -> None:
         "A": Completeness(15, 14, {Loss.MAP_FULL: 1}, {Loss.UNSYMBOLIZED: 2}),
         "B": Completeness(1, 1),
     }
+
+
+async def test_what_an_exporter_loses_later_is_moved_from_kept_to_lost() -> None:
+    """Broken: what waited in vain for a backend's return counts as delivered."""
+    exporter = FakeExporter("held")
+    pipeline, ledger = started(exporter)
+    pipeline.publish(BATCH)
+    await pipeline.stop(20)
+    ledger.lost_later("held", 4, Loss.QUEUE_FULL)
+    assert ledger.exporters["held"] == Completeness(10, 6, {Loss.QUEUE_FULL: 4})

@@ -134,8 +134,10 @@ class Bad:
     ],
 )
 def test_a_hook_that_fails_is_attributed_and_the_others_are_heard(call: str, reason: str) -> None:
-    """Broken: the wrong plugin is blamed, or the good ones are lost with the bad one."""
+    """Broken: the wrong plugin is blamed, nobody is told of it, or the good ones are lost with the bad one."""
     manager, cli = PluginManager(), click.Group()
+    told: list[str] = []
+    manager.on_failure = lambda plugin: told.append(plugin.reason)
     for name, plugin in (("good", Good()), ("bad", Bad()), ("good2", Good())):
         manager.register(name, plugin, distribution=name)
     calls = {
@@ -151,6 +153,7 @@ def test_a_hook_that_fails_is_attributed_and_the_others_are_heard(call: str, rea
     ]
     assert manager.unloaded == ["bad"]
     assert calls[call]() == 2, "a failed plugin is not called again"
+    assert told == [reason]
 
 
 def test_hook_wrappers_still_wrap_every_plugin() -> None:

@@ -81,7 +81,7 @@ def test_a_thread_is_not_a_process(rover: Any) -> None:
     assert f"use --pid {os.getpid()}" in sentence
 
 
-@pytest.mark.parametrize("profiler", ["network", "nonsense"])
+@pytest.mark.parametrize("profiler", ["continuous", "nonsense"])
 def test_an_unknown_profiler_names_the_extra(profiler: str, rover: Any) -> None:
     """Broken: nobody learns what to install."""
     sentence = complaint(rover("profile", profiler, env={"ROVER_DISABLED_PLUGINS": "offcpu"}), 2)

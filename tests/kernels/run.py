@@ -27,10 +27,19 @@ AREAS = {
     "bpf": ("runtime", ""),
     "plugins.oncpu": ("on-CPU profiler", "on-CPU"),
     "plugins.offcpu": ("off-CPU profiler", "off-CPU"),
+    "plugins.network": ("network profiler", "network"),
     "tests.kernel": ("probe plans, both ways compared", ""),
 }
 """Where tests are: what the table calls them, and the plan whose probe stands in their row."""
-TESTS = ("-m", "kernel", "bpf/tests/test_runtime.py", "plugins/oncpu", "plugins/offcpu", "tests/kernel")
+TESTS = (
+    "-m",
+    "kernel",
+    "bpf/tests/test_runtime.py",
+    "plugins/oncpu",
+    "plugins/offcpu",
+    "plugins/network",
+    "tests/kernel",
+)
 # Plugins of pytest that no kernel test uses, and that take an emulated processor seconds to import.
 QUICKER = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--color=no", "-o", "junit_family=xunit1")
 MACHINE = ("-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", "2G")  # numpy wants x86-64-v2

@@ -24,7 +24,7 @@ OURS = {
     for pattern in ("pyproject.toml", "bpf/pyproject.toml", "plugins/*/pyproject.toml", "plugins/*/*/pyproject.toml")
     for path in ROOT.glob(pattern)
 }
-_DATA = {".c", ".h", ".html", ".css", ".js", ".json", ".tmpl", ".typed"}
+_DATA = {".c", ".h", ".html", ".css", ".js", ".json", ".proto", ".tmpl", ".typed"}
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
@@ -143,7 +143,7 @@ def test_requirements_can_be_met_from_an_index(wheels: Path) -> None:
 
 
 def test_data_files_ship(wheels: Path) -> None:
-    """Broken: eBPF programs, templates or py.typed are in the checkout but not in the wheel."""
+    """Broken: eBPF programs, templates, py.typed or what was compiled are in the checkout but not in the wheel."""
     shipped: set[str] = set()
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
@@ -156,5 +156,6 @@ def test_data_files_ship(wheels: Path) -> None:
         for file in package.rglob("*")
         if file.suffix in _DATA
     }
+    data |= {name.replace(".proto", "_pb2.py") for name in data if name.endswith(".proto")}
     assert data <= shipped, data - shipped
     assert {f"{package.name}/py.typed" for package in packages} <= shipped

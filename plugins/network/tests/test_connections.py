@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from programs import go, process_of
 
 from rover_core.model import Flow, Loss, Task
+from rover_core.testing import this_process
 from rover_network.counter import NetworkCounter
 from rover_network.profiler import NetworkProfiler
 
@@ -163,6 +165,9 @@ def _readable(program: "Popen[str]") -> bool:
 
 def test_drops_of_a_full_receive_queue(profiler, script: Script) -> None:  # type: ignore[no-untyped-def]
     """Broken: packets that the kernel throws away are not seen, or not whose they were, or not why."""
+    with NetworkCounter() as counter:
+        if "rover_on_freed" not in {each.function for each in counter.probes.attachments}:
+            pytest.skip("before 6.11 a received packet does not tell for which socket it was dropped")
     program = script(FULL)
     port = int(line(program))
     process = process_of(program)
@@ -191,6 +196,9 @@ def _snmp(protocol: str, name: str) -> int:
 
 def test_a_read_that_had_begun_is_counted_without_its_time(profiler, build, start) -> None:  # type: ignore[no-untyped-def]
     """Broken: a call that was waiting when the task began is lost, or gets somebody else's time."""
+    with NetworkCounter() as counter:
+        if not counter.probes.lengths:
+            pytest.skip("before 6.3 the end of a call without its begin is not counted")
     here, there = socket.socketpair()
     code = "import os, sys; data = os.read(int(sys.argv[1]), 100); print(len(data), flush=True); input()"
     with here, there:
@@ -235,3 +243,14 @@ def test_attaching_a_hundred_times_under_load(build, start) -> None:  # type: ig
             counter.watch([os.getpid()])
             here.send(b"x")
             assert counter.collect().rows["sums"]["bytes"][:, 0].sum() == 1, "the last time counts like the first"
+
+
+def test_talk_with_the_kernel_is_no_traffic(profiler) -> None:  # type: ignore[no-untyped-def]
+    """Broken: netlink, which every `getaddrinfo` uses, fills tables and meters with peers that are nobody."""
+    me = this_process()
+    profiler.start(Task("netlink", "NETWORK", (me.key,)), [me])
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
+        # struct nlmsghdr with RTM_GETLINK (18), NLM_F_REQUEST | NLM_F_DUMP; struct rtgenmsg
+        netlink.send(struct.pack("=IHHIIB3x", 20, 18, 0x301, 1, 0, 0))
+        assert netlink.recv(65536)
+    assert flows_of(profiler, "netlink") == []

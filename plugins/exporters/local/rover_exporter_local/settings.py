@@ -18,7 +18,7 @@ def _split(value: Any) -> Any:
 
 
 class LocalSettings(BaseModel):
-    """Section `exporter.local`."""
+    """What is kept on this host."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

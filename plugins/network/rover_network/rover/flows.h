@@ -118,7 +118,8 @@ static __always_inline int rover_watched(struct rover_config *config, u32 tgid)
     return tgid && (config->all || rover_targets.lookup(&tgid));
 }
 
-/* The connection that a process has by this socket, made known if it was not. Only for current. */
+/* The connection that a process has by this socket, made known if it was not; NULL for sockets that lead to nobody
+ * (netlink, packet, ...). Only for current. */
 static __always_inline struct rover_connection *rover_meet(struct rover_key *key, u64 sk)
 {
     struct rover_connection *known = rover_connections.lookup(key);
@@ -126,6 +127,8 @@ static __always_inline struct rover_connection *rover_meet(struct rover_key *key
         return known;
     struct rover_connection fresh = {};
     rover_read_ends(sk, &fresh.facts);
+    if (fresh.facts.family != AF_INET && fresh.facts.family != AF_INET6 && fresh.facts.family != AF_UNIX)
+        return NULL;
     rover_read_owner(&fresh.facts);
     if (rover_connections.insert(key, &fresh) == 0)
         rover_tell(ROVER_NEW_CONNECTIONS);

@@ -1,0 +1,104 @@
+"""Compares what counting network traffic costs, side by side in one run: `make bench`, or `make bench ARGS=--quick`.
+
+Nothing attached, Rover (over everything, and over a process that is not the load) and a bpftrace script that counts
+the same calls take turns over servers under load, and over a program that only reads and writes files.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from contenders import Contender
+from measuring import build_load
+from processtree import attached
+from traffic import KINDS
+from turns import NOTHING, Cell, Rounds, against_nothing, median, parser, run
+
+_HERE = Path(__file__).parent
+_NO_KPROBES = (
+    "tcptop-bpfcc and tcplife-bpfcc are missing: they attach kprobes, and this kernel has none. The bpftrace script "
+    "(`tests/bench/traffic.bt`) counts calls, bytes and times by tracepoints of system calls."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser(__doc__).parse_args(arguments)
+    remarks = [] if Path("/sys/bus/event_source/devices/kprobe").exists() else [_NO_KPROBES]
+    with subprocess.Popen(["sleep", "infinity"]) as other:
+        try:
+            for kind in KINDS:
+                print(f"\n### {kind}\n", flush=True)
+                load = [sys.executable, str(_HERE / "traffic.py"), kind]
+                run(options, lambda _: _contenders(other.pid), lambda _, load=load: load, _SERVED, [])  # type: ignore[misc]
+            print("\n### Reading and writing files\n", flush=True)
+            run(
+                options,
+                lambda _: _contenders(other.pid),
+                lambda folder: build_load(folder, "files.c"),
+                _ROWS,
+                remarks,
+            )
+        finally:
+            other.kill()
+    return 0
+
+
+def _contenders(other: int) -> list[Contender]:
+    if not shutil.which("bpftrace"):
+        raise SystemExit("not installed: bpftrace. Run as root: bash tests/apt-install bench")
+    rover = [
+        str(Path(sys.executable).with_name("rover")),
+        "profile",
+        "network",
+        "--duration",
+        "0",
+        "--format",
+        "json",
+    ]
+    return [
+        _contender("rover profile network --all", [*rover, "--all"]),
+        _contender("rover profile network --pid of another", [*rover, f"--pid={other}"]),
+        _contender("bpftrace script", ["bpftrace", str(_HERE / "traffic.bt")]),
+    ]
+
+
+def _contender(name: str, command: Sequence[str]) -> Contender:
+    return Contender(name, command, 0, lambda *_: 0, ready=attached)
+
+
+def _latency(place: int) -> Cell:
+    """In microseconds: the median of the rounds."""
+
+    def cell(taken: Rounds, name: str) -> str:
+        values = sorted(each.work.latencies_us[place] for each in taken[name])
+        return f"{values[len(values) // 2]:,}"
+
+    return cell
+
+
+def _per_calls(taken: Rounds, name: str) -> str:
+    """A served request is two calls of the server's, a read and a write, and two of the client's."""
+    if name == NOTHING:
+        return ""
+    costs = sorted(each.sampling_cpu_s / (4 * each.work.units) * 100_000 for each in taken[name])
+    return f"{costs[len(costs) // 2]:.3f}"
+
+
+_ROWS = {
+    "done per second, of without": against_nothing(lambda m: m.work.per_second),
+    "done per CPU second, of without": against_nothing(lambda m: m.work.per_cpu_second),
+    "profiler's CPU while the load ran, of one processor": median(lambda m: m.sampling_cpu_s / m.work.wall_s, ".2%"),
+    "profiler's CPU to start, s": median(lambda m: m.startup_cpu_s, ".2f"),
+    "resident while the load ran, MB": median(lambda m: m.steady_mb, ".0f"),
+}
+_SERVED = {
+    **_ROWS,
+    "latency, median, us": _latency(0),
+    "latency, 99 %, us": _latency(1),
+    "profiler's CPU s per 100 000 system calls": _per_calls,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())
