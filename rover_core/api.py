@@ -306,7 +306,7 @@ class Check:
 
     name: str
     help: str
-    run: Callable[[Settings], "Iterable[Diagnostic]"]
+    run: Callable[[Settings], Iterable[Diagnostic]]
 
 
 class Health(StrEnum):

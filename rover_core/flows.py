@@ -5,7 +5,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rover_core.model import Completeness, Distribution, Figure, Flow, FlowKey, Histogram, Operation, OperationKey, Peer, Telemetry
+from rover_core.model import (
+    Completeness,
+    Distribution,
+    Figure,
+    Flow,
+    FlowKey,
+    Histogram,
+    Operation,
+    OperationKey,
+    Peer,
+    Telemetry,
+)
 
 _ROOM = 8192
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover_core.flows import traffic
-from rover_core.model import Figure, Flow, Telemetry
+from rover_core.model import Figure, Flow, FlowKey, Operation, Telemetry
 from rover_core.showing import duration_text
 from rover_core.tables import plain
 
@@ -19,6 +19,7 @@ _ARROWS = {"client": "→", "server": "←"}
 _NOTHING = "No traffic: what was profiled exchanged nothing, or it ended too soon."
 _NOTES = {
     "not measured": "not measured here",
+    "not recognised": "protocols that are not recognised here:",
     "io_uring": "uses io_uring, whose calls are counted without their times: pid",
     "drop reasons": "packets were dropped for",
     "connections forgotten": "connections forgotten for want of room, whose role may be wrong",
@@ -26,7 +27,7 @@ _NOTES = {
 
 
 def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int = 20) -> None:
-    """Print a table of the `limit` flows with the most bytes, and what is to be said about them."""
+    """Print a table of the `limit` flows with the most bytes, one of the most frequent operations, and notes on them."""
     from rich.console import Console
 
     console = console or Console()
@@ -34,6 +35,8 @@ def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int
         console.print(telemetry.attributes.get("text:nothing", _NOTHING), markup=False, highlight=False)
     else:
         console.print(flow_table(telemetry, console, limit))
+    if telemetry.operations:
+        console.print(operation_table(telemetry, console, limit))
     for note in notes(telemetry.attributes):
         console.print(plain(note), markup=False, highlight=False, style="yellow")
 
@@ -57,18 +60,49 @@ def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True, min_width=column.width)
     for flow in sorted(telemetry.flows, key=lambda flow: (-traffic(flow), flow.key.process))[:limit]:
-        table.add_row(*_who(flow, console.options.ascii_only), *(column.text(flow, seconds) for column in columns))
+        table.add_row(
+            *_who(flow.key, console.options.ascii_only), *(column.text(flow, seconds) for column in columns)
+        )
     hidden = len(telemetry.flows) - limit
     if hidden > 0:
         table.caption = f"{hidden:,} more"
     return table
 
 
-def _who(flow: Flow, ascii_only: bool) -> list[Text]:
+def operation_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
+    """What was asked of whom: rates, errors, and the times that so many percent of the answers took at most."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    seconds = max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, ratio in (("Process", 2), ("", None), ("Peer", 2), ("Operation", 3)):
+        table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=ratio)
+    for title in ("Rate/s", "Errors", "p50", "p90", "p99"):
+        table.add_column(title, justify="right", no_wrap=True, min_width=6)
+    most = sorted(telemetry.operations, key=lambda each: (-each.exchanges, each.key.flow.process))[:limit]
+    for each in most:
+        name = Text(plain(f"{each.key.operation or 'unknown'} ({each.key.protocol})"))
+        numbers = number_text(each.exchanges / seconds), _share(each), *(_quantile(each, of) for of in (50, 90, 99))
+        table.add_row(*_who(each.key.flow, console.options.ascii_only), name, *numbers)
+    if len(telemetry.operations) > limit:
+        table.caption = f"{len(telemetry.operations) - limit:,} more"
+    return table
+
+
+def _share(operation: Operation) -> str:
+    return f"{operation.errors / operation.exchanges:.1%}" if operation.errors else ""
+
+
+def _quantile(operation: Operation, percent: int) -> str:
+    return duration_text(round(operation.durations.quantile(percent / 100))) if operation.durations.count else ""
+
+
+def _who(key: FlowKey, ascii_only: bool) -> list[Text]:
     # Text, never markup: a process may call itself `[bold]`.
     from rich.text import Text
 
-    key = flow.key
     arrow = "<>"[key.role == "client"] if ascii_only else _ARROWS.get(key.role, "")
     peer = key.peer.label + ("" if key.transport == "tcp" else f" {key.transport}")
     return [Text(plain(text)) for text in (f"{key.name} ({key.process.pid})", arrow, peer)]

@@ -116,6 +116,7 @@ class Loss(StrEnum):
     UNREADABLE = "unreadable bytes"
     OVER_LIMIT = "over the limit"
     UNPAIRED = "not paired"
+    WORKER_ENDED = "worker ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,10 @@ class CaptureMaps:
         for number in range(layer7.rings):
             self.rings.append(make_ring(layer7.ring_bytes))
             BpfMap(program.maps["rover_rings"], "<u4", "<u4").update(number, self.rings[-1].fd)
-        slots, policies = BpfMap(program.maps["rover_slots"], "<u4", "<u4"), BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
+        slots, policies = (
+            BpfMap(program.maps["rover_slots"], "<u4", "<u4"),
+            BpfMap(program.maps["rover_policies"], "<u4", _POLICY),
+        )
         for number, protocol in enumerate(layer7.protocols, 1):
             policies.update(number, _policy(protocol))
         chain = [*FUNCTIONS, *map(_name, usable)]

@@ -11,7 +11,27 @@ from rover_core.wire import Exchange
 _MS = 1_000_000
 DURATION_BOUNDS_MS = (
     *(1, 2, 5, 10, 15, 20, 25, 30, 40, 45, 50, 60, 65, 70, 80, 90, 100, 110, 130, 150, 170, 200, 230, 260, 290, 330),
-    *(380, 430, 480, 500, 600, 700, 800, 900, 1000, 1100, 1300, 1500, 1800, 2000, 5000, 10_000, 15_000, 20_000, 30_000),
+    *(
+        380,
+        430,
+        480,
+        500,
+        600,
+        700,
+        800,
+        900,
+        1000,
+        1100,
+        1300,
+        1500,
+        1800,
+        2000,
+        5000,
+        10_000,
+        15_000,
+        20_000,
+        30_000,
+    ),
 )
 """Contract section 5.5."""
 _FINER_US = (0, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 400, 500, 700, 1500, 3000, 4000, 7000)
@@ -45,7 +65,7 @@ def spread_value(into: Spread, value: int, bounds: tuple[int, ...]) -> None:
 class Sums:
     """What exchanges of one connection, operation and status come to."""
 
-    __slots__ = ("durations", "errors", "exchanges", "metrics", "requests", "requested", "responded")
+    __slots__ = ("durations", "errors", "exchanges", "metrics", "requested", "requests", "responded")
 
     def __init__(self) -> None:
         self.exchanges = self.requests = self.errors = 0

@@ -1,22 +1,25 @@
 """The network plugin's hooks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
+from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, WireProtocol, hookimpl
 from rover_core.model import Telemetry
-from rover_network.settings import NetworkSettings
+from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
 
 
 @hookimpl
 def rover_settings() -> list[SettingsSection]:
-    return [SettingsSection("profiling.task.network", NetworkSettings)]
+    return [
+        SettingsSection("profiling.task.network", NetworkSettings),
+        SettingsSection("profiling.task.network.protocol_analyze", ProtocolAnalyzeSettings),
+    ]
 
 
 @hookimpl
-def rover_profilers(settings: Settings) -> list[Profiler]:
+def rover_profilers(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> list[Profiler]:
     from rover_network.profiler import create
 
-    return [create(settings.section(NetworkSettings))]
+    return [create(settings.section(NetworkSettings), settings.section(ProtocolAnalyzeSettings), protocols)]
 
 
 @hookimpl

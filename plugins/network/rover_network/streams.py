@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from rover_core.model import Loss
 from rover_core.wire import Connection, Exchange, Limits
 from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
 from rover_network.records import END, RECORD, Record
@@ -138,7 +139,7 @@ class Streams:
     def _fail(self, key: Key, tgid: int) -> None:
         self._streams.pop(key, None)
         self._count(PARSER_FAILED)
-        self._lose(tgid, "unreadable bytes", 1)
+        self._lose(tgid, Loss.UNREADABLE, 1)
         self.again.append(key)
 
     def expire(self, now_ns: int | None = None) -> None:
@@ -170,7 +171,7 @@ class Streams:
         """What was found since the last one, for JSON. again: connections that are not what they seemed."""
         self.expire()
         if self._interval.lost:
-            self._count("exchanges over the queue's size", self._interval.lost)
+            self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
         steps, self.steps = self.steps, {}
         losses, self._losses = self._losses, {}
         again, self.again = self.again, []

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from rover_bpf.program import MapInfo
@@ -111,7 +112,7 @@ class Workers:
         shipped: Callable[[], Sequence[int]],
     ) -> None:
         self._rings = rings
-        self._make = lambda ring: _Worker(ring, protocols, queue_size)
+        self._make = partial(_Worker, protocols=protocols, queue_size=queue_size)
         self._shipped = shipped
         self._told = [0] * len(rings)
         self._not_before_s = [0.0] * len(rings)
@@ -128,8 +129,8 @@ class Workers:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers if worker]
 
-    def report(self) -> list[Report]:
-        """What each has found since the last time. Blocks until they have read all that was shipped before."""
+    def report(self) -> list[tuple[int, Report]]:
+        """What each has found since the last time, with its number. Blocks until they have read all that was shipped before."""
         shipped = self._shipped()
         for number, worker in enumerate(self._workers):
             if worker is None:
@@ -138,9 +139,9 @@ class Workers:
                 self._try(number, worker.ask)
         reports = []
         for number, worker in enumerate(self._workers):
-            if worker is not None and (report := self._try(number, lambda w=worker: self._answer(w))) is not None:
+            if worker is not None and (report := self._try(number, partial(self._answer, worker))) is not None:
                 self._told[number] = shipped[number]
-                reports.append(report)
+                reports.append((number, report))
         return reports
 
     def _answer(self, worker: _Worker) -> Report:
@@ -153,7 +154,7 @@ class Workers:
         """Until all are ready, so that what comes from now on is read."""
         for number, worker in enumerate(self._workers):
             if worker is not None and not worker.ready:
-                worker.ready = self._try(number, lambda w=worker: w.answer(_START_WITHIN_S)) is not None
+                worker.ready = self._try(number, partial(worker.answer, _START_WITHIN_S)) is not None
 
     def _try(self, number: int, what: Callable[[], Any]) -> Any:
         """None if the worker has ended, or says what no worker says."""
