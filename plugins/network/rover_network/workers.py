@@ -132,10 +132,9 @@ class Workers:
     def report(self) -> list[tuple[int, Report]]:
         """What each has found since the last time, with its number. Blocks until they have read all that was shipped before."""
         shipped = self._shipped()
-        for number, worker in enumerate(self._workers):
-            if worker is None:
-                self._restart(number)
-            else:
+        for number in range(len(self._workers)):
+            self._restart(number)
+            if worker := self._workers[number]:
                 self._try(number, worker.ask)
         reports = []
         for number, worker in enumerate(self._workers):
@@ -175,8 +174,9 @@ class Workers:
         log.warning("a worker ended and is replaced", reason=why, status=worker.process.returncode)
 
     def _restart(self, number: int) -> None:
+        """Put another in the place of one that has ended, though not at once again if that ends too."""
         now_s = time.monotonic()
-        if now_s < self._not_before_s[number]:
+        if self._workers[number] or now_s < self._not_before_s[number]:
             return
         self._not_before_s[number] = now_s + _RESTART_AFTER_S
         ring = Ring(self._rings[number])
