@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover_core.flows import traffic
@@ -27,7 +27,7 @@ _NOTES = {
 
 
 def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int = 20) -> None:
-    """Print a table of the `limit` flows with the most bytes, one of the most frequent operations, and notes on them."""
+    """Print tables of the `limit` flows with the most bytes and of the most frequent operations, and notes on them."""
     from rich.console import Console
 
     console = console or Console()
@@ -70,25 +70,38 @@ def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
 
 
 def operation_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
-    """What was asked of whom: rates, errors, and the times that so many percent of the answers took at most."""
+    """What each process asks and is asked, whoever the others are: rates, errors, and how long answers took."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     seconds = max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title, ratio in (("Process", 2), ("", None), ("Peer", 2), ("Operation", 3)):
-        table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=ratio)
-    for title in ("Rate/s", "Errors", "p50", "p90", "p99"):
-        table.add_column(title, justify="right", no_wrap=True, min_width=6)
-    most = sorted(telemetry.operations, key=lambda each: (-each.exchanges, each.key.flow.process))[:limit]
-    for each in most:
-        name = Text(plain(f"{each.key.operation or 'unknown'} ({each.key.protocol})"))
-        numbers = number_text(each.exchanges / seconds), _share(each), *(_quantile(each, of) for of in (50, 90, 99))
-        table.add_row(*_who(each.key.flow, console.options.ascii_only), name, *numbers)
-    if len(telemetry.operations) > limit:
-        table.caption = f"{len(telemetry.operations) - limit:,} more"
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column("", no_wrap=True)
+    table.add_column("Operation", no_wrap=True, overflow="ellipsis", ratio=4)
+    for title, width in (("Rate/s", 6), ("Errors", 6), ("p50", 6), ("p90", 6), ("p99", 6)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    rows = _without_peers(telemetry.operations)
+    for each in sorted(rows, key=lambda each: (-each.exchanges, each.key.flow.process))[:limit]:
+        who, arrow, _ = _who(each.key.flow, console.options.ascii_only)
+        name = Text(plain(each.key.operation or f"unknown ({each.key.protocol})"))
+        times = (_quantile(each, percent) for percent in (50, 90, 99))
+        table.add_row(who, arrow, name, number_text(each.exchanges / seconds), _share(each), *times)
+    if len(rows) > limit:
+        table.caption = f"{len(rows) - limit:,} more"
     return table
+
+
+def _without_peers(operations: Iterable[Operation]) -> list[Operation]:
+    """Those that differ by the other end alone, added up."""
+    totals: dict[tuple[object, ...], Operation] = {}
+    for each in operations:
+        flow = each.key.flow
+        place = flow.process, flow.name, flow.role, each.key.protocol, each.key.operation
+        known = totals.get(place)
+        totals[place] = known + each if known else each
+    return list(totals.values())
 
 
 def _share(operation: Operation) -> str:

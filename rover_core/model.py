@@ -237,7 +237,7 @@ class Histogram:
     counts: tuple[int, ...]
 
     def quantile(self, share: float) -> float:
-        """The value that this share (0..1) of all is below, as if they lay evenly in their bucket; 0 if it is empty."""
+        """What this share (0..1) of all values is below, as if they lay evenly in their buckets; 0 without any."""
         rank, seen = share * sum(self.counts), 0
         for at, count in enumerate(self.counts):
             if count and seen + count >= rank:
@@ -400,10 +400,10 @@ class OperationKey:
 class Operation:
     """All exchanges of one operation between a process and one peer.
 
-    label: the protocol's in metrics (`http`). address: as of a flow. exchanges: requests that were seen, and responses
-    whose requests were not; errors: as the protocol means them. statuses: exchanges by status, "" without a response.
-    durations: ns, of those whose both halves were seen. request_sizes, response_sizes: bytes. metrics: the protocol's
-    own, by name.
+    label: the protocol's in metrics (`http`). address: as of a flow. exchanges: requests that were seen, and
+    responses whose requests were not; errors: as the protocol means them. statuses: exchanges by status, "" without a
+    response. durations: ns, of those whose both halves were seen. request_sizes, response_sizes: bytes. metrics: the
+    protocol's own, by name.
     """
 
     key: OperationKey
@@ -442,8 +442,8 @@ class Telemetry:
     """What one task's profiler measured in [start_ns, end_ns) that is not stacks: changes since its previous one.
 
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all. operations: what
-    was asked over them, where the protocol is known. steps: what happened at each step from a call of the kernel to an
-    exchange, of all that is watched: where something is missing they tell where it went.
+    was asked over them, where the protocol is known. steps: what happened at each step from a call in the kernel to
+    an exchange, of all that is watched: where something is missing they tell where it went.
     The unit of completeness is the event that was to be measured. attributes, last: as with `Profile`.
     """
 

@@ -18,8 +18,8 @@ _INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
 class Extension:
     """A program that is compiled by itself, beside the one whose maps it uses (`BPF_TABLE("extern", ...)`).
 
-    name: what it is called among the loaded functions; function: what it is called in its text, kind: its type. One that
-    does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
+    name: what it is called among the loaded functions; function: what it is called in its text, kind: its type. One
+    that does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
     """
 
     name: str

@@ -32,6 +32,9 @@ class Layer7:
     ring_bytes: int = 400 << 10
 
 
+NOTHING = Layer7()
+
+
 def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
     """The classifiers, as programs to be loaded beside the network program."""
     return tuple(

@@ -16,9 +16,9 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_MODE_FILTER = 2
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | 1  # SECCOMP_RET_ERRNO | EPERM
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
-# read, write, close, mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, rt_sigreturn, mremap, madvise, nanosleep,
-# getpid, sendto, recvfrom, sendmsg, recvmsg, exit, futex, restart_syscall, clock_gettime, clock_nanosleep, exit_group,
-# ppoll, getrandom, sched_yield, poll
+# read, write, close, mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, rt_sigreturn, mremap, madvise,
+# nanosleep, getpid, sendto, recvfrom, sendmsg, recvmsg, exit, futex, restart_syscall, clock_gettime, clock_nanosleep,
+# exit_group, ppoll, getrandom, sched_yield, poll
 _CALLS = {
     "x86_64": (
         0xC000003E,

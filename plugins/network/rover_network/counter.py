@@ -16,7 +16,7 @@ from rover_bpf.source import ProgramSource
 from rover_core.errors import RoverError
 from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
-from rover_network.capture import CaptureMaps, Layer7, extensions
+from rover_network.capture import NOTHING, CaptureMaps, Layer7, extensions
 from rover_network.dropreasons import not_specified
 from rover_network.probes import FUNCTIONS, Probes, attach_probes
 from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
@@ -78,7 +78,7 @@ class Counted:
 class NetworkCounter:
     """Blocks like its kernel calls do; used by one thread."""
 
-    def __init__(self, without: Collection[Plan] = (), layer7: Layer7 = Layer7()) -> None:
+    def __init__(self, without: Collection[Plan] = (), layer7: Layer7 = NOTHING) -> None:
         """Load and attach. Raises RoverError with the reason."""
         self._program = _load(layer7)
         try:

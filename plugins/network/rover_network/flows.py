@@ -16,8 +16,10 @@ COUNTS = ("retransmits", "drops", "errors")
 def make_flows(
     keys: Sequence[FlowKey], connections: Sequence[Connection], rows: Array, labels: Sequence[str] = ("",)
 ) -> list[Flow]:
-    """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW. labels: of
-    protocols, by the kernel's number."""
+    """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW.
+
+    labels: of protocols, by the kernel's number.
+    """
     numbers: dict[FlowKey, int] = {}
     index = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
     names = ("untimed", "bytes", "ns", "histogram")

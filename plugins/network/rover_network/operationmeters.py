@@ -1,7 +1,7 @@
-"""Operations as a SkyWalking backend takes them: HTTP/1's meters of contract section 5.5, and the same of all protocols.
+"""Operations as a SkyWalking backend takes them: the HTTP/1 meters of contract section 5.5, for every protocol alike.
 
-Beside the contract's: `<protocol>_error_counter`, and `<protocol>_operation_counter` with the label `operation`, which
-is the operation's class.
+Beside the contract's: `<protocol>_error_counter`, and `<protocol>_operation_counter` with the label `operation`, the
+operation's class.
 """
 
 from collections.abc import Iterable, Iterator

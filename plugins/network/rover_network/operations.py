@@ -1,4 +1,4 @@
-"""What workers report, put together: operations of flows. Reports are a stranger's words, so their shape is checked."""
+"""What workers report, put together: operations of flows. Reports are a stranger's words, so they are checked."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -34,6 +34,7 @@ from rover_network.peers import PeerBook, Recent
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
 
 NAME = "NETWORK"
+_DEFAULTS = ProtocolAnalyzeSettings()
 _COLLECT_AT = 0.5  # fill of the kernel's rows, 0..1, from which they are emptied before the next drain is due
 log = get_logger("network")
 
@@ -86,7 +87,7 @@ class NetworkProfiler:
     def __init__(
         self,
         settings: NetworkSettings,
-        analyze: ProtocolAnalyzeSettings = ProtocolAnalyzeSettings(),
+        analyze: ProtocolAnalyzeSettings = _DEFAULTS,
         protocols: Callable[[], Sequence[WireProtocol]] = tuple,
     ) -> None:
         self.flush_interval_ns: int | None = settings.report_interval
@@ -269,7 +270,7 @@ class NetworkProfiler:
 
 def create(
     settings: NetworkSettings,
-    analyze: ProtocolAnalyzeSettings = ProtocolAnalyzeSettings(),
+    analyze: ProtocolAnalyzeSettings = _DEFAULTS,
     protocols: Callable[[], Sequence[WireProtocol]] = tuple,
 ) -> NetworkProfiler:
     """The profiler that the plugin hands over. protocols: called when the first task starts."""

@@ -20,9 +20,10 @@ class NetworkSettings(BaseModel):
 
 
 class ProtocolAnalyzeSettings(BaseModel):
-    """per_cpu_buffer: size of each ring that carries captured bytes, rounded up to a power of two. parallels: how many
-    rings there are, each with a worker process that reads it. queue_size: sums that a worker keeps for the agent, who
-    takes them five times a second; beyond half of it operations are not told apart any more.
+    """per_cpu_buffer: size of each ring that carries captured bytes, rounded up to a power of two.
+
+    parallels: how many rings there are, each with a worker process that reads it. queue_size: sums that a worker
+    keeps for the agent, who takes them five times a second; beyond half of it operations are not told apart any more.
     """
 
     per_cpu_buffer: Annotated[Size, MinSize("4KB"), Env(f"{_ANALYZE}PER_CPU_BUFFER")] = parse_size("400KB")

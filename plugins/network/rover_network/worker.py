@@ -1,7 +1,7 @@
 """A worker: reads one ring, parses what strangers sent, and tells the agent sums. Run by workers.py, not by hand.
 
-`python -P -m rover_network.worker ORDER`, with the order in JSON and the descriptors it names inherited. Before it reads
-the first byte it gives up every privilege; the agent takes nothing from it but JSON, whose shape it checks.
+`python -P -m rover_network.worker ORDER`, with the order in JSON and the descriptors it names inherited. Before it
+reads the first byte it gives up every privilege; the agent takes nothing from it but JSON, whose shape it checks.
 """
 
 import importlib

@@ -130,7 +130,7 @@ class Workers:
         return [worker.process.pid for worker in self._workers if worker]
 
     def report(self) -> list[tuple[int, Report]]:
-        """What each has found since the last time, with its number. Blocks until they have read all that was shipped before."""
+        """What each has found since the last time, with its number. Waits until they have read what was shipped."""
         shipped = self._shipped()
         for number in range(len(self._workers)):
             self._restart(number)

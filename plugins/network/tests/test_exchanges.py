@@ -12,10 +12,10 @@ from subprocess import Popen
 
 import pytest
 from programs import go, process_of
-from rover_http1.plugin import rover_protocols
 
 from rover_core.api import WireProtocol
 from rover_core.model import Loss, Operation, Task, Telemetry
+from rover_http1.plugin import rover_protocols
 from rover_network.profiler import NetworkProfiler, create
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
 
