@@ -27,7 +27,7 @@ _NOTES = {
 
 
 def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int = 20) -> None:
-    """Print tables of the `limit` flows with the most bytes and of the most frequent operations, and notes on them."""
+    """Print tables of the `limit` flows with most bytes, and of the most frequent operations, and notes on them."""
     from rich.console import Console
 
     console = console or Console()
