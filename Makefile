@@ -12,8 +12,11 @@ ARGS ?=
 # Of `make test-kernels`: suites of Debian, and where their kernels and the image they boot are kept.
 KERNELS ?= bookworm bookworm-backports
 KERNEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rover/kernels
+# Of `make test-kprobes`: probes taken, either way compared, stacks shipped on and off CPU.
+KPROBE_TESTS := tests/kernel/test_probe_plans.py plugins/offcpu/tests/test_unfinished.py \
+	plugins/oncpu/tests/test_whole_stacks.py::test_cpython_is_whole_down_to_its_start
 
-.PHONY: help run test lint type imports unit kernel test-kernels packaging fuzz bench clean
+.PHONY: help run test lint type imports unit kernel test-kernels test-kprobes packaging fuzz bench clean
 
 help: ## List the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,6 +44,9 @@ kernel: $(VENV)/.ready ## Tests on this machine's kernel; need root
 test-kernels: $(VENV)/.ready ## Kernel tests on kernels with kprobes, in emulated machines (minutes)
 	@bash tests/kernels/build-image '$(KERNEL_CACHE)' $(KERNELS)
 	@UV=$(UV) $(PY) tests/kernels/run.py --cache '$(KERNEL_CACHE)' $(ARGS) $(KERNELS)
+
+test-kprobes: ## Those of them that kprobes make a difference to, on Debian's 6.1
+	@$(MAKE) --no-print-directory test-kernels KERNELS=bookworm ARGS="--tests '$(KPROBE_TESTS)'"
 
 packaging: $(VENV)/.ready ## Wheels, and what a plain install of each subset holds
 	$(PY) -m pytest -m packaging

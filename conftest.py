@@ -54,8 +54,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     def compile_program(source: str, *flags: str) -> Path:
         key = (source, *flags)
         if key not in built:
-            built[key] = folder / f"{Path(source).stem}{len(built) or ''}"
-            _compile(PROGRAMS / source, built[key], flags)
+            program = folder / f"{Path(source).stem}{len(built) or ''}"
+            _compile(PROGRAMS / source, program, flags)
+            built[key] = program
         return built[key]
 
     return compile_program

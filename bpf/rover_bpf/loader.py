@@ -57,7 +57,7 @@ def load(source: ProgramSource) -> Program:
             what, why=why, remedy=remedy or f"please report it with the kernel's version, {platform.release()}"
         )
     refused = _refused(answer, log)
-    if "error" not in answer and len(refused) < len(source.functions):
+    if "error" not in answer and not source.functions.keys() - source.optional <= refused.keys():
         loaded = {**answer["functions"], **answer["extensions"]}
         functions = {n: descriptors[e["index"]] for n, e in loaded.items() if "index" in e}
         maps = {n: MapInfo(descriptors[e.pop("index")], **e) for n, e in answer["maps"].items()}

@@ -1,11 +1,13 @@
 """Stacks that the kernel could not walk: unwound here, and the kernel is told how, so that it can the next time."""
 
 from array import array
+from functools import partial
 
+from rover_bpf.latestack import LateStack, follow_frame_pointers, read_memory
 from rover_bpf.stackbook import StackBook
 from rover_bpf.stackcount import StackCounter
 from rover_bpf.stackkind import process_key
-from rover_bpf.unwind import Stop, Unwinder
+from rover_bpf.unwind import Stop, Unwinder, UserState
 from rover_bpf.unwind.kernelrules import KernelRules
 from rover_bpf.unwind.raw import Code, RawStack
 from rover_bpf.unwinding import Unwind
@@ -27,6 +29,7 @@ _FIRST = 16
 _MAY_DIFFER = 2
 # Stacks after which the kernel is told what was learned: early in a long queue, since it is shipping more meanwhile.
 _LESSON = 64
+_LATE_BYTES = 1 << 14  # of a stack that is copied from outside: as many as the kernel ships (ROVER_STACK_BYTES)
 
 
 class ShippedStacks:
@@ -55,7 +58,7 @@ class ShippedStacks:
             if (process, raw.code) not in spaces:
                 self._observe(rules, process)
                 spaces[process, raw.code] = self._space(rules, process, raw)
-            addresses = self._unwind(process, raw)
+            addresses = self._unwind(process, raw.id, raw.state, raw.stack)
             if space := spaces[process, raw.code]:
                 places = (raw.state.ip, *(address - 1 for address in addresses[1:]), raw.unknown)
                 rules.add(space, self._unwinder.rules(process, places))
@@ -65,6 +68,19 @@ class ShippedStacks:
             if number % _LESSON == 0:
                 rules.flush()
         rules.flush()
+
+    def take_late(self, late: LateStack) -> None:
+        """Note the stacks of a thread that is not running, its user stack by the way that its process goes."""
+        self._book.add({late.kernel: late.addresses})
+        if late.state is None:
+            return
+        process, read = late.process, partial(read_memory, late.process.pid)
+        if self._counter.rules:
+            self._observe(self._counter.rules, process)
+        if not self._counter.rules or self._frame_pointers(process):
+            self._book.add({late.user: array("Q", follow_frame_pointers(late.state, read))})
+        else:
+            self._unwind(process, late.user, late.state, read(late.state.sp, _LATE_BYTES))
 
     def forget(self, process: ProcessKey) -> None:
         self._unwinder.forget(process)
@@ -103,7 +119,7 @@ class ShippedStacks:
             log.info("frame pointers lead astray: unwinding by tables", pid=process.pid, stacks=differ)
         return differ <= _MAY_DIFFER
 
-    def _unwind(self, process: ProcessKey, raw: RawStack) -> tuple[int, ...]:
-        unwound = self._unwinder.unwind(process, raw.state, raw.stack)
-        self._book.add_flawed(raw.id, array("Q", unwound.addresses), _FLAWS.get(unwound.stop, Loss.BROKEN_STACK))
+    def _unwind(self, process: ProcessKey, key: int, state: UserState, stack: bytes) -> tuple[int, ...]:
+        unwound = self._unwinder.unwind(process, state, stack)
+        self._book.add_flawed(key, array("Q", unwound.addresses), _FLAWS.get(unwound.stop, Loss.BROKEN_STACK))
         return unwound.addresses

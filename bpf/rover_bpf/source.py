@@ -34,7 +34,8 @@ class Extension:
 class ProgramSource:
     """One eBPF program to compile.
 
-    functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`).
+    functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`; `TRACING`
+    for an iterator, whose name is then `bpf_iter__<what>`). optional: those that are of use only beside others.
     members: kernel structure members whose offsets the program uses, as (structure, member, names it had in other
     kernels...): each becomes the constant ROVER_OFFSET_<structure>_<member>, dots as underscores; of bit-fields
     ROVER_BIT_<structure>_<member> is the bit of that byte.
@@ -48,6 +49,7 @@ class ProgramSource:
     defines: Mapping[str, str] = field(default_factory=dict)
     include: tuple[Path, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    optional: frozenset[str] = frozenset()
 
     def request(self) -> dict[str, Any]:
         """What the loader child is asked (JSON)."""

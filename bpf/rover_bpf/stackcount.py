@@ -6,13 +6,14 @@ one, and empties that: what it returns are exact deltas, and counting never paus
 
 import mmap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rover_bpf.epochs import GROWS, NO_PREALLOC, settle, warm
+from rover_bpf.latestack import LateStack
 from rover_bpf.loader import load
 from rover_bpf.maps import Array, BpfMap
 from rover_bpf.plans import Attachment, Plan, attach
@@ -79,7 +80,8 @@ class CounterSpec:
 
     functions and members: as of a ProgramSource. minimum_ns: shorter events are not counted. tags: bit n set means
     that events with tag n are counted; a program without tags leaves them 0. ship_bytes: size of the ring for user
-    stacks to be unwound here (rover/ship.h); 0 has the kernel walk all of them by frame pointers.
+    stacks to be unwound here (rover/ship.h); 0 has the kernel walk all of them by frame pointers. also: functions
+    that are not the plan's, which a kernel may refuse.
     """
 
     path: Path
@@ -89,6 +91,7 @@ class CounterSpec:
     minimum_ns: int = 0
     tags: int = ALL_TAGS
     ship_bytes: int = 0
+    also: Mapping[str, str] = field(default_factory=dict)
 
 
 class StackCounter:
@@ -186,6 +189,10 @@ class StackCounter:
         totals = values.reshape(len(TALLIES), -1).sum(axis=1)
         return {name: int(total) for name, total in zip(TALLIES, totals, strict=True)}
 
+    def late_stacks(self) -> Iterator[LateStack]:
+        """Stacks of events that go on and have none yet; `unfinished` then has them, if they still go on."""
+        return iter(())
+
     def unfinished(self) -> tuple[Array, Array]:
         """Keys and values of events that have begun and not ended; none where events have no length."""
         return np.empty(0, KEY), np.empty(0, VALUE)
@@ -215,7 +222,8 @@ def _load(spec: CounterSpec) -> Program:
     for form in _forms(spec):
         needed = (*members, GROWS) if form["ROVER_HASH_FLAGS"] == str(NO_PREALLOC) else members
         try:
-            return load(ProgramSource(spec.path, spec.functions, needed, form))
+            functions, optional = {**spec.functions, **spec.also}, frozenset(spec.also)
+            return load(ProgramSource(spec.path, functions, needed, form, optional=optional))
         except RoverError as error:
             refusals.append(error)
             if not _may_fit_otherwise(error, form):

@@ -141,6 +141,9 @@ class _Engine:
         self._book.turn(self.counter.waiting_stacks())
 
     def _deliver_unfinished(self, session: _Session) -> None:
+        for late in self.counter.late_stacks():
+            if session.takes(late.process):
+                self._shipped.take_late(late)
         rows = [row for row in read_rows(*self.counter.unfinished()) if session.takes(row.process)]
         self.collect()  # the stacks of those that began just now
         self._refresh({row.process for row in rows})

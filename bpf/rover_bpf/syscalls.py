@@ -28,6 +28,8 @@ class BpfCommand(IntEnum):
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
     MAP_UPDATE_BATCH = 26
+    LINK_CREATE = 28
+    ITER_CREATE = 33
 
 
 def _number(index: int) -> int:

@@ -222,6 +222,15 @@ def test_one_refused_function_leaves_the_others() -> None:
         assert "invalid mem access" in program.errors["never_checked"]
 
 
+def test_an_optional_function_is_no_program_by_itself() -> None:
+    """Broken: a form of a program that this kernel refuses is taken, for the sake of what was to stand beside it."""
+    functions = {"never_checked": "RAW_TRACEPOINT", "harmless": "RAW_TRACEPOINT"}
+    with pytest.raises(RoverError, match="invalid mem access"):
+        load(ProgramSource(PROGRAMS / "refused.bpf.c", functions, optional=frozenset({"harmless"})))
+    with load(ProgramSource(PROGRAMS / "refused.bpf.c", functions, optional=frozenset({"never_checked"}))) as program:
+        assert set(program.functions) == {"harmless"}
+
+
 def test_a_kernel_without_a_member_is_named() -> None:
     """Broken: a program that does not fit the kernel fails with a compiler's riddle."""
     source = ProgramSource(PROGRAMS / "refused.bpf.c", {"harmless": "RAW_TRACEPOINT"}, (("task_struct", "no_such"),))

@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from kernels import SHIPS_STACKS
 
 from rover_bpf import stackcount
 from rover_bpf.attach import RawTracepoint
@@ -98,12 +99,24 @@ def profile_each(profilers: list[StackProfiler], program: "Popen[str]") -> list[
 
 
 def by_place(profile: Profile, value: int) -> "Counter[tuple[object, ...]]":
-    """Nanoseconds (0) or number (1) of the waits that ended, by state and kernel functions."""
+    """Nanoseconds (0) or number (1) of the waits that ended, by state and functions."""
     sums: Counter[tuple[object, ...]] = Counter()
     for sample in profile.samples:
         if ("unfinished", "true") not in sample.labels:
-            sums[*sample.labels, *(frame.symbol for frame in sample.kernel)] += sample.values[value]
+            sums[*sample.labels, *(frame.symbol for frame in (*sample.kernel, *sample.user))] += sample.values[value]
     return sums
+
+
+def last_place(profile: Profile) -> tuple[object, ...]:
+    """State and functions of the one wait that had not ended."""
+    (sample,) = [sample for sample in profile.samples if ("unfinished", "true") in sample.labels]
+    return (*sample.labels, *(frame.symbol for frame in (*sample.kernel, *sample.user)))
+
+
+def share_of_naps(profile: Profile) -> float:
+    """Of the sleeps, those whose stack has `nap`: it calls libc, where frame pointers lose the caller."""
+    naps = {place: count for place, count in by_place(profile, 1).items() if "hrtimer_nanosleep" in place}
+    return sum(count for place, count in naps.items() if "nap" in place) / sum(naps.values())
 
 
 @pytest.mark.skipif(not KPROBES.exists(), reason="this kernel has one way only, the tracepoint")
@@ -119,6 +132,10 @@ def test_both_ways_give_the_same_numbers(
     assert by_place(kprobe, 1) == by_place(tracepoint, 1)
     assert by_place(kprobe, 1).total() >= 23
     assert by_place(kprobe, 0).total() == pytest.approx(by_place(tracepoint, 0).total(), rel=0.02)
+    assert last_place(kprobe) == last_place(tracepoint)  # in a pipe: no function of .sched.text that would be missing
+    if SHIPS_STACKS:
+        assert {"main", "_start"} <= set(last_place(kprobe))
+        assert share_of_naps(kprobe) > 0.95
 
 
 @pytest.mark.parametrize(

@@ -34,14 +34,23 @@ AREAS = {
 TESTS = (
     "-m",
     "kernel",
-    "bpf/tests/test_runtime.py",
+    "bpf/tests",
     "plugins/oncpu",
     "plugins/offcpu",
     "plugins/network",
     "tests/kernel",
 )
 # Plugins of pytest that no kernel test uses, and that take an emulated processor seconds to import.
-QUICKER = ("-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--color=no", "-o", "junit_family=xunit1")
+QUICKER = (
+    "-p",
+    "no:hypothesispytest",
+    "-p",
+    "no:cacheprovider",
+    "--color=no",
+    "--durations=20",
+    "-o",
+    "junit_family=xunit1",
+)
 MACHINE = ("-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", "2G")  # numpy wants x86-64-v2
 # Without cmpxchg16b (feature 141), which qemu 7.2 emulates so that SLUB's lists of 6.12 break while it boots.
 COMMAND_LINE = "console=ttyS0 quiet panic=-1 mitigations=off clearcpuid=141"

@@ -1,6 +1,7 @@
 """Stacks as the kernel ships them: the user side of include/rover/ship.h."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,6 +46,11 @@ class RawStack:
 def read_raw(record: memoryview) -> RawStack:
     """One record of the ring rover_raw. Copies what it needs: the record is gone after the next one is asked for."""
     key, start_ns, mm, exec_vm, unknown, tgid, _, *registers = HEAD.unpack_from(record)
+    stack = bytes(record[HEAD.size :])
+    return RawStack(key, tgid, Code(start_ns, mm, exec_vm), unknown, state_of(registers), stack)
+
+
+def state_of(registers: Sequence[int]) -> UserState:
+    """Of the 21 registers of struct pt_regs."""
     others = {**dict(zip(_NUMBERS, registers, strict=False)), X86_64.sp: registers[_SP]}
-    state = UserState(registers[_IP], registers[_SP], others[X86_64.fp], others)
-    return RawStack(key, tgid, Code(start_ns, mm, exec_vm), unknown, state, bytes(record[HEAD.size :]))
+    return UserState(registers[_IP], registers[_SP], others[X86_64.fp], others)

@@ -1,8 +1,9 @@
 /* Off-CPU time: how long threads were switched out, by where they were.
  *
  * Two ways to the same numbers. finish_task_switch runs in the thread that was switched in, so its stack (still the one
- * it was switched out with) is taken only for waits that count. The sched_switch tracepoint runs in the thread that is
- * about to be switched out, so every switch of a watched thread has its stack taken.
+ * it was switched out with) is taken only for waits that count; that of a thread which has not come back when a profile
+ * ends is taken from outside, by an iterator. The sched_switch tracepoint runs in the thread that is about to be switched
+ * out, so every switch of a watched thread has its stack taken.
  */
 #include <rover/stackcount.h>
 
@@ -137,3 +138,76 @@ int rover_on_finish(struct pt_regs *ctx)
     rover_off.delete(&thread);
     return 0;
 }
+
+#if !defined(__aarch64__) && !defined(__TARGET_ARCH_arm64) /* as rover/unwind.h */
+/* A wait without stacks that goes on, and where it is: what user space reads from the iterator. */
+struct rover_late {
+    u64 since_ns;
+    u64 start_ns; /* with tgid, the process: as in rover_key */
+    u32 tgid;
+    u32 thread;
+    struct pt_regs regs; /* on entry to the kernel; all 0 for a kernel thread */
+    u64 depth;
+    u64 ip[ROVER_FRAMES + 1]; /* as in /proc/<pid>/stack: without functions of the section .sched.text */
+};
+
+BPF_TABLE("percpu_array", int, struct rover_late, rover_late_scratch, 1);
+
+/* struct bpf_iter__task and struct bpf_iter_meta of kernel/bpf/task_iter.c and include/linux/bpf.h */
+struct rover_iterator {
+    u64 meta;
+    u64 task;
+};
+struct rover_iterator_meta {
+    u64 seq;
+};
+
+/* task_pt_regs(): at the end of the task's kernel stack. */
+static __always_inline u64 rover_place_of_regs(u64 task)
+{
+#if LINUX_VERSION_CODE >= (5 << 16) + (15 << 8)
+    return (u64)bpf_task_pt_regs((struct task_struct *)task);
+#else
+    u64 stack = 0;
+    ROVER_READ(stack, task, ROVER_OFFSET_task_struct_stack);
+    return stack + 16384 - sizeof(struct pt_regs); /* THREAD_SIZE of kernels without KASAN */
+#endif
+}
+
+static __always_inline void rover_regs_on_entry(struct pt_regs *regs, u64 task)
+{
+    u64 mm = 0;
+    __builtin_memset(regs, 0, sizeof(*regs));
+    ROVER_READ(mm, task, ROVER_OFFSET_task_struct_mm);
+    if (mm)
+        bpf_probe_read_kernel(regs, sizeof(*regs), (const void *)rover_place_of_regs(task));
+}
+
+/* Every task, one call for each; BCC finds the kind of iterator in the function's name. Kernel 5.9 for
+ * bpf_get_task_stack(). */
+int bpf_iter__task(struct rover_iterator *ctx)
+{
+    int zero = 0;
+    u32 thread = 0;
+    u64 task = ctx->task;
+    struct rover_config *config = rover_config.lookup(&zero);
+    struct rover_late *late = rover_late_scratch.lookup(&zero);
+    struct rover_value one;
+    if (!task || !config || !late)
+        return 0;
+    ROVER_READ(thread, task, ROVER_OFFSET_task_struct_pid);
+    struct rover_off *off = thread ? rover_off.lookup(&thread) : NULL;
+    if (!off || off->key.kernel || !rover_counts(config, off, &one))
+        return 0;
+    late->since_ns = off->since_ns;
+    late->start_ns = off->key.start_ns;
+    late->tgid = off->key.tgid;
+    late->thread = thread;
+    rover_regs_on_entry(&late->regs, task);
+    long bytes = bpf_get_task_stack((struct task_struct *)task, late->ip, ROVER_FRAMES * sizeof(u64), 0);
+    late->depth = bytes > 0 ? (u64)bytes / sizeof(u64) : 0;
+    u64 seq = ((struct rover_iterator_meta *)ctx->meta)->seq;
+    bpf_seq_write((struct seq_file *)seq, late, sizeof(*late));
+    return 0;
+}
+#endif

@@ -14,7 +14,7 @@ from rover_bpf.stackprofiler import StackProfiler
 from rover_bpf.unwinding import Unwind, check_unwind
 from rover_core.model import Frame, Labels, SampleType, Task
 from rover_core.procfs import proc_root
-from rover_offcpu.counter import OffCpuCounter
+from rover_offcpu.counter import ITERATOR, OffCpuCounter
 from rover_offcpu.settings import STATES, OffCpuSettings, State, check_min_block, check_states
 
 NAME = "OFF_CPU"
@@ -23,6 +23,7 @@ FUNCTIONS = {"rover_on_finish": "KPROBE", "rover_on_switch": "RAW_TRACEPOINT"}
 MEMBERS = (
     ("task_struct", "pid"),
     ("task_struct", "tgid"),
+    ("task_struct", "stack"),
     ("task_struct", "__state", "state"),
     ("task_struct", "sched_contributes_to_load"),
 )
@@ -78,7 +79,9 @@ class OffCpu(StackKind):
         minimum_ns, states, unwind = cast(Key, key)
         tags = sum(1 << STATES.index(state) + 1 for state in states)
         ship = 0 if unwind == "fp" else _RING_BYTES
-        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, self._way or plan(), MEMBERS, minimum_ns, tags, ship))
+        plan_ = self._way or plan()
+        also = {ITERATOR: "TRACING"}
+        return OffCpuCounter(CounterSpec(PROGRAM, FUNCTIONS, plan_, MEMBERS, minimum_ns, tags, ship, also))
 
     def unwind(self, key: Hashable) -> Unwind:
         return cast(Key, key)[2]

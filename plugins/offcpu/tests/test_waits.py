@@ -90,14 +90,17 @@ def total(samples: list[StackSample], value: int) -> int:
 @pytest.mark.parametrize("mode", THREADS)
 def test_waits_are_what_the_kernel_says_of_each_thread(profile_waits: ProfileWaits, mode: str) -> None:
     """Wrong: waits are missed, counted twice, measured from the wrong moment, or taken for another thread's."""
-    profile, accounts = profile_waits(mode, min_block=0)
+    for _ in range(5):
+        profile, accounts = profile_waits(mode, min_block=0)
+        preempted = {thread: total(finished(profile, "preempted", within=thread), 1) for thread in accounts}
+        # A busy machine may preempt a thread in its function before its account begins, or after it has ended.
+        if all(preempted[thread] == account.involuntary for thread, account in accounts.items()):
+            break
     assert len(accounts) == THREADS[mode] + 1
     for thread, account in accounts.items():
         waits = finished(profile, within=thread)
-        preempted = total(finished(profile, "preempted", within=thread), 1)
-        assert total(waits, 1) - preempted == account.voluntary
-        # A thread may be preempted in its function just before its account begins, and after it has ended.
-        assert account.involuntary <= preempted <= account.involuntary + 2
+        assert preempted[thread] == account.involuntary
+        assert total(waits, 1) - preempted[thread] == account.voluntary
         switches_ns = SWITCH_NS * account.voluntary
         assert total(waits, 0) == pytest.approx(account.waited_ns, rel=0.02, abs=switches_ns), thread
 
@@ -171,8 +174,6 @@ def test_a_thread_that_still_waits_is_accounted_to_the_end_and_marked(profiler, 
     hanging = [sample for sample in profile.samples if ("unfinished", "true") in sample.labels]
     assert total(hanging, 1) == 1
     assert total(hanging, 0) == pytest.approx(waited_ns, rel=0.1)
-    if profile.attributes["probe"].startswith("kprobe"):
-        pytest.xfail("by kprobe a stack is taken when the thread comes back, and this one has not")
     assert any("read" in (frame.symbol or "") for frame in hanging[0].kernel)
 
 

@@ -180,7 +180,9 @@ async def test_a_full_buffer_drops_the_oldest_and_counts_it(backend: Backend, se
         await live.end()
     ledger = live.agent.ledger.exporters["skywalking"]
     assert set(ledger.lost) == {Loss.QUEUE_FULL}
-    assert backend.total("t") == ledger.kept == live.seen - ledger.lost[Loss.QUEUE_FULL]
+    assert ledger.kept == live.seen - ledger.lost[Loss.QUEUE_FULL]
+    # What was on its way when the backend began to fail may have arrived all the same; none is counted that did not.
+    assert backend.total("t") >= ledger.kept
     said = capsys.readouterr()
     assert (said.out + said.err).count("unsent data dropped") == 1
 
