@@ -36,6 +36,8 @@ def main(order: dict[str, Any]) -> None:
     ring = Ring(MapInfo(order["ring"], 0, 0, 0, order["ring_bytes"]))
     spoken = [_spoken(each) for each in order["protocols"]]
     streams = Streams(spoken, Interval(order["queue_size"]))
+    with open("/proc/self/comm", "w") as comm:
+        comm.write("rover-worker")
     confine(_MEMORY)
     _send(channel, {"pid": os.getpid()})
     _work(channel, ring, order["ring"], streams)
