@@ -158,7 +158,9 @@ class NetworkCounter:
         key = np.array((inode, tgid, peer), KEY)
         known = self._connections.lookup(key)
         if known is not None:
+            generation = known["stream"]["generation"] + 1
             known["stream"] = np.zeros((), STREAM)
+            known["stream"]["generation"] = generation
             known["facts"]["speaks"] = 0
             self._connections.update(key, known)
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-DATA, END = 0, 1
-"""enum rover_event."""
+END = 1
+"""The bit of `event` that says that the connection is over; those above are the stream's generation."""
 
 
 class Record(NamedTuple):

@@ -42,7 +42,7 @@ STREAM = np.dtype(
         ("last", "u1"),
         ("answers", "u1"),
         ("protocol", "<u4"),
-        ("unused", "<u4"),
+        ("generation", "<u4"),
     ]
 )
 CONNECTION = np.dtype([("facts", FACTS), ("stream", STREAM)])

@@ -1,5 +1,7 @@
 """Operations become the contract's meters: names, labels, units, buckets."""
 
+import pytest
+
 from rover_core.model import (
     Distribution,
     Entity,

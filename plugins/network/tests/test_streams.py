@@ -10,7 +10,7 @@ from rover_core.wire import Connection, Limits
 from rover_http1.plugin import connect
 from rover_network.intervals import DURATION_BOUNDS, OTHER, SIZE_BOUNDS, Interval
 from rover_network.operations import check
-from rover_network.records import DATA, END, RECORD
+from rover_network.records import END, RECORD
 from rover_network.streams import _CONNECTIONS, PARSER_FAILED, Spoken, Streams
 
 MS = 1_000_000
@@ -26,7 +26,7 @@ class Tape:
         self.position = [500, 900]  # of what is received, and sent: it was there before
         self.now = MS
 
-    def move(self, sent: int, data: bytes, after: int = 0, lost: bool = False, event: int = DATA) -> None:
+    def move(self, sent: int, data: bytes, after: int = 0, lost: bool = False, event: int = 0) -> None:
         self.now += MS
         places = self.position[sent], self.position[not sent]
         self.position[sent] += len(data) + after
@@ -125,6 +125,7 @@ def test_a_parser_that_fails_loses_its_connection_alone() -> None:
     streams = make(lambda limits: next(made)(limits))
     first, second = Tape(streams), Tape(streams, inode=8)
     first.move(0, REQUEST)
+    first.move(0, REQUEST)
     second.exchange()
     report = streams.report()
     assert [row[0] for row in report["rows"]] == [8]
@@ -152,7 +153,7 @@ def test_memory_is_bounded() -> None:
     assert [0, "queue full", 50 - kept] in report["losses"]
     for inode in range(_CONNECTIONS + 10):
         Tape(streams, inode=1000 + inode).move(0, REQUEST)
-    assert streams.report()["open"] == _CONNECTIONS
+    assert _CONNECTIONS // 2 < streams.report()["open"] <= _CONNECTIONS
 
 
 GOOD = {"rows": [], "losses": [], "steps": {}, "again": []}
@@ -182,5 +183,5 @@ ROW = [7, 42, 0, 0, 1, "GET", "GET /a", "200", 1, 1, 0, [1, 5, {"0": 1}], [0, 0,
 def test_a_worker_that_says_something_else_is_not_believed(report: dict[str, object]) -> None:
     """Broken: who has taken over a worker takes over the agent, or ends it."""
     check({**GOOD, "rows": [ROW]}, 1)
-    with pytest.raises(ValueError, match=r"not|no such|nothing|none|values"):
+    with pytest.raises(ValueError, match=r"not|no such|nothing|none|values|literal"):
         check(report, 1)

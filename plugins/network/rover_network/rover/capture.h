@@ -18,7 +18,7 @@
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
-enum rover_event { ROVER_DATA, ROVER_END };
+enum rover_event { ROVER_DATA, ROVER_END, ROVER_GENERATION = 2 /* and above */ };
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. */
 struct rover_policy {
@@ -38,7 +38,7 @@ struct rover_record {
     u8 protocol;
     u8 from_server; /* 1: these are the server's bytes */
     u8 sent;        /* 1: this process sent them */
-    u8 event;
+    u8 event;       /* and the stream's generation */
 };
 
 BPF_TABLE_PUBLIC("prog", u32, u32, rover_slots, ROVER_SLOTS);
@@ -112,6 +112,7 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
                                            struct rover_connection *connection)
 {
     struct rover_record head = {.key = *key, .protocol = connection->stream.protocol, .event = ROVER_END};
+    head.event |= connection->stream.generation * ROVER_GENERATION;
     if (!head.protocol)
         return;
     connection->stream.protocol = 0;
@@ -292,6 +293,7 @@ int rover_on_want(void *ctx)
     u64 since = piece->position - stream->turned;
     piece->protocol = number;
     piece->from_server = piece->way == stream->answers;
+    piece->generation = stream->generation;
     u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
     if (policy->mode == ROVER_MODE_ALL)
         wanted = piece->length;
@@ -330,6 +332,7 @@ int rover_on_ship(void *ctx)
     head.began_ns = piece->way && call->since_ns ? call->since_ns : piece->ended_ns;
     head.protocol = piece->protocol;
     head.sent = piece->way;
+    head.event = piece->generation * ROVER_GENERATION;
     head.from_server = piece->from_server;
     head.other = piece->other;
     head.length = size;

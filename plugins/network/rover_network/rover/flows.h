@@ -47,7 +47,7 @@ struct rover_stream {
     u8 last;         /* way */
     u8 answers;      /* the way of the server's bytes */
     u32 protocol;    /* 0: not known */
-    u32 unused;
+    u32 generation;  /* how often user space wanted to know anew */
 };
 
 /* What is known of a connection from its begin on; rows begin with a copy of the facts. */
