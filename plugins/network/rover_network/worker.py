@@ -27,7 +27,8 @@ LENGTH = struct.Struct("<I")
 REPORT = b"r"
 """The agent's only word."""
 _MEMORY = 512 << 20
-_BUSY_S = 0.01  # between looks at the ring while there is something in it
+_BUSY_MS = 5  # between looks at the ring while there is something in it,
+_MANY = 200  # unless there were so many records
 _IDLE_MS = 100
 
 
@@ -63,16 +64,13 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
     waiting.register(ring_fd, select.POLLIN)
     asked = select.poll()
     asked.register(channel, select.POLLIN)
-    busy = False
+    count = 0
     while True:
-        # A ring that holds anything is readable: once it does, time makes the batch.
-        ready = asked.poll(_BUSY_S * 1000) if busy else waiting.poll(_IDLE_MS)
-        if any(fd == ring_fd for fd, _ in ready):
-            time.sleep(_BUSY_S / 2)
+        # A ring that holds anything is readable at once, so while there is something only time makes a batch.
+        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll(_IDLE_MS)
         began_ns = time.thread_time_ns()
         count = read(streams, ring.drain())
-        busy = count > 0
-        if busy:
+        if count:
             streams.steps["records read"] = streams.steps.get("records read", 0) + count
             streams.steps["worker ns"] = streams.steps.get("worker ns", 0) + time.thread_time_ns() - began_ns
         if any(fd == channel.fileno() for fd, _ in ready):
