@@ -39,9 +39,14 @@ def main(order: dict[str, Any]) -> None:
     streams = Streams(spoken, Interval(order["queue_size"]))
     with open("/proc/self/comm", "w") as comm:
         comm.write("rover-worker")
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # it was the agent's, which may be a terminal
     confine(_MEMORY)
     _send(channel, {"pid": os.getpid()})
-    _work(channel, ring, order["ring"], streams)
+    try:
+        _work(channel, ring, order["ring"], streams)
+    except Exception as error:  # noqa: BLE001 - its last word
+        _send(channel, {"failed": f"{type(error).__name__}: {error}"})
 
 
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
