@@ -29,7 +29,6 @@ REPORT = b"r"
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
-_IDLE_MS = 100
 
 
 def main(order: dict[str, Any]) -> None:
@@ -72,7 +71,7 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
     count = 0
     while True:
         # A ring that holds anything is readable at once, so while there is something only time makes a batch.
-        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll(_IDLE_MS)
+        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll()
         began_ns = time.thread_time_ns()
         count = read(streams, ring.drain())
         if count:
