@@ -20,7 +20,7 @@ from rover_bpf.ring import Ring
 from rover_core.wire import Limits
 from rover_network.confinement import confine
 from rover_network.intervals import Interval
-from rover_network.streams import Spoken, Streams, read
+from rover_network.streams import Spoken, Streams, feed_all
 
 LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
@@ -73,7 +73,7 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
         # A ring that holds anything is readable at once, so while there is something only time makes a batch.
         ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll()
         began_ns = time.thread_time_ns()
-        count = read(streams, ring.drain())
+        count = feed_all(streams, ring.drain())
         if count:
             streams.steps["records read"] = streams.steps.get("records read", 0) + count
             streams.steps["worker ns"] = streams.steps.get("worker ns", 0) + time.thread_time_ns() - began_ns
