@@ -20,7 +20,6 @@ static inline __attribute__((always_inline)) int dns_question(const unsigned cha
 {
 	unsigned int left = 0; /* bytes of the current label */
 
-#pragma unroll
 	for (unsigned int i = 0; i < DNS_NAME; i++) {
 		unsigned char byte = name[i];
 

@@ -4,7 +4,7 @@ import re
 import struct
 
 from rover_core.wire import INVALID, NEED_MORE, Limits, Message, Outcome, Reader
-from rover_dns.messages import BROKEN, HEAD, Dns, parse, plausible, read_question
+from rover_dns.messages import BROKEN, HEAD, RESPONSE, Dns, parse, plausible, read_question
 from rover_dns.numbers import TYPES
 
 _LENGTH = 2
@@ -76,9 +76,10 @@ class MessageReader(Reader[Dns]):
         data, at = buffer.data, buffer.at
         have = len(data) - at
         if self._cut is None and have > _LENGTH + HEAD.size:
-            self._cut = parse(data, at + _LENGTH, len(data), whole=False)
-            self._rest = max(0, _LENGTH + (data[at] << 8 | data[at + 1]) - have)
-            if self._cut is not None:
+            cut = parse(data, at + _LENGTH, len(data), whole=False)
+            if cut is not None and (cut.flags >= RESPONSE) == self._responses:
+                self._cut = cut
+                self._rest = max(0, _LENGTH + (data[at] << 8 | data[at + 1]) - have)
                 buffer.drop(_LENGTH)
                 buffer.skip(have - _LENGTH)
 
