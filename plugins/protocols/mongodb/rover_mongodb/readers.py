@@ -1,0 +1,215 @@
+"""The two directions of a MongoDB connection: a header with a length, then what the opcode says (wire protocol manual)."""
+
+import re
+import struct
+from abc import abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Limits, Message, Outcome, Reader
+from rover_mongodb.bson import INT32, LEAST, TYPES
+from rover_mongodb.compression import beginning
+from rover_mongodb.messages import (
+    COMPRESSED,
+    HEADER,
+    LONGEST,
+    MSG,
+    REQUESTS,
+    RESPONSES,
+    Command,
+    Header,
+    Reply,
+    command_of,
+    reply_of,
+)
+
+Detail = TypeVar("Detail", Command, Reply)
+
+_AHEAD = 4096
+"""Bytes of a message, behind its header, that are looked at; compressed ones are of that many at most when they are not."""
+
+_COMPRESSION = struct.Struct("<iib")  # opcode, length and compressor
+_KNOWN_FLAGS = 0x10003  # checksum, more to come, exhaust allowed
+_NAMESPACE = re.compile(rb"[ -~]{1,64}\.[ -~]{0,255}\0|[ -~]{0,300}\Z")
+_DATABASE = re.compile(rb"[ -~]{1,64}(?:\0|\Z)")
+
+
+class Half(Reader[Detail], Generic[Detail]):
+    """What both directions do. `_left`: bytes of the message that are not consumed."""
+
+    keep = 384
+    opcodes: ClassVar[frozenset[int]]
+    start: ClassVar["re.Pattern[bytes]"]
+    """What stands in a header from the id that it answers on."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._header: Header | None = None
+        self._left = 0
+        self._detail: Detail | None = None
+        self._certain = True
+
+    @abstractmethod
+    def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Detail, bool]:
+        """The message, and whether what is there says it. whole: it ends at `end`."""
+
+    def read(self) -> Message[Detail] | Outcome:
+        buffer = self.buffer
+        if self._detail is None:
+            if self._header is None and (outcome := self._read_header()):
+                return outcome
+            header = self._header
+            assert header is not None, "it was read"
+            data, at = buffer.data, buffer.at
+            if header.opcode == MSG and header.compressor is None and data[at : at + 1] == b"\1" and self._left > _AHEAD:
+                return self._skip_documents()
+            ahead = min(self._left, _AHEAD)
+            if len(data) - at < ahead:
+                return NEED_MORE
+            self._detail, self._certain = self._look(header, data, at, at + ahead, ahead == self._left)
+        left, self._left = self._left, 0
+        if left:
+            buffer.skip(left)
+            if buffer.owed:
+                return NEED_MORE
+        detail, certain = self._detail, self._certain
+        self._forget()
+        return buffer.finish(detail, certain)
+
+    def _read_header(self) -> Outcome | None:
+        buffer = self.buffer
+        data, at = buffer.data, buffer.at
+        have = len(data) - at
+        if have < HEADER.size:
+            return NEED_MORE
+        header = Header(*HEADER.unpack_from(data, at))
+        size = HEADER.size
+        if not size < header.length <= LONGEST or header.opcode not in self.opcodes:
+            return INVALID
+        if header.opcode == MSG:
+            if have < size + 4:
+                return NEED_MORE
+            header = header._replace(flags=INT32.unpack_from(data, at + size)[0])
+            size += 4
+        elif header.opcode == COMPRESSED:
+            if have < size + _COMPRESSION.size:
+                return NEED_MORE
+            opcode, _, compressor = _COMPRESSION.unpack_from(data, at + size)
+            if opcode not in self.opcodes:
+                return INVALID
+            header = header._replace(opcode=opcode, compressor=compressor)
+            size += _COMPRESSION.size
+        if header.length < size:
+            return INVALID
+        buffer.skip(size)
+        self._header = header
+        self._left = header.length - size
+        return None
+
+    def _skip_documents(self) -> Outcome:
+        """A section of kind 1 before the command: its documents may be long."""
+        buffer = self.buffer
+        if len(buffer) < 5:
+            return NEED_MORE
+        size = 1 + max(4, INT32.unpack_from(buffer.data, buffer.at + 1)[0])
+        if size > self._left:
+            return INVALID
+        buffer.skip(size)
+        self._left -= size
+        return SKIPPED
+
+    def _look(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Detail, bool]:
+        if header.compressor is None:
+            detail, certain = self._parse(header, data, at, end, whole)
+            return detail, certain or whole
+        plain = beginning(header.compressor, bytes(data[at:end]), _AHEAD)
+        at = 0
+        if header.opcode == MSG:
+            header = header._replace(flags=INT32.unpack_from(plain)[0] if len(plain) >= 4 else 0)
+            at = 4
+        return self._parse(header, plain, at, len(plain), whole and len(plain) < _AHEAD)
+
+    def find(self, at: int) -> int:
+        data = self.buffer.data
+        for match in self.start.finditer(data, at + 8):
+            if self._begins(match.start() - 8):
+                return match.start() - 8
+        return -1
+
+    def abandon(self) -> Detail | None:
+        if self._detail is None and self._header is not None:
+            self._take_part()
+        detail = self._detail
+        self._forget()
+        return detail
+
+    def bridge(self, gap: int) -> bool:
+        if self._header is None or self._detail is not None:
+            return False
+        if gap > self._left - len(self.buffer):
+            return False
+        self._take_part()
+        self._left -= gap
+        return True
+
+    def _take_part(self) -> None:
+        """Make what is known of a message, and consume all of it that is in hand."""
+        buffer = self.buffer
+        assert self._header is not None, "it was read"
+        have = min(len(buffer), self._left)
+        self._detail, self._certain = self._look(self._header, buffer.data, buffer.at, buffer.at + have, False)
+        buffer.skip(have)
+        self._left -= have
+
+    def _forget(self) -> None:
+        self._header = self._detail = None
+        self._left = 0
+        self._certain = True
+
+    def _begins(self, at: int) -> bool:
+        """Whether a message certainly begins there."""
+        data = self.buffer.data
+        if len(data) - at < HEADER.size + LEAST + _COMPRESSION.size:
+            return False
+        header = Header(*HEADER.unpack_from(data, at))
+        room = header.length - HEADER.size
+        if not 0 < room <= LONGEST:
+            return False
+        at += HEADER.size
+        match header.opcode:
+            case 2013:
+                known = not INT32.unpack_from(data, at)[0] & ~_KNOWN_FLAGS & 0xFFFF
+                return known and (data[at + 4] == 1 or (data[at + 4] == 0 and self._is_document(at + 5, room - 5)))
+            case 2012:
+                opcode, size, compressor = _COMPRESSION.unpack_from(data, at)
+                return opcode in self.opcodes and 0 < size <= LONGEST and 0 <= compressor <= 3
+            case 1:
+                flags, documents = data[at], INT32.unpack_from(data, at + 16)[0] if len(data) - at >= 20 else -1
+                return flags < 16 and (documents == 0 or (documents > 0 and self._is_document(at + 20, room - 20)))
+            case 2010:
+                return bool(_DATABASE.match(data, at))
+            case 2011:
+                return self._is_document(at, room)
+            case _:
+                return bool(_NAMESPACE.match(data, at + 4))
+
+    def _is_document(self, at: int, room: int) -> bool:
+        data = self.buffer.data
+        if len(data) < at + LEAST:
+            return False
+        return LEAST <= INT32.unpack_from(data, at)[0] <= room and (data[at + 4] in TYPES or data[at + 4] == 0)
+
+
+class CommandReader(Half[Command]):
+    opcodes = REQUESTS
+    start = re.compile(rb"(?:\x00{4}|\xff{4})[\xd1\xd2\xd4-\xd7\xda\xdc\xdd]\x07\x00\x00")
+
+    def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Command, bool]:
+        return command_of(header, data, at, end)
+
+
+class ReplyReader(Half[Reply]):
+    opcodes = RESPONSES
+    start = re.compile(rb"[\s\S]{4}(?:[\xdb-\xdd]\x07|\x01\x00)\x00\x00")
+
+    def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
+        return reply_of(header, data, at, end, whole)
