@@ -47,8 +47,8 @@ def canonical(command: str) -> str:
 
 
 def names_collection(command: str) -> bool:
-    """Whether the value of the command is a collection, and not a user or a piece of code."""
-    return command.lower() in _COLLECTIONS
+    """Whether the value of the command is a collection (of `explain` that of what it explains), and not a user or code."""
+    return command.lower() in _COLLECTIONS or command == "explain"
 
 
 @lru_cache(maxsize=4096)

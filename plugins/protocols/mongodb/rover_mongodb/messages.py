@@ -95,7 +95,7 @@ def command_of(header: Header, data: Bytes, at: int, end: int) -> tuple[Command,
             name, collection, _ = _asked(data, at + 8, end)
             documents = False
     command = Command(header.id, opcode, header.compressor, name, collection, database, answered, documents)
-    return command, bool(name)
+    return command, bool(name) and (bool(collection) or not names_collection(name))
 
 
 def reply_of(header: Header, data: Bytes, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
@@ -112,7 +112,8 @@ def reply_of(header: Header, data: Bytes, at: int, end: int, whole: bool) -> tup
         documents = [at + _REPLY_FIELDS.size]
     outcome = _outcome(data, documents, end)
     failed = outcome.failed or bool(flags & (_CURSOR_NOT_FOUND | _QUERY_FAILURE))
-    enough = whole or failed or outcome.ok is not None or outcome.fine or end - documents[0] >= _LONG_ENOUGH
+    said = bool(outcome.ok or outcome.fine or end - documents[0] >= _LONG_ENOUGH)
+    enough = whole or (bool(outcome.code) if failed else said)
     reply = Reply(
         header.id,
         header.answers,

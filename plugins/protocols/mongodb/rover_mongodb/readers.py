@@ -9,12 +9,21 @@ from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Limits, Message, Outcom
 from rover_mongodb.bson import INT32, LEAST, TYPES
 from rover_mongodb.compression import beginning
 from rover_mongodb.messages import (
+    COMMAND,
+    COMMAND_REPLY,
     COMPRESSED,
+    DELETE,
+    GET_MORE,
     HEADER,
+    INSERT,
+    KILL_CURSORS,
     LONGEST,
     MSG,
+    QUERY,
+    REPLY,
     REQUESTS,
     RESPONSES,
+    UPDATE,
     Command,
     Header,
     Reply,
@@ -28,8 +37,17 @@ _AHEAD = 4096
 """Bytes of a message, behind its header, that are looked at; compressed ones are of that many at most when they are not."""
 
 _COMPRESSION = struct.Struct("<iib")  # opcode, length and compressor
+_LEAST = {REPLY: 20, UPDATE: 6, INSERT: 6, QUERY: 14, GET_MORE: 18, DELETE: 6, KILL_CURSORS: 8}
+_LEAST |= {COMMAND: 2, COMMAND_REPLY: LEAST, COMPRESSED: _COMPRESSION.size, MSG: 5 + LEAST}
+"""Bytes behind the header that a message has at least."""
+
+_SHAPE = 64
+"""Bytes of a message by which its shape is told."""
+
+_OPCODE_AT = 12
+_NOTHING = (0, -1)  # what a request answers; -1 with drivers before OP_MSG
 _KNOWN_FLAGS = 0x10003  # checksum, more to come, exhaust allowed
-_NAMESPACE = re.compile(rb"[ -~]{1,64}\.[ -~]{0,255}\0|[ -~]{0,300}\Z")
+_NAMESPACE = re.compile(rb"[ -~]{1,64}\.[ -~]{0,255}(?:\0|\Z)")
 _DATABASE = re.compile(rb"[ -~]{1,64}(?:\0|\Z)")
 
 
@@ -37,9 +55,10 @@ class Half(Reader[Detail], Generic[Detail]):
     """What both directions do. `_left`: bytes of the message that are not consumed."""
 
     keep = 384
+    asking: ClassVar[bool]
     opcodes: ClassVar[frozenset[int]]
     start: ClassVar["re.Pattern[bytes]"]
-    """What stands in a header from the id that it answers on."""
+    """Opcodes, behind which the rest is looked at."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
@@ -82,24 +101,20 @@ class Half(Reader[Detail], Generic[Detail]):
         if have < HEADER.size:
             return NEED_MORE
         header = Header(*HEADER.unpack_from(data, at))
-        size = HEADER.size
-        if not size < header.length <= LONGEST or header.opcode not in self.opcodes:
+        if not HEADER.size < header.length <= LONGEST or header.opcode not in self.opcodes:
             return INVALID
+        if have < min(header.length, _SHAPE):
+            return NEED_MORE
+        if not self._fits(header, at + HEADER.size):
+            return INVALID
+        size = HEADER.size
         if header.opcode == MSG:
-            if have < size + 4:
-                return NEED_MORE
             header = header._replace(flags=INT32.unpack_from(data, at + size)[0])
             size += 4
         elif header.opcode == COMPRESSED:
-            if have < size + _COMPRESSION.size:
-                return NEED_MORE
             opcode, _, compressor = _COMPRESSION.unpack_from(data, at + size)
-            if opcode not in self.opcodes:
-                return INVALID
             header = header._replace(opcode=opcode, compressor=compressor)
             size += _COMPRESSION.size
-        if header.length < size:
-            return INVALID
         buffer.skip(size)
         self._header = header
         self._left = header.length - size
@@ -130,9 +145,9 @@ class Half(Reader[Detail], Generic[Detail]):
 
     def find(self, at: int) -> int:
         data = self.buffer.data
-        for match in self.start.finditer(data, at + 8):
-            if self._begins(match.start() - 8):
-                return match.start() - 8
+        for match in self.start.finditer(data, at + _OPCODE_AT):
+            if self._begins(match.start() - _OPCODE_AT):
+                return match.start() - _OPCODE_AT
         return -1
 
     def abandon(self) -> Detail | None:
@@ -168,28 +183,37 @@ class Half(Reader[Detail], Generic[Detail]):
     def _begins(self, at: int) -> bool:
         """Whether a message certainly begins there."""
         data = self.buffer.data
-        if len(data) - at < HEADER.size + LEAST + _COMPRESSION.size:
+        if len(data) - at < HEADER.size:
             return False
         header = Header(*HEADER.unpack_from(data, at))
+        return len(data) - at >= min(header.length, _SHAPE) and self._fits(header, at + HEADER.size)
+
+    def _fits(self, header: Header, at: int) -> bool:
+        """Whether what follows a header there is what its opcode says; of short messages all is in hand."""
+        data = self.buffer.data
         room = header.length - HEADER.size
-        if not 0 < room <= LONGEST:
+        if header.opcode not in self.opcodes or not _LEAST[header.opcode] <= room <= LONGEST:
             return False
-        at += HEADER.size
+        if self.asking and header.answers not in _NOTHING:
+            return False
         match header.opcode:
-            case 2013:
+            case 2013:  # OP_MSG
                 known = not INT32.unpack_from(data, at)[0] & ~_KNOWN_FLAGS & 0xFFFF
                 return known and (data[at + 4] == 1 or (data[at + 4] == 0 and self._is_document(at + 5, room - 5)))
-            case 2012:
+            case 2012:  # OP_COMPRESSED
                 opcode, size, compressor = _COMPRESSION.unpack_from(data, at)
-                return opcode in self.opcodes and 0 < size <= LONGEST and 0 <= compressor <= 3
-            case 1:
-                flags, documents = data[at], INT32.unpack_from(data, at + 16)[0] if len(data) - at >= 20 else -1
-                return flags < 16 and (documents == 0 or (documents > 0 and self._is_document(at + 20, room - 20)))
-            case 2010:
-                return bool(_DATABASE.match(data, at))
-            case 2011:
+                return opcode in self.opcodes and opcode != COMPRESSED and 0 < size <= LONGEST and 0 <= compressor <= 3
+            case 1:  # OP_REPLY
+                documents = INT32.unpack_from(data, at + 16)[0]
+                fits = documents == 0 or (documents > 0 and self._is_document(at + 20, room - 20))
+                return fits and INT32.unpack_from(data, at)[0] >> 4 == 0
+            case 2011:  # OP_COMMANDREPLY
                 return self._is_document(at, room)
-            case _:
+            case 2010:  # OP_COMMAND
+                return bool(_DATABASE.match(data, at))
+            case 2007:  # OP_KILL_CURSORS
+                return room == 8 + 8 * INT32.unpack_from(data, at + 4)[0]
+            case _:  # a number and a namespace
                 return bool(_NAMESPACE.match(data, at + 4))
 
     def _is_document(self, at: int, room: int) -> bool:
@@ -200,16 +224,18 @@ class Half(Reader[Detail], Generic[Detail]):
 
 
 class CommandReader(Half[Command]):
+    asking = True
     opcodes = REQUESTS
-    start = re.compile(rb"(?:\x00{4}|\xff{4})[\xd1\xd2\xd4-\xd7\xda\xdc\xdd]\x07\x00\x00")
+    start = re.compile(rb"[\xd1\xd2\xd4-\xd7\xda\xdc\xdd]\x07\x00\x00")
 
     def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Command, bool]:
         return command_of(header, data, at, end)
 
 
 class ReplyReader(Half[Reply]):
+    asking = False
     opcodes = RESPONSES
-    start = re.compile(rb"[\s\S]{4}(?:[\xdb-\xdd]\x07|\x01\x00)\x00\x00")
+    start = re.compile(rb"(?:[\xdb-\xdd]\x07|\x01\x00)\x00\x00")
 
     def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
         return reply_of(header, data, at, end, whole)

@@ -88,7 +88,11 @@ def differences(capture: Published, classify: Classify) -> Iterator[str]:
                     yield f"frame {their['frame']}: {key} {their.get(key)}, found {this[key]}"
 
 
-KNOWN: dict[str, set[str]] = {}
+KNOWN: dict[str, set[str]] = {
+    # The dissector was told of port 27017 alone. Stream 0 is to 27018; its frame 1 begins with a length of 136, which it
+    # has, no id that it answers, opcode 2004, and "test.$cmd": an insert, as in stream 1; frames 5, 7 and 8 likewise.
+    "mongo/duplicate-key.pcap": {"stream 0: 0 requests, found 2", "stream 0: 0 responses, found 2"},
+}
 """Where the dissector is wrong or says less, with the proof."""
 
 
