@@ -274,7 +274,7 @@ class WireProtocol:
     a response, and can call nothing, not even memcmp.
     capture: which bytes the kernel ships.
     connect: makes the parser of a new connection; a module-level function, since workers are processes.
-    datagrams: makes the parser of a UDP conversation, where each `feed` is a datagram; None if it is not spoken there.
+    datagrams: makes the parser of a UDP conversation, where each `feed` is a datagram; None if there is none.
     trace: the trace context that the request carries.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     """

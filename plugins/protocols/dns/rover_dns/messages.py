@@ -27,6 +27,7 @@ _ZERO, _ZERO_OF_QUERIES = 0x0040, 0x004F
 _OPCODES = frozenset((0, 1, 2, 4, 5))
 _CLASSES = frozenset((1, 3, 4, 254, 255))  # Internet, Chaos, Hesiod, none, any
 _UNICAST = 0x7FFF  # without what multicast DNS has in the first bit (RFC 6762 sections 5.4, 10.2)
+_ODD = re.compile(rb"[^!-\[\]-~]")
 _UNUSUAL = re.compile(rb"[^!-\-/-\[\]-~]")
 
 
@@ -129,7 +130,7 @@ def parse(data: Bytes, start: int, end: int, whole: bool = True) -> Dns | None:
 
 
 def read_question(data: Bytes, at: int, start: int, end: int) -> tuple[Question | None, int]:
-    """The question at `at` of the message that begins at `start`, and the index behind it; None with BROKEN or CUT."""
+    """The question at `at` of the message that begins at `start`, and the index behind; None with BROKEN or CUT."""
     name, at = read_name(data, at, start, end)
     if name is None:
         return None, at
@@ -144,8 +145,8 @@ def read_question(data: Bytes, at: int, start: int, end: int) -> tuple[Question 
 def read_name(data: Bytes, at: int, start: int, end: int) -> tuple[str | None, int]:
     """A name and the index behind it; None with BROKEN or CUT.
 
-    Pointers must lead backwards (RFC 1035 section 4.1.4), and nothing is looked at behind 255 bytes but where the name
-    ends: so that it does.
+    Pointers must lead backwards (RFC 1035 section 4.1.4), and behind 255 bytes only the end is looked for: so
+    there is one.
     """
     labels: list[bytes] = []
     room = _LONGEST_NAME - 1
@@ -179,7 +180,7 @@ def read_name(data: Bytes, at: int, start: int, end: int) -> tuple[str | None, i
 
 def _text(labels: list[bytes]) -> str:
     name = b".".join(labels)
-    if not _UNUSUAL.search(name.replace(b".", b"")) and name.count(b".") == max(0, len(labels) - 1):
+    if not _ODD.search(name) and (not labels or name.count(b".") == len(labels) - 1):
         return name.decode()
     return ".".join(_UNUSUAL.sub(_escaped, label).decode() for label in labels)
 
@@ -220,4 +221,3 @@ def ends_transfer(message: Dns) -> bool:
     """Whether a zone is complete: it begins and ends with its SOA (RFC 5936 section 2.2). A failure is complete."""
     alone = message.counts.answers == 1 and message.subject is not None and message.subject.type == AXFR
     return bool(message.rcode) or not message.counts.answers or (message.last == SOA and not alone)
-

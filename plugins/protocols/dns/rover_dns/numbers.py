@@ -5,27 +5,26 @@ from functools import lru_cache
 
 SOA, IXFR, AXFR = 6, 251, 252
 
-TYPES = dict(
-    enumerate(
-        (
-            "A NS MD MF CNAME SOA MB MG MR NULL WKS PTR HINFO MINFO MX TXT RP AFSDB X25 ISDN RT NSAP NSAP-PTR SIG KEY "
-            "PX GPOS AAAA LOC NXT EID NIMLOC SRV ATMA NAPTR KX CERT A6 DNAME SINK OPT APL DS SSHFP IPSECKEY RRSIG NSEC "
-            "DNSKEY DHCID NSEC3 NSEC3PARAM TLSA SMIMEA"
-        ).split(),
-        1,
-    )
+
+def _from(first: int, names: str) -> dict[int, str]:
+    return dict(enumerate(names.split(), first))
+
+
+TYPES = _from(
+    1,
+    "A NS MD MF CNAME SOA MB MG MR NULL WKS PTR HINFO MINFO MX TXT RP AFSDB X25 ISDN RT NSAP NSAP-PTR SIG KEY PX "
+    "GPOS AAAA LOC NXT EID NIMLOC SRV ATMA NAPTR KX CERT A6 DNAME SINK OPT APL DS SSHFP IPSECKEY RRSIG NSEC DNSKEY "
+    "DHCID NSEC3 NSEC3PARAM TLSA SMIMEA",
 )
-TYPES |= dict(enumerate("HIP NINFO RKEY TALINK CDS CDNSKEY OPENPGPKEY CSYNC ZONEMD SVCB HTTPS DSYNC".split(), 55))
-TYPES |= dict(enumerate("SPF UINFO UID GID UNSPEC NID L32 L64 LP EUI48 EUI64".split(), 99)) | {128: "NXNAME"}
-TYPES |= dict(enumerate("TKEY TSIG IXFR AXFR MAILB MAILA ANY URI CAA AVC DOA AMTRELAY RESINFO WALLET".split(), 249))
+TYPES |= _from(55, "HIP NINFO RKEY TALINK CDS CDNSKEY OPENPGPKEY CSYNC ZONEMD SVCB HTTPS DSYNC")
+TYPES |= _from(99, "SPF UINFO UID GID UNSPEC NID L32 L64 LP EUI48 EUI64") | {128: "NXNAME"}
+TYPES |= _from(249, "TKEY TSIG IXFR AXFR MAILB MAILA ANY URI CAA AVC DOA AMTRELAY RESINFO WALLET CLA IPN")
 TYPES |= {32768: "TA", 32769: "DLV"}
 
-_CODES = dict(
-    enumerate(
-        "NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED YXDOMAIN YXRRSET NXRRSET NOTAUTH NOTZONE DSOTYPENI".split()
-    )
+_CODES = _from(
+    0, "NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED YXDOMAIN YXRRSET NXRRSET NOTAUTH NOTZONE DSOTYPENI"
 )
-_CODES |= dict(enumerate("BADVERS BADKEY BADTIME BADMODE BADNAME BADALG BADTRUNC BADCOOKIE".split(), 16))
+_CODES |= _from(16, "BADVERS BADKEY BADTIME BADMODE BADNAME BADALG BADTRUNC BADCOOKIE")
 _FINE = frozenset((0, 3))
 _OPCODES = {0: "", 1: "IQUERY ", 2: "STATUS ", 4: "NOTIFY ", 5: "UPDATE "}
 
@@ -63,8 +62,8 @@ def operation_class(opcode: int, kind: int) -> str:
 def operation(opcode: int, kind: int, name: str) -> str:
     """`AAAA www.example.org`: type and name, in lower case, with `{}` for labels that are likely values.
 
-    Of names that reverse an address only the zone is told, of a service's instance the service (RFC 6763 section 4.1),
-    and of long names the last eight labels.
+    Of names that reverse an address only the zone is told, of a service's instance the service (RFC 6763 section
+    4.1), and of long names the last eight labels.
     """
     asked = _OPCODES.get(opcode, "") + TYPES.get(kind, "OTHER")
     name = name.lower()

@@ -5,7 +5,7 @@ from pathlib import Path
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
 from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
 
-# A query with its name of 255 bytes and EDNS; a response as large as resolvers ask for (1232 bytes, DNS flag day 2020).
+# A query with the longest name and EDNS; a response as large as resolvers ask for (1232 bytes, DNS flag day 2020).
 _CAPTURE = Capture(CaptureMode.CALLS, client=512, server=1280)
 _TRUNCATED = 0x0200
 

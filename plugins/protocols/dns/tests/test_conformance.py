@@ -127,7 +127,10 @@ class TestDnsOverUdp(ProtocolConformance):
                     (C, message(4, QUERY, [question("www.h", A), question("www.h", AAAA)], [], [])),
                     (S, message(4, ANSWER | 1, [question("www.h", A), question("www.h", AAAA)], [], [])),
                 ],
-                [WWW, ("AAAA www.h", "NXDOMAIN", False), ("TXT big.h", "NOERROR", False), ("A www.h", "FORMERR", True)],
+                [
+                    WWW, ("AAAA www.h", "NXDOMAIN", False), ("TXT big.h", "NOERROR", False),
+                    ("A www.h", "FORMERR", True),
+                ],
             ),
             Transcript(
                 "multicast, where both sides ask and answer",

@@ -1,9 +1,7 @@
-"""Walks over BSON documents (bsonspec.org) that may be cut anywhere: keys, and where values are. Decodes next to none."""
+"""Walks over BSON documents (bsonspec.org) that may be cut anywhere: keys, and where values lie."""
 
 import struct
 from collections.abc import Iterator
-
-Bytes = bytes | bytearray
 
 INT32 = struct.Struct("<i")
 _INT64 = struct.Struct("<q")
@@ -26,7 +24,7 @@ Element = tuple[int, bytes, int, int]
 """Type, key, index of the value and index behind it, which may lie behind what is there."""
 
 
-def elements(data: Bytes, at: int, end: int) -> Iterator[Element]:
+def elements(data: bytes, at: int, end: int) -> Iterator[Element]:
     """The elements of the document that begins at `at`, as far as it is there (`end`) and makes sense."""
     if at + 4 > end:
         return
@@ -39,29 +37,30 @@ def elements(data: Bytes, at: int, end: int) -> Iterator[Element]:
         if zero < 0:
             return
         value = zero + 1
-        if (size := _FIXED.get(kind)) is None:
-            size = _size(data, value, end, kind)
+        size = _FIXED.get(kind)
+        if size is None:
+            more = _BEHIND_LENGTH.get(kind)
+            if more is None:
+                size = _strings(data, value, end) if kind == _REGEX else -1
+            elif value + 4 <= end:
+                size = INT32.unpack_from(data, value)[0] + more
+            else:
+                size = -1
             if size < 0:
                 return
         behind = value + size
-        yield kind, bytes(data[at + 1 : zero]), value, behind
+        yield kind, data[at + 1 : zero], value, behind
         at = behind
 
 
-def _size(data: Bytes, at: int, end: int, kind: int) -> int:
-    """Bytes of a value whose length is said or marked; -1 if that is not there or cannot be."""
-    if kind == _REGEX:
-        pattern = data.find(b"\0", at, end)
-        options = data.find(b"\0", pattern + 1, end) if pattern >= 0 else -1
-        return options + 1 - at if options >= 0 else -1
-    more = _BEHIND_LENGTH.get(kind, -1)
-    if more < 0 or at + 4 > end:
-        return -1
-    length: int = INT32.unpack_from(data, at)[0]
-    return length + more if length >= 0 and (length >= LEAST or more) else -1
+def _strings(data: bytes, at: int, end: int) -> int:
+    """Bytes of the two strings of a regular expression; -1 if they are not there."""
+    pattern = data.find(b"\0", at, end)
+    options = data.find(b"\0", pattern + 1, end) if pattern >= 0 else -1
+    return options + 1 - at if options >= 0 else -1
 
 
-def number(data: Bytes, kind: int, at: int, end: int) -> int | None:
+def number(data: bytes, kind: int, at: int, end: int) -> int | None:
     """A numeric value, rounded; None if it is none or cut."""
     size = _FIXED.get(kind, 0)
     if at + size > end:
@@ -80,11 +79,11 @@ def number(data: Bytes, kind: int, at: int, end: int) -> int | None:
             return None
 
 
-def text(data: Bytes, kind: int, at: int, end: int, longest: int = 255) -> str:
+def text(data: bytes, kind: int, at: int, end: int, longest: int = 255) -> str:
     """A string value; empty if it is none, cut or too long."""
     if kind != STRING or at + 4 > end:
         return ""
     length = INT32.unpack_from(data, at)[0]
     if not 1 <= length <= longest or at + 4 + length > end:
         return ""
-    return bytes(data[at + 4 : at + 3 + length]).decode("utf-8", "replace")
+    return data[at + 4 : at + 3 + length].decode("utf-8", "replace")

@@ -1,6 +1,6 @@
 """The beginning of what a compressed message holds, however little of it is there, and however much it would become.
 
-Whoever decompresses whole messages needs all their bytes, which are not captured, and as much memory as a stranger says.
+Who decompresses whole messages needs all their bytes, which are not captured, and as much memory as a stranger says.
 """
 
 import zlib

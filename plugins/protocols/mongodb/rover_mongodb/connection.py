@@ -36,7 +36,7 @@ class MongoConnection(Connection):
         return describe(request, response)
 
     def _goes_on(self, reply: Reply, asked: Command) -> None:
-        """Each further reply of an exhaust cursor answers the one before it (OP_MSG specification, exhaustAllowed)."""
+        """Each further reply of an exhaust cursor answers the one before it (OP_MSG, exhaustAllowed)."""
         if reply.more:
             self._streams[reply.id] = asked
             if len(self._streams) > _STREAMS:

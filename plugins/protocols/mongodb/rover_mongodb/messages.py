@@ -3,7 +3,7 @@
 import struct
 from typing import NamedTuple
 
-from rover_mongodb.bson import ARRAY, DOCUMENT, INT32, STRING, Bytes, elements, number, text
+from rover_mongodb.bson import ARRAY, DOCUMENT, INT32, STRING, elements, number, text
 from rover_mongodb.commands import names_collection
 
 HEADER = struct.Struct("<4i")  # length, id, id of what it answers, opcode
@@ -20,7 +20,7 @@ MORE_TO_COME = 2
 _CURSOR_NOT_FOUND, _QUERY_FAILURE = 1, 2
 _REPLY_FIELDS = struct.Struct("<iqii")  # flags, cursor, first, number of documents
 _LONG_ENOUGH = 256
-"""Bytes of a reply's document within which a failure says that it is one."""
+"""Bytes of a reply's document within which a failure says that it is one; `ok` comes first with some, or last."""
 
 
 class Command(NamedTuple):
@@ -71,7 +71,7 @@ class Header(NamedTuple):
     flags: int = 0
 
 
-def command_of(header: Header, data: Bytes, at: int, end: int) -> tuple[Command, bool]:
+def command_of(header: Header, data: bytes, at: int, end: int) -> tuple[Command, bool]:
     """What a request asks, of as much of it as there is; and whether that says it. data[at]: behind the header."""
     opcode = header.opcode
     name = collection = database = ""
@@ -98,7 +98,7 @@ def command_of(header: Header, data: Bytes, at: int, end: int) -> tuple[Command,
     return command, bool(name) and (bool(collection) or not names_collection(name))
 
 
-def reply_of(header: Header, data: Bytes, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
+def reply_of(header: Header, data: bytes, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
     """What a response says, of as much of it as there is; and whether that is enough."""
     flags, returned = 0, None
     documents = [at]
@@ -112,8 +112,7 @@ def reply_of(header: Header, data: Bytes, at: int, end: int, whole: bool) -> tup
         documents = [at + _REPLY_FIELDS.size]
     outcome = _outcome(data, documents, end)
     failed = outcome.failed or bool(flags & (_CURSOR_NOT_FOUND | _QUERY_FAILURE))
-    said = bool(outcome.ok or outcome.fine or end - documents[0] >= _LONG_ENOUGH)
-    enough = whole or (bool(outcome.code) if failed else said)
+    said = bool(outcome.code) if failed else outcome.fine or end - documents[0] >= _LONG_ENOUGH
     reply = Reply(
         header.id,
         header.answers,
@@ -123,20 +122,20 @@ def reply_of(header: Header, data: Bytes, at: int, end: int, whole: bool) -> tup
         outcome.code,
         failed,
         bool(flags & (_CURSOR_NOT_FOUND | _QUERY_FAILURE)),
-        outcome.count if outcome.count is not None else returned,
+        outcome.documents if outcome.documents is not None else returned,
         header.opcode == MSG and bool(header.flags & MORE_TO_COME),
     )
-    return reply, enough
+    return reply, whole or said
 
 
-def _body(data: Bytes, at: int, end: int) -> int:
+def _body(data: bytes, at: int, end: int) -> int:
     """Index of the document of an OP_MSG's only section of kind 0; sections of kind 1 may stand before it."""
     while at + 5 <= end and data[at] == 1:
         at += 1 + max(4, INT32.unpack_from(data, at + 1)[0])
     return at + 1
 
 
-def _asked(data: Bytes, at: int, end: int) -> tuple[str, str, str]:
+def _asked(data: bytes, at: int, end: int) -> tuple[str, str, str]:
     """Command, collection and database of a command's document."""
     name = collection = database = ""
     for kind, key, value, behind in elements(data, at, end):
@@ -156,7 +155,7 @@ def _asked(data: Bytes, at: int, end: int) -> tuple[str, str, str]:
     return name, collection, database
 
 
-def _named(data: Bytes, at: int, end: int, command: str) -> str:
+def _named(data: bytes, at: int, end: int, command: str) -> str:
     """The collection of an OP_COMMAND, whose arguments some servers put into the first of two documents."""
     for _ in range(2):
         name, collection, _ = _asked(data, at, end)
@@ -171,35 +170,41 @@ class _Outcome(NamedTuple):
     code: int
     failed: bool
     fine: bool
-    count: int | None
+    documents: int | None
 
 
-def _outcome(data: Bytes, documents: list[int], end: int) -> _Outcome:
+_ERRORS = frozenset((b"writeErrors", b"writeConcernError"))
+_TELLING = _ERRORS | {b"ok", b"n", b"code", b"cursor", b"$err", b"err", b"errmsg"}
+
+
+def _outcome(data: bytes, documents: list[int], end: int) -> _Outcome:
     """What the elements of a reply's documents say, as far as they are there. A cursor is a success."""
     ok: int | None = None
     count: int | None = None
     code, failed, fine = 0, False, False
     for at in documents:
         for kind, key, value, behind in elements(data, at, end):
+            if key not in _TELLING:
+                continue
             if key == b"ok":
                 ok = number(data, kind, value, end)
-                if ok:
-                    break
             elif key == b"n":
                 count = number(data, kind, value, end)
             elif key == b"code":
                 code = number(data, kind, value, end) or code
+                if ok == 0:
+                    break
             elif key == b"cursor":
                 fine = kind == DOCUMENT
-            elif key in (b"writeErrors", b"writeConcernError"):
+            elif key in _ERRORS:
                 failed = True
                 code = code or _code(data, kind, value, min(behind, end))
-            elif key in (b"$err", b"err", b"errmsg"):
+            else:
                 failed = failed or kind == STRING
     return _Outcome(ok, code, failed or ok == 0, fine, count)
 
 
-def _code(data: Bytes, kind: int, at: int, end: int) -> int:
+def _code(data: bytes, kind: int, at: int, end: int) -> int:
     """Of the error that an element is, or of the first that it holds."""
     for inner, key, value, _ in elements(data, at, end):
         if kind == ARRAY:
@@ -209,9 +214,9 @@ def _code(data: Bytes, kind: int, at: int, end: int) -> int:
     return 0
 
 
-def _cstring(data: Bytes, at: int, end: int) -> tuple[str, int]:
+def _cstring(data: bytes, at: int, end: int) -> tuple[str, int]:
     """The text and the index behind it; empty and `end` if its end is not there."""
     zero = data.find(b"\0", at, end)
     if zero < 0:
         return "", end
-    return bytes(data[at:zero]).decode("utf-8", "replace"), zero + 1
+    return data[at:zero].decode("utf-8", "replace"), zero + 1

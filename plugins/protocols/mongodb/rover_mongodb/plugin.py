@@ -16,7 +16,7 @@ def connect(limits: Limits) -> Connection:
 
 
 def documents(exchange: Exchange) -> int | None:
-    """Written, as the server counts them, or returned by a query before OP_MSG. Batches of cursors are not counted."""
+    """Written, as the server counts them, or returned by OP_REPLY. Batches of cursors are not counted."""
     return exchange.response.detail.documents if exchange.response else None
 
 

@@ -1,4 +1,4 @@
-"""The two directions of a MongoDB connection: a header with a length, then what the opcode says (wire protocol manual)."""
+"""The two directions of a MongoDB connection: a header with a length, then what its opcode says."""
 
 import re
 import struct
@@ -34,7 +34,7 @@ from rover_mongodb.messages import (
 Detail = TypeVar("Detail", Command, Reply)
 
 _AHEAD = 4096
-"""Bytes of a message, behind its header, that are looked at; compressed ones are of that many at most when they are not."""
+"""Bytes of a message, behind its header, that are looked at; of compressed ones also as many that they become."""
 
 _COMPRESSION = struct.Struct("<iib")  # opcode, length and compressor
 _LEAST = {REPLY: 20, UPDATE: 6, INSERT: 6, QUERY: 14, GET_MORE: 18, DELETE: 6, KILL_CURSORS: 8}
@@ -68,7 +68,7 @@ class Half(Reader[Detail], Generic[Detail]):
         self._certain = True
 
     @abstractmethod
-    def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Detail, bool]:
+    def _parse(self, header: Header, data: bytes, at: int, end: int, whole: bool) -> tuple[Detail, bool]:
         """The message, and whether what is there says it. whole: it ends at `end`."""
 
     def read(self) -> Message[Detail] | Outcome:
@@ -79,7 +79,12 @@ class Half(Reader[Detail], Generic[Detail]):
             header = self._header
             assert header is not None, "it was read"
             data, at = buffer.data, buffer.at
-            if header.opcode == MSG and header.compressor is None and data[at : at + 1] == b"\1" and self._left > _AHEAD:
+            if (
+                self._left > _AHEAD
+                and header.opcode == MSG
+                and header.compressor is None
+                and data[at : at + 1] == b"\1"
+            ):
                 return self._skip_documents()
             ahead = min(self._left, _AHEAD)
             if len(data) - at < ahead:
@@ -133,10 +138,12 @@ class Half(Reader[Detail], Generic[Detail]):
         return SKIPPED
 
     def _look(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Detail, bool]:
+        if isinstance(data, bytearray):
+            data, at, end = bytes(data[at:end]), 0, end - at
         if header.compressor is None:
             detail, certain = self._parse(header, data, at, end, whole)
             return detail, certain or whole
-        plain = beginning(header.compressor, bytes(data[at:end]), _AHEAD)
+        plain = beginning(header.compressor, data[at:end], _AHEAD)
         at = 0
         if header.opcode == MSG:
             header = header._replace(flags=INT32.unpack_from(plain)[0] if len(plain) >= 4 else 0)
@@ -202,17 +209,18 @@ class Half(Reader[Detail], Generic[Detail]):
                 return known and (data[at + 4] == 1 or (data[at + 4] == 0 and self._is_document(at + 5, room - 5)))
             case 2012:  # OP_COMPRESSED
                 opcode, size, compressor = _COMPRESSION.unpack_from(data, at)
-                return opcode in self.opcodes and opcode != COMPRESSED and 0 < size <= LONGEST and 0 <= compressor <= 3
+                known = opcode in self.opcodes and opcode != COMPRESSED
+                return known and 0 < size <= LONGEST and 0 <= compressor <= 3
             case 1:  # OP_REPLY
                 documents = INT32.unpack_from(data, at + 16)[0]
-                fits = documents == 0 or (documents > 0 and self._is_document(at + 20, room - 20))
-                return fits and INT32.unpack_from(data, at)[0] >> 4 == 0
+                known = INT32.unpack_from(data, at)[0] >> 4 == 0
+                return known and (documents == 0 or (documents > 0 and self._is_document(at + 20, room - 20)))
             case 2011:  # OP_COMMANDREPLY
                 return self._is_document(at, room)
             case 2010:  # OP_COMMAND
                 return bool(_DATABASE.match(data, at))
             case 2007:  # OP_KILL_CURSORS
-                return room == 8 + 8 * INT32.unpack_from(data, at + 4)[0]
+                return bool(room == 8 + 8 * INT32.unpack_from(data, at + 4)[0])
             case _:  # a number and a namespace
                 return bool(_NAMESPACE.match(data, at + 4))
 
@@ -228,7 +236,7 @@ class CommandReader(Half[Command]):
     opcodes = REQUESTS
     start = re.compile(rb"[\xd1\xd2\xd4-\xd7\xda\xdc\xdd]\x07\x00\x00")
 
-    def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Command, bool]:
+    def _parse(self, header: Header, data: bytes, at: int, end: int, whole: bool) -> tuple[Command, bool]:
         return command_of(header, data, at, end)
 
 
@@ -237,5 +245,5 @@ class ReplyReader(Half[Reply]):
     opcodes = RESPONSES
     start = re.compile(rb"(?:[\xdb-\xdd]\x07|\x01\x00)\x00\x00")
 
-    def _parse(self, header: Header, data: bytes | bytearray, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
+    def _parse(self, header: Header, data: bytes, at: int, end: int, whole: bool) -> tuple[Reply, bool]:
         return reply_of(header, data, at, end, whole)

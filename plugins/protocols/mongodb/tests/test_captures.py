@@ -42,7 +42,7 @@ def read(flow: Flow, classify: Classify) -> Listening:
 
 
 def described(direction: int, message: Message[Any], frame: int) -> dict[str, Any]:
-    """A message in the dissector's words. Replies that have documents of users are compared by what is around them."""
+    """A message in the dissector's words."""
     detail = message.detail
     compressed = detail.compressor is not None
     found: dict[str, Any] = {
@@ -56,7 +56,7 @@ def described(direction: int, message: Message[Any], frame: int) -> dict[str, An
             "response_to": detail.answers,
             "request_id": detail.id,
             "ok": detail.ok,
-            "code": detail.code or None,
+            **({"write_errors": 1} if detail.ok and detail.failed else {"code": detail.code or None}),
         }
     return found | {"request_id": detail.id, **asked(detail)}
 
@@ -89,8 +89,8 @@ def differences(capture: Published, classify: Classify) -> Iterator[str]:
 
 
 KNOWN: dict[str, set[str]] = {
-    # The dissector was told of port 27017 alone. Stream 0 is to 27018; its frame 1 begins with a length of 136, which it
-    # has, no id that it answers, opcode 2004, and "test.$cmd": an insert, as in stream 1; frames 5, 7 and 8 likewise.
+    # The dissector was told of port 27017 alone. Stream 0 is to 27018; its frame 1 begins with a length of 136, which
+    # it has, no id that it answers, opcode 2004, and "test.$cmd": an insert, as in stream 1; frames 5, 7, 8 likewise.
     "mongo/duplicate-key.pcap": {"stream 0: 0 requests, found 2", "stream 0: 0 responses, found 2"},
 }
 """Where the dissector is wrong or says less, with the proof."""

@@ -1,4 +1,4 @@
-"""The suite of every protocol, over the shapes that MongoDB messages take; documents and codings by other libraries."""
+"""The suite of every protocol, over the shapes that MongoDB messages take; written by other libraries."""
 
 import struct
 import zlib
@@ -15,9 +15,15 @@ from rover_mongodb import plugin
 
 C, S = Direction.CLIENT, Direction.SERVER
 REPLY, UPDATE, QUERY, GET_MORE, COMMAND, COMMAND_REPLY, COMPRESSED, MSG = 1, 2001, 2004, 2005, 2010, 2011, 2012, 2013
+EMPTY = bson.encode({})
 CHECKSUM, MORE, EXHAUST = 1, 2, 1 << 16
 COMPRESSORS = {0: bytes, 1: snappy.compress, 2: zlib.compress, 3: zstandard.compress}
-FIND = {"find": "orders", "filter": {"customer": 4711, "x": "y" * 60}, "lsid": {"id": bson.Binary(bytes(16), 4)}, "$db": "shop"}
+FIND = {
+    "find": "orders",
+    "filter": {"customer": 4711, "x": "y" * 60},
+    "lsid": {"id": bson.Binary(bytes(16), 4)},
+    "$db": "shop",
+}
 BATCH = {"cursor": {"firstBatch": [{"_id": n} for n in range(9)], "id": 7, "ns": "shop.orders"}, "ok": 1.0}
 FOUND = ("find orders", "OK", False)
 
@@ -72,8 +78,10 @@ class TestMongodb(ProtocolConformance):
                 "commands, documents before them, failures of commands and of writes",
                 [
                     (C, ask(1, FIND)), (S, answer(1, BATCH)),
-                    (C, ask(2, insert, CHECKSUM, documents=[{"_id": 1}, {"_id": 2}])), (S, answer(2, duplicate, CHECKSUM)),
-                    (C, ask(3, {"getMore": bson.Int64(7), "collection": "orders", "$db": "shop"})), (S, answer(3, refused)),
+                    (C, ask(2, insert, CHECKSUM, documents=[{"_id": 1}, {"_id": 2}])),
+                    (S, answer(2, duplicate, CHECKSUM)),
+                    (C, ask(3, {"getMore": bson.Int64(7), "collection": "orders", "$db": "shop"})),
+                    (S, answer(3, refused)),
                     (C, ask(4, {"frobnicate": "secret", "$db": "admin"})), (S, answer(4, {"ok": 1})),
                     (C, ask(5, FIND)), (S, answer(5, {"n": 1, "writeConcernError": {"code": 64}, "ok": 1.0})),
                     (C, ask(6, FIND)), (S, answer(6, BATCH)),
@@ -106,14 +114,15 @@ class TestMongodb(ProtocolConformance):
             Transcript(
                 "before OP_MSG",
                 [
-                    (C, query(1, "admin.$cmd", {"ismaster": 1, "client": {}})), (S, reply(1, {"ismaster": True, "ok": 1.0})),
+                    (C, query(1, "admin.$cmd", {"ismaster": 1, "client": {}})),
+                    (S, reply(1, {"ismaster": True, "ok": 1.0})),
                     (C, query(2, "shop.$cmd", {"$query": {"count": "orders"}})), (S, reply(2, {"n": 3.0, "ok": 1.0})),
                     (C, query(3, "shop.orders", {"x": 1})), (S, reply(3, {"ok": 0, "code": 5}, {"_id": 2})),
                     (C, query(4, "shop.orders", {"x": 1})), (S, reply(4, {"$err": "no", "code": 96}, flags=10)),
-                    (C, message(5, 0, UPDATE, bytes(4) + b"shop.orders\0" + bytes(4) + bson.encode({}) * 2)),
+                    (C, message(5, 0, UPDATE, bytes(4) + b"shop.orders\0" + bytes(4) + EMPTY * 2)),
                     (C, message(6, 0, GET_MORE, bytes(4) + b"shop.orders\0" + bytes(12))), (S, reply(6, flags=9)),
-                    (C, message(7, 0, COMMAND, b"shop\0count\0" + bson.encode({"count": "orders"}) + bson.encode({}))),
-                    (S, message(902, 7, COMMAND_REPLY, bson.encode({"n": 1, "ok": 1.0}) + bson.encode({}))),
+                    (C, message(7, 0, COMMAND, b"shop\0count\0" + bson.encode({"count": "orders"}) + EMPTY)),
+                    (S, message(902, 7, COMMAND_REPLY, bson.encode({"n": 1, "ok": 1.0}) + EMPTY)),
                 ],
                 [
                     ("isMaster", "OK", False), ("count orders", "OK", False), FOUND, ("find orders", "96", True),

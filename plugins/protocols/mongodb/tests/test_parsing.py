@@ -79,7 +79,9 @@ def test_a_long_reply_is_a_success_when_its_cursor_was_captured() -> None:
 def test_documents_before_a_command_are_passed_over() -> None:
     """Broken: an insert whose documents come first, and are long, has no name."""
     sequence = b"documents\0" + bson.encode({"x": "y" * 20_000})
-    body = bytes(4) + b"\1" + struct.pack("<i", 4 + len(sequence)) + sequence + b"\0" + bson.encode({"insert": "orders"})
+    body = (
+        bytes(4) + b"\1" + struct.pack("<i", 4 + len(sequence)) + sequence + b"\0" + bson.encode({"insert": "orders"})
+    )
     request = struct.pack("<4i", 16 + len(body), 1, 0, MSG) + body
     found = one(request, OK)
     assert (found.operation, found.request_bytes, found.complete) == ("insert orders", len(request), True)
@@ -126,7 +128,11 @@ def test_beginnings_of_compressed_messages(compressor: int, coded: bytes) -> Non
 def test_decompression_bombs_are_bounded() -> None:
     """Broken: a kilobyte from a stranger is a gigabyte of memory, or seconds of work."""
     zeros = bytes(1 << 24)
-    bombs = {2: zlib.compress(zeros), 3: zstandard.compress(zeros), 1: b"\xff\xff\xff\xff\x0f\x04a\0" + b"\xfe\x01\0" * 9000}
+    bombs = {
+        2: zlib.compress(zeros),
+        3: zstandard.compress(zeros),
+        1: b"\xff\xff\xff\xff\x0f\x04a\0" + b"\xfe\x01\0" * 9000,
+    }
     for compressor, bomb in bombs.items():
         connection: Connection = MongoConnection(Limits())
         body = struct.pack("<iib", MSG, 40, compressor) + bomb
