@@ -1,4 +1,4 @@
-"""A real server and real clients through relays that see calls as the kernel ships them, against the server's own log."""
+"""A real server and client through relays that see calls as the kernel ships them, against the server's own log."""
 
 import doctest
 import re
@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from relaying import DatagramRelay, Relay
+from datagram_relay import DatagramRelay
+from relay import Relay
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Exchange

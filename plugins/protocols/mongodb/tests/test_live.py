@@ -1,4 +1,4 @@
-"""A real server and a real driver through a relay that sees calls as the kernel ships them, against the driver's account."""
+"""A real server and driver through a relay that sees calls as the kernel ships them, against the driver's account."""
 
 import doctest
 import os
@@ -13,7 +13,7 @@ import pymongo
 import pytest
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
-from relaying import Relay
+from relay import Relay
 
 from rover_core.api import WireProtocol
 from rover_mongodb.commands import names_collection
@@ -57,7 +57,15 @@ def server() -> Iterator[int]:
     if not java or not maven:
         pytest.skip("java and mvn are not installed")
     if not list(LIBRARIES.glob("mongo-java-server-core*.jar")):
-        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={LIBRARIES}"]
+        command = [
+            maven,
+            "-q",
+            "-B",
+            "-f",
+            str(POM),
+            "dependency:copy-dependencies",
+            f"-DoutputDirectory={LIBRARIES}",
+        ]
         subprocess.run(command, check=True, timeout=300)
     if listens():
         pytest.skip(f"port {PORT} is taken, and the server knows no other")

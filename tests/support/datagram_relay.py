@@ -1,4 +1,4 @@
-"""Relays between real clients and servers that show a parser what passes as the kernel ships it: calls cut short."""
+"""Real programs' datagrams without a kernel's help."""
 
 import socket
 import threading
@@ -8,63 +8,8 @@ from rover_core.api import WireProtocol
 from rover_core.wire import Connection, Direction, Exchange, Limits
 
 
-class Relay:
-    """Of TCP connections: each read is a call, of which the parser gets what the protocol wants of it."""
-
-    def __init__(self, protocol: WireProtocol, target: tuple[str, int]) -> None:
-        self._protocol, self._target = protocol, target
-        self._lock = threading.Lock()
-        self._open = 0
-        self._sockets: list[socket.socket] = []
-        self._connections: list[Connection] = []
-        self.exchanges: list[Exchange] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            connection = self._protocol.connect(Limits())
-            with self._lock:
-                self._open += 2
-                self._sockets += [client, server]
-                self._connections.append(connection)
-            for side, source, sink in ((Direction.CLIENT, client, server), (Direction.SERVER, server, client)):
-                threading.Thread(target=self._pass, args=(connection, side, source, sink), daemon=True).start()
-
-    def _pass(self, connection: Connection, side: Direction, source: socket.socket, sink: socket.socket) -> None:
-        wanted = self._protocol.capture.server if side else self._protocol.capture.client
-        try:
-            while data := source.recv(65_536):
-                with self._lock:
-                    seen = data[:wanted]
-                    self.exchanges += connection.feed(side, seen, len(data) - len(seen), time.monotonic_ns())
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:  # the other side is gone
-            pass
-        with self._lock:
-            self._open -= 1
-
-    def finish(self) -> list[Exchange]:
-        """Waits for the connections' ends; everything that was read, halves last."""
-        end = time.monotonic() + 30
-        while self._open and time.monotonic() < end:
-            time.sleep(0.01)
-        assert not self._open, "connections are left"
-        self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait in accept
-        for each in (self._listener, *self._sockets):
-            each.close()
-        return self.exchanges + [each for connection in self._connections for each in connection.close()]
-
-
 class DatagramRelay:
-    """Of UDP: one client socket is one conversation. drop: whether to lose the nth datagram of the clients, from 0."""
+    """Between UDP clients, each socket of which is a conversation, and a server. drop: the client's datagram to lose."""
 
     def __init__(self, protocol: WireProtocol, target: tuple[str, int], port: int = 0, drop: int = -1) -> None:
         assert protocol.datagrams is not None
@@ -127,4 +72,6 @@ class DatagramRelay:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
             waker.sendto(b"", ("127.0.0.1", self.port))
         self._socket.close()
-        return self.exchanges + [each for connection, _ in self._conversations.values() for each in connection.close()]
+        return self.exchanges + [
+            each for connection, _ in self._conversations.values() for each in connection.close()
+        ]
