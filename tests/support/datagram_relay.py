@@ -9,7 +9,7 @@ from rover_core.wire import Connection, Direction, Exchange, Limits
 
 
 class DatagramRelay:
-    """Between UDP clients, a conversation for each socket, and a server. drop: which of the clients' datagrams to lose."""
+    """Between UDP clients, a conversation for each socket, and a server. drop: number of the datagram to lose."""
 
     def __init__(self, protocol: WireProtocol, target: tuple[str, int], port: int = 0, drop: int = -1) -> None:
         assert protocol.datagrams is not None
