@@ -278,7 +278,7 @@ class WireProtocol:
     a response, and can call nothing, not even memcmp.
     capture: which bytes the kernel ships.
     connect: makes the parser of a new connection; a module-level function, since workers are processes.
-    datagrams: it is spoken over UDP too, where each datagram is one `feed`.
+    datagrams: makes the parser of a UDP conversation, where each `feed` is a datagram; None if there is none.
     trace: the trace context that the request carries.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     """
@@ -288,7 +288,7 @@ class WireProtocol:
     classifier: Path
     capture: Capture
     connect: Callable[[Limits], Connection]
-    datagrams: bool = False
+    datagrams: Callable[[Limits], Connection] | None = None
     trace: Callable[[Exchange], TraceContext | None] = _untraced
     metrics: tuple[ExchangeMetric, ...] = ()
 

@@ -104,4 +104,4 @@ class CaptureMaps:
 
 def _policy(protocol: WireProtocol) -> tuple[int, int, tuple[int, int]]:
     capture = protocol.capture
-    return _MODES.index(capture.mode), int(protocol.datagrams), (capture.client, capture.server)
+    return _MODES.index(capture.mode), int(protocol.datagrams is not None), (capture.client, capture.server)

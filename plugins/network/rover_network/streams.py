@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rover_core.model import Loss
 from rover_core.wire import Connection, Exchange, Limits
 from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
-from rover_network.records import END, RECORD, Record
+from rover_network.records import DATAGRAM, END, RECORD, Record
 
 _CONNECTIONS = 16_384
 _LIMITS = Limits()
@@ -27,6 +27,7 @@ class Spoken(NamedTuple):
     """What a worker needs of a protocol. metrics: name -> what reads it off an exchange."""
 
     connect: Callable[[Limits], Connection]
+    datagrams: Callable[[Limits], Connection] | None
     metrics: dict[str, Callable[[Exchange], int | None]]
 
 
@@ -113,11 +114,12 @@ class Streams:
         if old is not None:
             self._end(key, old)
         spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
-        if spoken is None:
+        connect = spoken and (spoken.datagrams if record.event & DATAGRAM else spoken.connect)
+        if connect is None:
             return None
         if len(self._streams) >= _CONNECTIONS:
             self._make_room()
-        stream = self._streams[key] = _Stream(spoken.connect(self._limits), record)
+        stream = self._streams[key] = _Stream(connect(self._limits), record)
         self._count("connections")
         return stream
 
@@ -135,7 +137,7 @@ class Streams:
         stream.expected[direction] = record.position + record.length + record.after
         stream.seen_ns = record.ended_ns
         feed = stream.connection.feed
-        if not missing:
+        if not missing or record.event & DATAGRAM:  # a datagram that is lost is lost alone
             return feed(direction, data, record.after, record.ended_ns, record.began_ns)
         self._count("bytes not captured", missing)
         before = feed(direction, b"", missing, record.began_ns)

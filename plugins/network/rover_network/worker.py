@@ -51,9 +51,10 @@ def main(order: dict[str, Any]) -> None:
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
     if protocol is None:
         return None
-    connect = _find(protocol["connect"])
-    connect(Limits()).close()  # what it imports later, it imports now
-    return Spoken(connect, {name: _find(place) for name, place in protocol["metrics"].items()})
+    connect, datagrams = _find(protocol["connect"]), protocol["datagrams"] and _find(protocol["datagrams"])
+    for make in filter(None, (connect, datagrams)):
+        make(Limits()).close()  # what it imports later, it imports now
+    return Spoken(connect, datagrams, {name: _find(place) for name, place in protocol["metrics"].items()})
 
 
 def _find(place: str) -> Any:

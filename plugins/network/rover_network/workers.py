@@ -29,7 +29,8 @@ Report = dict[str, Any]
 def describe(protocol: WireProtocol) -> dict[str, Any]:
     """What a worker is told of a protocol. ValueError if it could not find its functions."""
     metrics = {metric.name: _place(metric.value) for metric in protocol.metrics}
-    return {"connect": _place(protocol.connect), "metrics": metrics}
+    datagrams = _place(protocol.datagrams) if protocol.datagrams else None
+    return {"connect": _place(protocol.connect), "datagrams": datagrams, "metrics": metrics}
 
 
 def _place(function: Callable[..., Any]) -> str:

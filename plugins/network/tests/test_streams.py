@@ -43,7 +43,7 @@ class Tape:
 
 
 def make(connecting: Callable[[Limits], Connection] = connect, room: int = 100, **metrics: object) -> Streams:
-    return Streams([None, Spoken(connecting, metrics)], Interval(room))  # type: ignore[arg-type]
+    return Streams([None, Spoken(connecting, None, metrics)], Interval(room))  # type: ignore[arg-type]
 
 
 def rows(streams: Streams) -> list[list[object]]:
