@@ -32,20 +32,29 @@ class AnswerReader(PacketReader[Answer]):
         self._asked = asked
         self.waiting = False
         self.blind = False
-        self._patient = True
+        self.patient = True  # a request may come that was sent before
         self._seen = 0
+        self._uploading = False
         self._reset()
 
     def begins(self, payload: bytes | bytearray, length: int, sequence: int) -> bool:
+        if sequence > 1:  # a login inside TLS, of which the greeting was before
+            logging_in = self.session.flags and sequence == self.session.sequence + 1
+            return bool(logging_in) and payload[0] in (0, 1, 0xFE, 0xFF)
         return packets.is_answer(payload, length, sequence)
+
+    def looks_right(self, data: bytes | bytearray, at: int) -> bool:
+        # Whether packets are compressed is for the client's to say: answers are too short to be sure.
+        return self._looks_compressed(data, at) if self.session.compressed else self.looks_plain(data, at)
 
     def find(self, at: int) -> int:
         # An answer to a command that was sent after the loss: nothing else can follow.
         return super().find(at) if self.session.sent > self._seen else -1
 
     def abandon(self) -> Answer | None:
-        answer = self._answer if self._begun else None
-        self._seen = self.session.sent
+        answer = self._answer if self._answer.kind else None
+        if self.certain:
+            self._seen = self.session.sent
         self.forget()
         self._reset()
         return answer
@@ -69,13 +78,6 @@ class AnswerReader(PacketReader[Answer]):
         self._reset()
         return self.finish(answer, False)
 
-    def hurry(self) -> None:
-        """Wait for the request no longer."""
-        self._patient = False
-
-    def be_patient(self) -> None:
-        self._patient = True
-
     def step(self, source: Buffer) -> Message[Answer] | Outcome:
         if self.blind:
             source.skip(len(source))
@@ -93,6 +95,7 @@ class AnswerReader(PacketReader[Answer]):
 
     def _done(self, source: Buffer) -> Message[Answer] | Outcome:
         answer = self._answer
+        self._uploading = answer.kind == "infile"
         self._reset()
         return self.finish(answer)
 
@@ -105,7 +108,7 @@ class AnswerReader(PacketReader[Answer]):
         data, at = source.data, source.at
         have = len(data) - at
         if have < HEADER:
-            return NEED_MORE
+            return INVALID if have and not (self.patient or self.certain) else NEED_MORE
         length, sequence = _length(data, at), data[at + 3]
         if not self.certain and not self._begun and (outcome := self.doubt(source, have, length)):
             return outcome
@@ -120,12 +123,20 @@ class AnswerReader(PacketReader[Answer]):
         command = None
         if sequence:
             command = self._asked(self.buffer.start_ns)
-            if command is None and self._patient and have < _PATIENT:
+            if command is None and self.patient and have < _PATIENT:
                 self.waiting = True
                 return NEED_MORE
         self.waiting = False
+        if not self._begun and not self._follows(sequence, command):
+            return INVALID
         self._begun = True
         return self._first(source, payload, length, sequence, command.kind if command else 0)
+
+    def _follows(self, sequence: int, command: Command | None) -> bool:
+        """Whether that is an answer's first number, and not what is left of one that was misunderstood."""
+        if not sequence or self.session.compressed or (command and (command.kind in _LOGINS or self._uploading)):
+            return True
+        return sequence == (self.session.sequence + 1 if command else 1) % 256
 
     def _late_eof(self, source: Buffer) -> Outcome:
         """The last answer's: it was a prepared statement's, and whether that ends in one was not known yet."""

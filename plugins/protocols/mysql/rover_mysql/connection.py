@@ -13,6 +13,7 @@ from rover_mysql.readers import CommandReader
 
 _SILENT = (packets.QUIT, packets.CLOSE, packets.SEND_LONG_DATA)
 _PREPARED = (packets.EXECUTE, packets.BULK_EXECUTE, packets.FETCH)
+_UNKNOWN = frozenset(COMMANDS[kind] for kind in _PREPARED)
 _STATEMENTS = 1024
 _NEWEST = 0xFFFFFFFF
 
@@ -51,6 +52,9 @@ class MysqlConnection(Connection):
         if kind in (packets.TLS, packets.CONTINUATION):
             return
         self._end_blind()
+        if message.start_ns > self._server.buffer.start_ns:
+            self._wait_no_longer()  # what it waited for will not come
+        self._session.sent += 1
         if kind in _SILENT:
             self._pairs.emit(message, None)
             if kind == packets.CLOSE:
@@ -58,7 +62,6 @@ class MysqlConnection(Connection):
             return
         self._pairs.request(message)
         if self._server.waiting:
-            self._server.hurry()
             self.resume(Direction.SERVER)
 
     def close(self) -> Sequence[Exchange]:
@@ -72,20 +75,20 @@ class MysqlConnection(Connection):
 
     def _wait_no_longer(self) -> None:
         self._end_blind()
-        if self._server.waiting:
-            self._server.hurry()
+        if self._server.waiting or not self._server.certain:
+            self._server.patient = False
             self.resume(Direction.SERVER)
+            self._server.patient = True
 
     def _end_blind(self) -> None:
         if answer := self._server.turn():
-            self._answered(answer)
+            self.stitch(Direction.SERVER, answer)
 
     def _asked(self, start_ns: int) -> Command | None:
         message = self._pairs.awaited(start_ns)
         return message.detail if message else None
 
     def _answered(self, message: Message[Answer]) -> None:
-        self._server.be_patient()
         answer = message.detail
         if answer.kind == "error" and not self._session.flags and not self._session.sent:
             self._pairs.emit(None, message)  # the server refuses the connection
@@ -98,15 +101,17 @@ class MysqlConnection(Connection):
             if command.kind == packets.LOGIN and answer.kind == "ok":
                 self._session.compressed = bool(self._session.flags & (packets.COMPRESS | packets.ZSTD))
             if command.kind == packets.PREPARE and answer.kind == "prepared":
-                self._remember(answer.statement, command.text)
+                self._remember(answer.statement, self._digest(command.text) if request and request.complete else "")
         name, operation = self._named(command) if command else ("", "")
+        if request and operation in _UNKNOWN and (self.losses or request.detail.statement in self._statements):
+            request = request._replace(complete=False)  # its statement is among what is lost
         return Exchange(name, operation, status(answer), bool(answer and answer.code), request, response)
 
-    def _remember(self, statement: int, text: bytes) -> None:
+    def _remember(self, statement: int, text: str) -> None:
         known = self._statements
         if len(known) >= _STATEMENTS:
             del known[next(iter(known))]
-        known[statement] = known[_NEWEST] = self._digest(text)
+        known[statement] = known[_NEWEST] = text
 
     def _digest(self, text: bytes) -> str:
         return digest(text.decode("utf-8", "replace"), self._session.backslashes)
@@ -120,9 +125,10 @@ class MysqlConnection(Connection):
             return (statement_class(text), text) if text else (name, name)
         if kind == packets.PREPARE:
             return name, f"{name} {self._digest(command.text)}"
-        if kind in _PREPARED and (known := self._statements.get(command.statement)):
-            return (statement_class(known), known) if kind != packets.FETCH else (name, f"{name} {known}")
-        return name, name
+        known = self._statements.get(command.statement) if kind in _PREPARED else None
+        if not known:
+            return name, name
+        return (statement_class(known), known) if kind != packets.FETCH else (name, f"{name} {known}")
 
 
 def status(answer: Answer | None) -> str:

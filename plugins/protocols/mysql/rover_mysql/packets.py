@@ -59,6 +59,7 @@ class Session:
 
     compressed: packets travel inside of others. flags: the capabilities that the login chose, 0 if it was not seen.
     has_eof: whether a packet ends column definitions; None until that is seen. sent: commands of the client so far.
+    sequence: the number of its last packet; answers go on from there.
     """
 
     compressed: bool = False
@@ -66,6 +67,7 @@ class Session:
     has_eof: bool | None = None
     backslashes: bool = True
     sent: int = 0
+    sequence: int = 0
 
 
 class Command(NamedTuple):
@@ -145,8 +147,10 @@ def is_answer(payload: bytes | bytearray, length: int, sequence: int) -> bool:
     if first == 0xFE:
         return length == 5 and len(payload) >= 5
     if first == 0:
-        return 7 <= length < 4096 and ok(payload) is not None
-    return sequence == 1 and length <= 2 and _follows(payload, length)
+        said = ok(payload)
+        is_prepared = length in (12, 13) and payload[9:10] == b"\0"
+        return is_prepared or (said is not None and (7 <= length <= 16 or (16 < length < 4096 and said[2] & 3 != 0)))
+    return length <= 2 and _follows(payload, length)
 
 
 def _follows(payload: bytes | bytearray, length: int) -> bool:

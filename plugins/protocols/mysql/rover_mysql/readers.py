@@ -9,6 +9,9 @@ from rover_mysql.packets import COMPRESSED_HEAD, COMPRESSED_HEADER, HEADER, LARG
 
 Detail = TypeVar("Detail")
 
+_FIRST_COLUMN = 13  # bytes that a number of columns takes to be one for certain
+_COMPRESSION = packets.COMPRESS | packets.ZSTD
+
 
 class PacketReader(Reader[Detail], Generic[Detail]):
     """What both directions do: packets, plain or out of compressed ones, whose content waits in a buffer of its own.
@@ -17,6 +20,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
     """
 
     keep = 16
+    patient = True
 
     def __init__(self, limits: Limits, session: Session) -> None:
         super().__init__(limits)
@@ -55,7 +59,11 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         inside = source is not self.buffer
         if self.looks_plain(data, at) if inside else self.looks_right(data, at):
             return SKIPPED if self.session.compressed and not inside else None  # read it as what it looked like
-        return NEED_MORE if have < HEADER + min(length, 64) and data[at + 3] < 3 else INVALID
+        newest = self.buffer.newest
+        if not inside and at < newest and self.looks_right(data, newest):
+            return INVALID  # what stands before it is the rest of something
+        enough = HEADER + max(_FIRST_COLUMN, min(length, 64))
+        return NEED_MORE if self.patient and have < enough and data[at + 3] < 3 else INVALID
 
     def find(self, at: int) -> int:
         """Messages begin calls, and a call may read a header alone."""
@@ -141,7 +149,6 @@ class CommandReader(PacketReader[Command]):
         self._command: Command | None = None
         self._complete = True
         self._goes_on = False
-        self._sequence = 0
         self._left = 0
 
     def begins(self, payload: bytes | bytearray, length: int, sequence: int) -> bool:
@@ -162,6 +169,9 @@ class CommandReader(PacketReader[Command]):
                 return NEED_MORE
             length = _length(data, at)
             if self._command is None:
+                if source is self.buffer and self.session.flags & _COMPRESSION and data[at + 3] == 0:
+                    self.session.compressed = True  # whoever gives commands has logged in
+                    return SKIPPED
                 if not self.certain and (outcome := self.doubt(source, have, length)):
                     return outcome
                 if have < HEADER + min(length, packets.HEAD):
@@ -169,6 +179,7 @@ class CommandReader(PacketReader[Command]):
                 if not self._begin(data, at, length, True):
                     return INVALID
             self._goes_on = length == LARGEST
+            self.session.sequence = data[at + 3]
             source.skip(HEADER + length)
             if source.owed:
                 return NEED_MORE
@@ -197,8 +208,8 @@ class CommandReader(PacketReader[Command]):
 
     def _begin(self, data: bytes | bytearray, at: int, length: int, complete: bool) -> bool:
         payload = bytes(data[at + HEADER : at + HEADER + min(length, packets.HEAD)])
-        sequence, before = data[at + 3], self._sequence
-        self._sequence = sequence
+        sequence, before = data[at + 3], self.session.sequence
+        self.session.sequence = sequence
         if sequence == 0 and before != 255:
             command = _command(payload, self.session.flags)
         elif sequence < 3 and packets.is_login(payload):
@@ -208,7 +219,6 @@ class CommandReader(PacketReader[Command]):
         if command is None:
             return False
         self._command, self._complete = command, complete
-        self.session.sent += 1
         return True
 
     def _login(self, payload: bytes, length: int) -> Command:
