@@ -151,6 +151,7 @@ class AnswerReader(PacketReader[Answer]):
         first, whole = payload[0], HEADER + length
         answer = self._answer
         if first == 0xFF:
+            self._answer = answer if sequence else Answer("refused")
             return self._error(source, payload, whole)
         if sequence == 0:
             if not packets.is_greeting(payload):
@@ -188,7 +189,8 @@ class AnswerReader(PacketReader[Answer]):
         if code == _PROGRESS:  # MariaDB tells how far ALTER TABLE is
             return self._skip(source, whole, self._step)
         state = payload[4:9].decode("latin-1") if payload[3:4] == b"#" else ""
-        self._answer = self._answer._replace(kind="error", code=code, sqlstate=state)
+        kind = "refused" if self._answer.kind == "refused" else "error"
+        self._answer = self._answer._replace(kind=kind, code=code, sqlstate=state)
         return self._skip(source, whole, self._done)
 
     def _ok(self, source: Buffer, payload: bytes | bytearray, whole: int) -> Outcome | None:

@@ -90,8 +90,8 @@ class MysqlConnection(Connection):
 
     def _answered(self, message: Message[Answer]) -> None:
         answer = message.detail
-        if answer.kind == "error" and not self._session.flags and not self._session.sent:
-            self._pairs.emit(None, message)  # the server refuses the connection
+        if answer.kind == "refused":
+            self._pairs.emit(None, message)
         elif answer.final:
             self._pairs.response(message)
 

@@ -82,7 +82,7 @@ class Command(NamedTuple):
 class Answer(NamedTuple):
     """What a server's packets up to the client's next turn say.
 
-    kind: ok, error, result set, prepared, fields, eof, text, stream; greeting, auth and infile are not the last word.
+    kind: ok, error, result set, prepared, fields, eof, text, stream, refused (the connection); greeting, auth and infile are not the last word.
     rows: of all result sets. affected, insert_id, warnings: of the last OK or EOF. statement, params: of a prepared one.
     """
 
