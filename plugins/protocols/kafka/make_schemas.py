@@ -19,10 +19,20 @@ from typing import Any
 
 Definition = dict[str, Any]
 
-_SIZES = {"bool": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8, "float64": 8, "uuid": 16}
+_SIZES = {
+    "bool": 1,
+    "int8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "float64": 8,
+    "uuid": 16,
+}
 _LAST = 1 << 15
 _OF_INTEREST = re.compile(r"[tTgGiearRwh]")
-_ERRORS = "for (var e : org.apache.kafka.common.protocol.Errors.values()) System.out.println(e.code() + \" \" + e);\n"
+_ERRORS = 'for (var e : org.apache.kafka.common.protocol.Errors.values()) System.out.println(e.code() + " " + e);\n'
 
 
 def main(jars: list[str]) -> None:
@@ -48,12 +58,12 @@ def _definitions(jar: Path) -> list[Definition]:
 def _errors(jars: list[str]) -> dict[str, str]:
     command = ["jshell", "--class-path", ":".join(reversed(jars)), "-s", "-"]
     result = subprocess.run(command, input=_ERRORS, capture_output=True, text=True, check=True, timeout=120)
-    pairs = [line.split() for line in result.stdout.splitlines() if re.fullmatch(r"-?\d+ [A-Z_]+", line)]
-    return {code: name for code, name in pairs}
+    lines = [line for line in result.stdout.splitlines() if re.fullmatch(r"-?\d+ [A-Z_]+", line)]
+    return dict(line.split() for line in lines)
 
 
 def _api(api: dict[str, Any]) -> list[Any]:
-    """Its name, and for each range of versions that look alike: first, last, the request's and the response's plan."""
+    """Its name, and for each range of versions that look alike: first, last, request's and response's plan."""
     name = api["request"][0]["name"].removesuffix("Request")
     found: list[list[Any]] = []
     versions = {version for each in api["request"] for version in _versions(each["validVersions"])}

@@ -116,7 +116,8 @@ def fetch_wait(exchange: Exchange) -> int | None:
     """Milliseconds that a broker waited for records and got none, of the most that it was allowed to."""
     if exchange.operation_class != _EMPTY or exchange.request is None or not exchange.paired:
         return None
-    return max(0, min(exchange.duration_ns // 1_000_000, exchange.request.detail.found.wait_ms))
+    allowed: int = exchange.request.detail.found.wait_ms
+    return max(0, min(exchange.duration_ns // 1_000_000, allowed))
 
 
 def record_bytes(exchange: Exchange) -> int | None:
@@ -125,11 +126,11 @@ def record_bytes(exchange: Exchange) -> int | None:
         return None
     if exchange.request.detail.key == PRODUCE:
         return exchange.request.detail.found.record_bytes  # type: ignore[no-any-return]
-    answer = exchange.response and exchange.response.detail.found
+    answer: Found | None = exchange.response.detail.found if exchange.response else None
     return answer.record_bytes if answer else None
 
 
 def throttle(exchange: Exchange) -> int | None:
     """Milliseconds for which the broker says that it throttled the client; None where it does not."""
-    answer = exchange.response and exchange.response.detail.found
-    return answer.throttle_ms if answer and answer.throttle_ms > 0 else None
+    answer: Found | None = exchange.response.detail.found if exchange.response else None
+    return answer.throttle_ms if answer is not None and answer.throttle_ms > 0 else None

@@ -2,9 +2,9 @@
 
 `schemas.json` is made of Kafka's own definitions by `make_schemas.py`. In a plan, a number is so many bytes of no
 interest, and a letter a field: `s` string, `b` bytes, `r` records, `t` topic's name, `g` group's, `i` topic's id, `e`
-error code, `a` acks, `w` the wait that a fetch allows, `h` how long the broker throttled. Capitals are the compact forms of
-flexible versions (KIP-482), `_` is tagged fields, `(...)` an array of what is inside, `[...]` a compact one, `<...>`
-something that may be null.
+error code, `a` acks, `w` the wait that a fetch allows, `h` how long the broker throttled. Capitals are the compact
+forms of flexible versions (KIP-482), `_` is tagged fields, `(...)` an array of what is inside, `[...]` a compact one,
+`<...>` something that may be null.
 """
 
 import json
@@ -54,7 +54,7 @@ def read(plan: Plan, data: bytes, at: int) -> Found:
     return found
 
 
-def _follow(plan: Plan, data: bytes, at: int, found: Found) -> int:  # noqa: C901, PLR0912 - one branch for each letter
+def _follow(plan: Plan, data: bytes, at: int, found: Found) -> int:
     for kind, inside in plan:
         if kind == "skip":
             at += inside
@@ -135,7 +135,7 @@ def _named(kind: str, data: bytes, at: int, end: int, found: Found) -> None:
 
 def _each(plan: Plan, count: int, data: bytes, at: int, found: Found) -> int:
     if len(plan) == 1 and plan[0][0] == "skip":
-        return at + plan[0][1] * max(0, count)
+        return at + int(plan[0][1]) * max(0, count)
     if plan:
         while count > 0:
             at = _follow(plan, data, at, found)

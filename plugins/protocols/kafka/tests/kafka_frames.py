@@ -69,7 +69,9 @@ def metadata(correlation: int) -> bytes:
 
 def described(correlation: int, name: str, topic: bytes) -> bytes:
     broker = struct.pack("!i", 1) + compact("host") + struct.pack("!i", 9092) + b"\0" + b"\0"
-    partition = struct.pack("!hiii", 0, 0, 1, 0) + b"\2" + struct.pack("!i", 1) + b"\2" + struct.pack("!i", 1) + b"\1\0"
+    partition = (
+        struct.pack("!hiii", 0, 0, 1, 0) + b"\2" + struct.pack("!i", 1) + b"\2" + struct.pack("!i", 1) + b"\1\0"
+    )
     entry = struct.pack("!h", 0) + compact(name) + topic + b"\0" + b"\2" + partition + struct.pack("!i", 0) + b"\0"
     body = struct.pack("!i", 0) + b"\2" + broker + compact("cluster") + struct.pack("!i", 1) + b"\2" + entry + b"\0"
     return response(correlation, b"\0" + body)
@@ -91,4 +93,6 @@ def join(correlation: int, group: str) -> bytes:
 
 
 def joined(correlation: int, error: int) -> bytes:
-    return response(correlation, struct.pack("!ihi", 0, error, 1) + string("") + string("") + string("member") + array())
+    return response(
+        correlation, struct.pack("!ihi", 0, error, 1) + string("") + string("") + string("member") + array()
+    )

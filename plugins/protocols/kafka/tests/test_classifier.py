@@ -34,6 +34,8 @@ def test_real_requests_are_recognised(classify: Classify) -> None:
         pytest.skip(f"there is no {FOLDER}")
     for capture in captured("kafka"):
         for flow in flows(capture.file):
-            theirs = {each["src"] for each in capture.messages if (each["stream"], each["kind"]) == (flow.index, "request")}
+            theirs = {
+                each["src"] for each in capture.messages if (each["stream"], each["kind"]) == (flow.index, "request")
+            }
             asked = [piece.direction for piece in flow.pieces if classify(piece.data)]
             assert {(flow.client, flow.server)[each] for each in asked} == theirs, (capture.name, flow.index)

@@ -46,7 +46,8 @@ class TestKafka(ProtocolConformance):
                     (C, join(7, "billing")), (S, joined(7, 25)),
                 ],
                 [
-                    ("ApiVersions", "NONE", False), PRODUCE, ("Produce orders", "NOT_LEADER_OR_FOLLOWER", True), FETCH,
+                    ("ApiVersions", "NONE", False), PRODUCE,
+                    ("Produce orders", "NOT_LEADER_OR_FOLLOWER", True), FETCH,
                     ("Fetch (empty) orders", "NONE", False), ("JoinGroup", "MEMBER_ID_REQUIRED", False),
                     ("JoinGroup", "UNKNOWN_MEMBER_ID", True),
                 ],

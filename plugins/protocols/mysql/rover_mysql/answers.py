@@ -22,8 +22,8 @@ _STREAMS = (packets.BINLOG_DUMP, packets.BINLOG_DUMP_GTID, 19)
 class AnswerReader(PacketReader[Answer]):
     """From the server. asked: the command that an answer beginning at that time answers, if it is known.
 
-    Which packets follow depends on the command for a few of them; the others tell themselves. Whether column definitions
-    end in an EOF depends on a capability that may never have been seen, but a packet that could be both is too short
+    Which packets follow depends on the command for a few; the others tell themselves. Whether column definitions end
+    in an EOF depends on a capability that may never have been seen, but a packet that could be both is too short
     for the one or too long for the other, so it is learnt from the first result set.
     """
 
@@ -91,7 +91,7 @@ class AnswerReader(PacketReader[Answer]):
         self._answer = Answer("")
         self._begun = False
         self.blind = self.waiting = False
-        self._step = self._begin
+        self._step: Step = self._begin
 
     def _done(self, source: Buffer) -> Message[Answer] | Outcome:
         answer = self._answer
@@ -199,9 +199,7 @@ class AnswerReader(PacketReader[Answer]):
             return INVALID
         affected, insert_id, status, warnings = said
         kind = self._answer.kind or "ok"
-        self._answer = self._answer._replace(
-            kind=kind, affected=affected, insert_id=insert_id, warnings=warnings
-        )
+        self._answer = self._answer._replace(kind=kind, affected=affected, insert_id=insert_id, warnings=warnings)
         return self._end_set(source, status, whole)
 
     def _end_set(self, source: Buffer, status: int, whole: int) -> Outcome | None:
@@ -218,16 +216,15 @@ class AnswerReader(PacketReader[Answer]):
         answer = self._answer
         columns = answer.columns or count
         self._answer = answer._replace(kind="result set", columns=columns, sets=answer.sets + 1)
-        self._left, self._next = (count if named else 0), self._after_columns
+        self._left = count if named else 0
+        self._next: Step = self._after_columns
         return self._skip(source, HEADER + length, self._definitions)
 
     def _prepared(self, source: Buffer, payload: bytes | bytearray, length: int) -> Outcome | None:
         statement = int.from_bytes(payload[1:5], "little")
         columns, params = int.from_bytes(payload[5:7], "little"), int.from_bytes(payload[7:9], "little")
         warnings = int.from_bytes(payload[10:12], "little")
-        self._answer = Answer(
-            "prepared", columns=columns, warnings=warnings, statement=statement, params=params
-        )
+        self._answer = Answer("prepared", columns=columns, warnings=warnings, statement=statement, params=params)
         if length > 12 and not payload[12]:  # no metadata follow
             columns = params = 0
         self._groups = [each for each in (params, columns) if each]

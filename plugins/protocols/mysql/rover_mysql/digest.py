@@ -4,8 +4,9 @@ import re
 from functools import lru_cache
 
 _LONGEST = 512
-# Each alternative begins with a letter of its own, so that the search for the next one is fast, and none can fail once
-# its end is there or the statement's, so that it never goes back. (Possessive quantifiers are wrong before 3.11.5.)
+# Each alternative begins with a letter of its own, so that the search for the next is fast, and none can fail
+# once its end is there or the statement's, so that it never goes back.
+# (Possessive quantifiers are wrong before Python 3.11.5.)
 _TOKENS = r"""
     '{single}(?:'|\\?\Z)
   | "{double}(?:"|\\?\Z)
@@ -25,9 +26,13 @@ _LISTS = re.compile(r"(\( ?\? ?\))(?: ?, ?\( ?\? ?\))+")
 _WORD = re.compile(r"[( ]*([A-Za-z]+)")
 
 _CLASSES = frozenset(
-    "SELECT INSERT UPDATE DELETE REPLACE CALL SET SHOW BEGIN START COMMIT ROLLBACK SAVEPOINT USE CREATE ALTER DROP "
-    "TRUNCATE LOAD LOCK UNLOCK EXPLAIN DESCRIBE ANALYZE GRANT REVOKE PREPARE EXECUTE DEALLOCATE KILL DO XA".split()
-)
+    {
+        "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "CALL", "SET", "SHOW", "BEGIN", "START", "COMMIT",
+        "ROLLBACK", "SAVEPOINT", "USE", "CREATE", "ALTER", "DROP", "TRUNCATE", "LOAD", "LOCK", "UNLOCK",
+        "EXPLAIN", "DESCRIBE", "ANALYZE", "GRANT", "REVOKE", "PREPARE", "EXECUTE", "DEALLOCATE", "KILL", "DO",
+        "XA",
+    }
+)  # fmt: skip
 _SAME = {"WITH": "SELECT", "VALUES": "SELECT", "TABLE": "SELECT", "DESC": "DESCRIBE", "RELEASE": "SAVEPOINT"}
 OTHER = "OTHER"
 
@@ -39,7 +44,7 @@ def _replaced(found: "re.Match[str]") -> str:
 
 @lru_cache(maxsize=256)
 def digest(text: str, backslashes: bool = True) -> str:
-    """The statement with `?` for each literal, lists of them as one, without comments, in one line, 512 letters of it.
+    """The statement with `?` for each literal, lists of them as one, without comments, in one line of 512 letters.
 
     text: of which the end may be missing: what is open there counts as a literal. What stands in double quotes counts
     as one too, whatever `sql_mode` says. backslashes: False where NO_BACKSLASH_ESCAPES holds.

@@ -44,7 +44,9 @@ _STATEMENTS = (
     "truncate load lock unlock explain describe desc analyze grant revoke prepare execute deallocate kill do xa with "
     "values table release check optimize repair flush handler import rename"
 )
-_STATEMENT = re.compile(rb"(?:\0\x01)?[\s(]*(?:/\*|--|#|(?:" + _STATEMENTS.replace(" ", "|").encode() + rb")\b)", re.I)
+_STATEMENT = re.compile(
+    rb"(?:\0\x01)?[\s(]*(?:/\*|--|#|(?:" + _STATEMENTS.replace(" ", "|").encode() + rb")\b)", re.I
+)
 _PRINTABLE = re.compile(rb"[!-~ \x80-\xff]+")
 _ERROR = re.compile(rb"\xff[\0-\xff][\x03-\x7f]#[0-9A-Z]{5}")
 
@@ -82,8 +84,9 @@ class Command(NamedTuple):
 class Answer(NamedTuple):
     """What a server's packets up to the client's next turn say.
 
-    kind: ok, error, result set, prepared, fields, eof, text, stream, refused (the connection); greeting, auth and infile are not the last word.
-    rows: of all result sets. affected, insert_id, warnings: of the last OK or EOF. statement, params: of a prepared one.
+    kind: ok, error, result set, prepared, fields, eof, text, stream, refused (the connection); greeting, auth and
+    infile are not the last word. rows: of all result sets. affected, insert_id, warnings: of the last OK or EOF.
+    statement, params: of a prepared one.
     """
 
     kind: str

@@ -5,7 +5,7 @@ from pathlib import Path
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
 from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
 
-# What is looked at of a statement, and what most answers are: 16 KB is also what servers send at once. A longer answer
+# What is looked at of a statement, and what most answers are: 16 KB is also what servers send at once. A longer one
 # lasts until the client's next command.
 _CAPTURE = Capture(CaptureMode.MESSAGES, client=4096, server=16_384)
 

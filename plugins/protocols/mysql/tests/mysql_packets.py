@@ -87,4 +87,9 @@ def execute(statement: int, values: bytes = b"\0\1\x03\0\x2a\0\0\0") -> bytes:
 
 def compressed(sequence: int, data: bytes, squeeze: bool = True) -> bytes:
     body = zlib.compress(data) if squeeze else data
-    return len(body).to_bytes(3, "little") + bytes([sequence]) + (len(data) if squeeze else 0).to_bytes(3, "little") + body
+    return (
+        len(body).to_bytes(3, "little")
+        + bytes([sequence])
+        + (len(data) if squeeze else 0).to_bytes(3, "little")
+        + body
+    )

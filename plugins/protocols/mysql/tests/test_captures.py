@@ -13,7 +13,10 @@ from rover_mysql.connection import MysqlConnection
 
 CAPTURES = captured("mysql")
 COUNT = 17
-_OUTCOMES = {"prepared": ("statement_id", "params", "columns", "warnings"), "result set": ("columns", "rows", "result_sets")}
+_OUTCOMES = {
+    "prepared": ("statement_id", "params", "columns", "warnings"),
+    "result set": ("columns", "rows", "result_sets"),
+}
 _OUTCOMES |= {"fields": ("columns",), "ok": ("affected_rows", "insert_id", "warnings"), "greeting": ()}
 
 
@@ -93,8 +96,8 @@ def differences(capture: Published, classify: Classify) -> Iterator[str]:
 
 
 KNOWN = {
-    # The gap ends the response for it, in the middle of the 321st row. The server's next frames, 26 and 27, go on with
-    # rows and end in an EOF with the number 148 (after 400 rows, modulo 256); all are acknowledged with frame 31.
+    # The gap ends the response for it, in the middle of the 321st row. The server's next frames, 26 and 27, go on
+    # with rows and end in an EOF with the number 148 (after 400 rows, modulo 256); frame 31 acknowledges all.
     "mysql/long-result-gap.pcap": {"frame 2: rows 320, found 321", "frame 2: last_frame 22, found 29"},
 }
 """Where the dissector is wrong or says less, with the proof."""
@@ -114,7 +117,7 @@ def test_every_message_agrees_with_the_dissector(capture: Published, classify: C
 
 
 def test_a_compressed_connection_is_understood_from_its_middle(classify: Classify) -> None:
-    """Broken: connections that were compressed before the agent came are never read. The dissector cannot read this."""
+    """Broken: connections that were compressed before the agent came are never read, as by the dissector."""
     capture = next((each for each in CAPTURES if each.name == "mysql/compressed.pcap"), None)
     if capture is None:
         pytest.skip(f"there is no {FOLDER}")
