@@ -1,7 +1,7 @@
 // Draws the graph: boxes in columns, lines between them, labels where nothing else is.
 
 const KINDS = ["process", "remote", "local"], SVG = "http://www.w3.org/2000/svg";
-const PAD = 12, HEIGHT = 24, STEP = 31, ROOMY = 58, LABELLED = 70, LETTER = 6.3;
+const PAD = 12, HEIGHT = 24, STEP = 31, ROOMY = 58, LABELLED = 70, LETTER = 5.7;
 
 function shape(tag, attributes, className) {
   const made = document.createElementNS(SVG, tag);
@@ -46,7 +46,7 @@ class Board {
 
   layOut() {
     const {clientWidth, clientHeight} = this.root, width = Math.max(clientWidth, this.columns * 200);
-    const box = Math.min(210, (width - 2 * PAD) / this.columns * (this.columns > 1 ? .57 : 1));
+    const box = Math.min(210, (width - 2 * PAD) / this.columns * (this.columns > 1 ? .55 : 1));
     const step = Math.min(ROOMY, Math.max(STEP, (clientHeight - 2 * PAD) / this.rows));
     const height = Math.max(clientHeight - 2, 2 * PAD + this.rows * step), top = (height - this.rows * step) / 2;
     this.board.style.width = `${width}px`;

@@ -13,7 +13,7 @@ from rover_core.showing import duration_text
 from rover_core.tables import completeness_sentence
 from rover_exporter_local.formats.page import filled, make_page, safe
 from rover_exporter_local.text import moment
-from rover_exporter_local.topology.graph import Edge, Graph, Node, make_graph
+from rover_exporter_local.topology.graph import Edge, Graph, Kind, Node, make_graph
 from rover_exporter_local.topology.grouping import grouped
 from rover_exporter_local.topology.layout import place
 
@@ -102,7 +102,7 @@ def _row(graph: Graph, edge: Edge) -> dict[str, Any]:
 
 
 def _text(node: Node) -> str:
-    return f"{node.name} ({node.detail})" if node.detail.startswith("pid") else node.name
+    return f"{node.name} ({node.detail.removeprefix('pid ')})" if node.kind == Kind.PROCESS else node.name
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
