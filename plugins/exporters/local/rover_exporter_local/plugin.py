@@ -26,7 +26,7 @@ def rover_exporters(settings: Settings) -> Sequence[Exporter]:
 def rover_formats() -> Sequence[Format]:
     from rover_exporter_local.formats import FORMATS, TELEMETRY_FORMATS
 
-    return [*FORMATS.values(), *TELEMETRY_FORMATS.values()]
+    return [*FORMATS.values(), TELEMETRY_FORMATS["html"]]
 
 
 @hookimpl

@@ -1,18 +1,28 @@
 """The page of a network task: right in its numbers, safe against names, and readable when it is full."""
 
+import asyncio
 import io
 import json
 import re
+import sqlite3
+import zlib
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pages import CHROMIUM, HOSTILE, Elements, data_of, in_browser
 
+from rover_core.api import AgentContext
 from rover_core.model import Completeness, Figure, Flow, FlowKey, Histogram, Loss, Peer, ProcessKey, Telemetry
 from rover_core.testing import make_telemetry
+from rover_exporter_local.exporter import LocalExporter
+from rover_exporter_local.flowpacking import unpack
 from rover_exporter_local.formats import TELEMETRY_FORMATS
+from rover_exporter_local.settings import LocalSettings
+from rover_exporter_local.store import Store
 from rover_exporter_local.topology.graph import Kind, make_graph
 from rover_exporter_local.topology.grouping import grouped
 from rover_exporter_local.topology.layout import place
@@ -167,3 +177,67 @@ def test_labels_do_not_overlap(tmp_path: Path) -> None:
     for n, (x, y, width, height) in enumerate(boxes):
         for left, top, wide, high in boxes[:n]:
             assert x >= left + wide or left >= x + width or y >= top + high or top >= y + height
+
+
+def odd_flows() -> tuple[Flow, ...]:
+    """Names that are no text, an address without a process, a figure without a histogram."""
+    key = FlowKey(ProcessKey(7, 8), f"\udcff{HOSTILE}", "client", "unix", Peer(address="", local=True))
+    return (Flow(key, "/run/\udcff", 1, {"read": Figure(3, 5)}, {"errors": 2}),)
+
+
+def test_flows_survive_the_store(pair: Telemetry, tmp_path: Path) -> None:
+    """Broken: `rover history` shows other flows than were seen, or not the sum of all intervals."""
+    first = telemetry(*pair.flows, *odd_flows(), attributes={"host": "web-1"})
+    end_ns = first.end_ns + 2_000_000_000
+    last = replace(first, start_ns=first.end_ns, end_ns=end_ns, attributes={"io_uring": "7"}, last=True)
+    store = Store.open(tmp_path / "profiles.db")
+    store.add(first)
+    store.add(last)
+    (task,) = store.tasks()
+    assert (task.profiler, task.processes, task.completeness.kept) == ("NETWORK", 3, 76)
+    seen = store.load(first.task_id)
+    assert isinstance(seen, Telemetry)
+    assert (seen.start_ns, seen.end_ns) == (first.start_ns, end_ns)
+    assert seen.attributes == {"host": "web-1", "io_uring": "7"}
+    assert {flow.key: flow for flow in seen.flows} == {flow.key: flow + flow for flow in first.flows}
+    store.close()
+
+
+def test_what_is_too_old_goes_with_its_processes(pair: Telemetry, tmp_path: Path) -> None:
+    """Broken: a store of network tasks grows for ever."""
+    path = tmp_path / "profiles.db"
+    store = Store.open(path)
+    store.add(pair)
+    store.close()
+    kept = Store.open(path, retention_ns=1)
+    assert kept.tasks() == []
+    kept.close()
+    with closing(sqlite3.connect(path)) as connection:
+        for table in ("flows", "talkers", "processes", "tasks"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+def test_nonsense_in_the_store_is_an_error_not_a_crash() -> None:
+    """Broken: a damaged value ends in something that nobody expects."""
+    for packed in (b"", b"nonsense", zlib.compress(b"[[1]]"), zlib.compress(b"7")):
+        with pytest.raises(ValueError, match=r"."):
+            unpack(packed)
+
+
+def test_the_exporter_writes_a_network_tasks_page(pair: Telemetry, tmp_path: Path) -> None:
+    """Broken: an agent that profiles the network leaves nothing to look at, or profiles' formats fail at it."""
+
+    settings = {"directory": tmp_path, "formats": ("html", "folded"), "retention": "10000d"}
+
+    async def run() -> list[str]:
+        exporter = LocalExporter(LocalSettings.model_validate(settings))
+        await exporter.start(cast(AgentContext, None))
+        await exporter.export(pair)
+        await exporter.export(replace(pair, last=True))
+        return list(await exporter.stop())
+
+    (line,) = asyncio.run(run())
+    assert line.startswith("network graph: ")
+    assert line.endswith("-network.html")
+    data = data_of(Path(line.removeprefix("network graph: ")).read_text())
+    assert sum(edge["calls"] for edge in data["edges"]) == 2 * 30
