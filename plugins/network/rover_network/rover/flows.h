@@ -14,7 +14,9 @@
 #include <rover/socket.h>
 
 #define ROVER_BUCKETS 34
+#ifndef ROVER_CONNECTIONS
 #define ROVER_CONNECTIONS 65536
+#endif
 #define ROVER_THREADS 16384
 
 enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
