@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rover_core.api import AgentContext, Batch
 from rover_core.errors import RoverError
-from rover_core.model import Profile
 from rover_exporter_local.filewriter import FileWriter
 from rover_exporter_local.settings import LocalSettings, store_path
 
@@ -37,9 +36,7 @@ class LocalExporter:
         self._store = await self._in_thread(self._open)
 
     async def export(self, batch: Batch) -> None:
-        """Store a profile. With a task's last one its files are begun, which nobody waits for."""
-        if not isinstance(batch, Profile):
-            return
+        """Store a profile or telemetry. With a task's last one its files are begun, which nobody waits for."""
         task = await self._in_thread(lambda: self._opened.add(batch))
         if batch.last:
             self._unfinished.pop(task, None)
