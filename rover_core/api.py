@@ -14,7 +14,7 @@ import pluggy
 from pydantic import BaseModel
 
 from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
-from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
+from rover_core.wire import Capture, Connection, Exchange, Limits, Message, Rendering, TraceContext
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
@@ -262,6 +262,14 @@ def _untraced(exchange: Exchange) -> TraceContext | None:
     return None
 
 
+def _operation(exchange: Exchange) -> str:
+    return exchange.operation
+
+
+def _no_reason(exchange: Exchange) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class WireProtocol:
     """A protocol that connections speak: all that recognising it in the kernel and reading it take.
@@ -276,6 +284,10 @@ class WireProtocol:
     connect: makes the parser of a new connection; a module-level function, since workers are processes.
     datagrams: it is spoken over UDP too, where each datagram is one `feed`.
     trace: the trace context that the request carries.
+    subject: what sampling rules are about, and what a sampled exchange is called: HTTP's path.
+    reason: what an exchange is sampled for by its status, beside being slow or an error: `status_4xx`.
+    render: a message as text for people, up to `Rendering.most`, its secrets redacted (`Rendering.redaction`) before
+    anything is cut off; None leaves messages out of samples.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     """
 
@@ -286,6 +298,9 @@ class WireProtocol:
     connect: Callable[[Limits], Connection]
     datagrams: bool = False
     trace: Callable[[Exchange], TraceContext | None] = _untraced
+    subject: Callable[[Exchange], str] = _operation
+    reason: Callable[[Exchange], str] = _no_reason
+    render: Callable[[Message[Any], Rendering], str] | None = None
     metrics: tuple[ExchangeMetric, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from rover_core.model import Entity, Figure, Flow, Histogram, Meter, ProcessKey
+from rover_core.model import Entity, Figure, Flow, FlowKey, Histogram, Meter, ProcessKey
 from rover_network.rows import BUCKETS_NS
 
 EntitiesOf = Callable[[ProcessKey], Sequence[Entity]]
@@ -46,13 +46,19 @@ def _labels(flow: Flow, entity: Entity, entities_of: EntitiesOf) -> Labels:
 
 def _peer(flow: Flow, entity: Entity, entities_of: EntitiesOf) -> tuple[str, str | Entity] | None:
     """A process of the same service and instance, or that it is local, or where it is; None if nothing is known."""
-    process = flow.key.peer.process
-    for other in entities_of(process) if process else ():
-        if (other.service, other.instance) == (entity.service, entity.instance):
-            return "process_id", other
+    if other := peer_entity(flow.key, entity, entities_of):
+        return "process_id", other
     if flow.key.peer.local:
         return "local", "true"
     return ("address", flow.address) if flow.address else None
+
+
+def peer_entity(key: FlowKey, entity: Entity, entities_of: EntitiesOf) -> Entity | None:
+    """The other end, if it is a process of the same service and instance."""
+    process = key.peer.process
+    others = entities_of(process) if process else ()
+    same = (other for other in others if (other.service, other.instance) == (entity.service, entity.instance))
+    return next(same, None)
 
 
 def _values(flow: Flow) -> Iterator[tuple[str, float | Histogram]]:

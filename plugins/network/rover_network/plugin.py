@@ -2,14 +2,20 @@
 
 from collections.abc import Iterable
 
-from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, hookimpl
+from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
 from rover_core.model import Telemetry
-from rover_network.settings import NetworkSettings
+from rover_network.rules import parse_rules
+from rover_network.settings import NetworkSettings, SamplingSettings
+
+_SAMPLE = "Keep whole exchanges: slow>200ms, 4xx, 5xx, error, uri~REGEX; rules between semicolons."
 
 
 @hookimpl
 def rover_settings() -> list[SettingsSection]:
-    return [SettingsSection("profiling.task.network", NetworkSettings)]
+    return [
+        SettingsSection("profiling.task.network", NetworkSettings),
+        SettingsSection("profiling.task.network.protocol_analyze.sampling", SamplingSettings),
+    ]
 
 
 @hookimpl
@@ -22,7 +28,8 @@ def rover_profilers(settings: Settings) -> list[Profiler]:
 @hookimpl
 def rover_profile_commands() -> list[ProfileCommand]:
     summary = "Who exchanges how much with whom: every connection, its calls, bytes, times and losses."
-    return [ProfileCommand("NETWORK", "network", summary, delivers=Telemetry)]
+    options = (ProfileOption("sample", "RULES", _SAMPLE, parse_rules),)
+    return [ProfileCommand("NETWORK", "network", summary, options, delivers=Telemetry)]
 
 
 @hookimpl

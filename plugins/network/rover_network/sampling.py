@@ -1,0 +1,224 @@
+"""Which exchanges are sampled, in the process that reads them: nothing leaves it with its secrets.
+
+sampler.assign(task.id, rules, processes)       a task begins, or has other rules or processes; `remove` ends it
+sampler.offer(exchange, source)                 each exchange
+sampler.take()                                  each interval
+"""
+
+import heapq
+import time
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from rover_core.api import WireProtocol
+from rover_core.logs import get_logger
+from rover_core.model import ProcessKey, SampledExchange, SampledMessage, SamplingRule, TraceContext
+from rover_core.wire import Exchange, Message, Redaction, Rendering
+from rover_network.rules import Attach, RuleBook, content_size, wanted
+
+log = get_logger("network")
+
+TOP = 10
+"""Of an interval, for each flow and reason: the slowest with a trace context, and as many of those without."""
+
+_MOST = 4096  # exchanges kept of an interval
+_ROOM = 32 << 20  # bytes of their messages
+_TEXT = 8 << 20  # bytes of text told of an interval
+_PROCESSES = 65_536
+
+Flow = TypeVar("Flow", bound=Hashable)
+
+
+class Source(NamedTuple, Generic[Flow]):
+    """Whose exchanges they are; one for each connection. flow: with whom, as what: those of equal ones compete."""
+
+    process: ProcessKey
+    flow: Flow
+    protocol: WireProtocol
+    ssl: bool = False
+
+
+class Taken(NamedTuple, Generic[Flow]):
+    """An exchange that was sampled for a task."""
+
+    task_id: str
+    flow: Flow
+    exchange: SampledExchange
+
+
+class _Candidate(NamedTuple):
+    exchange: Exchange
+    protocol: WireProtocol
+    ssl: bool
+    reason: str
+    attach: Attach
+    trace: TraceContext | None
+
+    @property
+    def size(self) -> int:
+        messages = (self.exchange.request, self.exchange.response)
+        return sum(len(message.content) + min(message.size, 1 << 16) for message in messages if message)
+
+
+_Heaps = dict[tuple[Flow, str, bool], list[tuple[int, int, _Candidate]]]
+
+
+class _Task(Generic[Flow]):
+    """A task's rules, and the candidates of the interval as heaps, the quickest of each first."""
+
+    def __init__(self, rules: Sequence[SamplingRule], processes: Collection[ProcessKey] | None) -> None:
+        self.book = RuleBook(rules)
+        self.processes = None if processes is None else frozenset(processes)
+        self.heaps: _Heaps[Flow] = {}
+
+
+class Sampler(Generic[Flow]):
+    """Keeps the slowest of what the tasks' rules ask for. Costs a look-up for an exchange that no task is about.
+
+    encodings: of requests' and of responses' bodies that do not say theirs. offset_ns: what the exchanges' clock is
+    behind the wall clock; CLOCK_MONOTONIC's, unless said otherwise. left_out: exchanges, or their text, for which an
+    interval had no room.
+    """
+
+    def __init__(
+        self,
+        redaction: Redaction | None = None,
+        encodings: tuple[str, str] = ("utf-8", "utf-8"),
+        offset_ns: int | None = None,
+    ) -> None:
+        self._redaction = redaction or Redaction()
+        self._encodings = encodings
+        self._offset_ns = time.time_ns() - time.monotonic_ns() if offset_ns is None else offset_ns
+        self._tasks: dict[str, _Task[Flow]] = {}
+        self._watching: dict[ProcessKey, Sequence[_Task[Flow]]] = {}
+        self._number = 0
+        self._kept = 0
+        self._size = 0
+        self.left_out = 0
+
+    @property
+    def content(self) -> int:
+        """Bytes of each message that the rules want kept: `Limits.content`."""
+        return max((content_size(task.book.rules) for task in self._tasks.values()), default=0)
+
+    def assign(
+        self, task_id: str, rules: Sequence[SamplingRule], processes: Collection[ProcessKey] | None = None
+    ) -> None:
+        """Begin with a task, or replace all that was said of it. processes: None for every one of the host.
+
+        Raises UsageError for a rule whose expression is none.
+        """
+        task: _Task[Flow] = _Task(rules, processes)
+        known = self._tasks.get(task_id)
+        if known:
+            task.heaps = known.heaps
+        self._tasks[task_id] = task
+        self._watching.clear()
+
+    def remove(self, task_id: str) -> None:
+        """End a task. What it has not been given yet is lost: `take` first."""
+        task = self._tasks.pop(task_id, None)
+        for heap in task.heaps.values() if task else ():
+            self._kept -= len(heap)
+            self._size -= sum(candidate.size for _, _, candidate in heap)
+        self._watching.clear()
+
+    def offer(self, exchange: Exchange, source: Source[Flow]) -> None:
+        """An exchange is over."""
+        if not self._tasks:
+            return
+        tasks = self._watching.get(source.process)
+        if tasks is None:
+            tasks = self._watch(source.process)
+        for task in tasks:
+            self._consider(task, exchange, source)
+
+    def take(self) -> list[Taken[Flow]]:
+        """What was sampled since the last time, the slowest first."""
+        if not self._kept:
+            return []
+        found = [
+            (duration_ns, number, task_id, flow, candidate)
+            for task_id, task in self._tasks.items()
+            for (flow, _, _), heap in task.heaps.items()
+            for duration_ns, number, candidate in heap
+        ]
+        for task in self._tasks.values():
+            task.heaps = {}
+        self._kept = self._size = 0
+        found.sort(key=lambda each: each[:2], reverse=True)
+        return self._told(found)
+
+    def _watch(self, process: ProcessKey) -> Sequence[_Task[Flow]]:
+        if len(self._watching) >= _PROCESSES:
+            self._watching.clear()
+        tasks = [task for task in self._tasks.values() if task.processes is None or process in task.processes]
+        self._watching[process] = tasks
+        return tasks
+
+    def _consider(self, task: _Task[Flow], exchange: Exchange, source: Source[Flow]) -> None:
+        duration_ns, protocol = exchange.duration_ns, source.protocol
+        status = protocol.reason(exchange)
+        if (duration_ns < task.book.slow_from_ns and not status and not exchange.error) or not exchange.paired:
+            return
+        found = wanted(task.book.applying(protocol.subject(exchange)), status, exchange.error, duration_ns)
+        if found is None:
+            return
+        reason, attach = found
+        trace = protocol.trace(exchange)
+        candidate = _Candidate(exchange, protocol, source.ssl, reason, attach, trace)
+        self._keep(task.heaps, (source.flow, reason, trace is not None), candidate)
+
+    def _keep(self, heaps: _Heaps[Flow], group: tuple[Flow, str, bool], candidate: _Candidate) -> None:
+        heap = heaps.get(group, [])
+        duration_ns = candidate.exchange.duration_ns
+        full = len(heap) >= TOP
+        if full and duration_ns <= heap[0][0]:
+            return
+        size = candidate.size - (heap[0][2].size if full else 0)
+        if self._kept - full >= _MOST or self._size + size > _ROOM:
+            self.left_out += 1
+            return
+        self._number -= 1  # of equal ones the first stays
+        self._kept += not full
+        self._size += size
+        (heapq.heapreplace if full else heapq.heappush)(heap, (duration_ns, self._number, candidate))
+        heaps[group] = heap
+
+    def _told(self, found: Sequence[tuple[int, int, str, Flow, _Candidate]]) -> list[Taken[Flow]]:
+        told, room = [], _TEXT
+        for _, _, task_id, flow, candidate in found:
+            attach = candidate.attach if room > 0 else Attach(0, 0)
+            self.left_out += attach != candidate.attach
+            sampled = self._sampled(candidate, attach)
+            room -= sum(len(each.text) for each in (sampled.request, sampled.response) if each)
+            told.append(Taken(task_id, flow, sampled))
+        return told
+
+    def _sampled(self, candidate: _Candidate, attach: Attach) -> SampledExchange:
+        exchange, protocol = candidate.exchange, candidate.protocol
+        return SampledExchange(
+            protocol.label,
+            candidate.reason,
+            self._redaction.query(protocol.subject(exchange)),
+            exchange.status,
+            exchange.start_ns + self._offset_ns,
+            exchange.duration_ns,
+            candidate.ssl,
+            candidate.trace,
+            self._message(protocol, exchange.request, self._encodings[0], attach.request),
+            self._message(protocol, exchange.response, self._encodings[1], attach.response),
+        )
+
+    def _message(
+        self, protocol: WireProtocol, message: Message[Any] | None, encoding: str, most: int
+    ) -> SampledMessage | None:
+        if message is None or not most or protocol.render is None:
+            return None
+        try:
+            text = protocol.render(message, Rendering(self._redaction, encoding, most))
+        except Exception as error:  # noqa: BLE001  # a protocol's; its text might be the message's
+            log.error("message not rendered", protocol=protocol.name, error=type(error).__name__)
+            text = ""
+        start_ns, end_ns = message.start_ns + self._offset_ns, message.end_ns + self._offset_ns
+        return SampledMessage(start_ns, end_ns, message.size, text)
