@@ -10,6 +10,7 @@ from rover_core.patterns import compile_pattern
 from rover_core.wire.rendering import LONGEST_TEXT
 
 SLOW, ERROR = "slow", "error"
+_FLAGS = {"status_4xx": "when_4xx", "status_5xx": "when_5xx"}
 _REMEMBERED = 1024  # subjects, each of up to so many characters
 _LONGEST = 1024
 _TEXT = 16 << 10
@@ -116,23 +117,26 @@ class RuleBook:
         return known
 
 
-def wanted(rules: Iterable[SamplingRule], status: str, error: bool, duration_ns: int) -> tuple[str, Attach] | None:
-    """What an exchange is sampled for, and what is attached; None if no rule asks for it.
+def reason_of(rules: Sequence[SamplingRule], status: str, error: bool, duration_ns: int) -> str:
+    """What these rules sample an exchange for: its status, an error, or that it is slow, in this order.
 
-    status: the protocol's own reason (`status_5xx`). The order of reasons is status, error, slow.
+    "" for nothing. status: the protocol's own reason (`status_5xx`).
     """
-    reasons: dict[str, list[SamplingRule]] = {reason: [] for reason in (status, ERROR, SLOW) if reason}
-    for rule in rules:
-        if (status == "status_4xx" and rule.when_4xx) or (status == "status_5xx" and rule.when_5xx):
-            reasons[status].append(rule)
-        if error and rule.when_error:
-            reasons[status or ERROR].append(rule)
-        if rule.min_duration_ns is not None and duration_ns >= rule.min_duration_ns:
-            reasons[SLOW].append(rule)
-    return next(((reason, _attach(asking)) for reason, asking in reasons.items() if asking), None)
+    if (status or error) and asking(rules, status or ERROR, error, duration_ns):
+        return status or ERROR
+    return SLOW if asking(rules, SLOW, error, duration_ns) else ""
 
 
-def _attach(rules: Sequence[SamplingRule]) -> Attach:
+def asking(rules: Iterable[SamplingRule], reason: str, error: bool, duration_ns: int) -> list[SamplingRule]:
+    """Those of the rules that ask for an exchange for this reason."""
+    if reason == SLOW:
+        return [r for r in rules if r.min_duration_ns is not None and duration_ns >= r.min_duration_ns]
+    flag = _FLAGS.get(reason, "when_error")
+    return [rule for rule in rules if getattr(rule, flag) or (error and rule.when_error)]
+
+
+def attachments(rules: Sequence[SamplingRule]) -> Attach:
+    """What these rules want attached, the most that any of them wants."""
     return Attach(
         max(_size(rule.attach_request, rule.max_request_size) for rule in rules),
         max(_size(rule.attach_response, rule.max_response_size) for rule in rules),

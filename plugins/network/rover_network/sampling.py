@@ -14,7 +14,7 @@ from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_core.model import ProcessKey, SampledExchange, SampledMessage, SamplingRule, TraceContext
 from rover_core.wire import Exchange, Message, Redaction, Rendering
-from rover_network.rules import Attach, RuleBook, content_size, wanted
+from rover_network.rules import Attach, RuleBook, asking, attachments, content_size, reason_of
 
 log = get_logger("network")
 
@@ -161,13 +161,12 @@ class Sampler(Generic[Flow]):
         status = protocol.reason(exchange)
         if (duration_ns < task.book.slow_from_ns and not status and not exchange.error) or not exchange.paired:
             return
-        found = wanted(task.book.applying(protocol.subject(exchange)), status, exchange.error, duration_ns)
-        if found is None:
-            return
-        reason, attach = found
-        trace = protocol.trace(exchange)
-        candidate = _Candidate(exchange, protocol, source.ssl, reason, attach, trace)
-        self._keep(task.heaps, (source.flow, reason, trace is not None), candidate)
+        rules = task.book.applying(protocol.subject(exchange))
+        reason = reason_of(rules, status, exchange.error, duration_ns)
+        if reason:
+            attach = attachments(asking(rules, reason, exchange.error, duration_ns))
+            candidate = _Candidate(exchange, protocol, source.ssl, reason, attach, protocol.trace(exchange))
+            self._keep(task.heaps, (source.flow, reason, candidate.trace is not None), candidate)
 
     def _keep(self, heaps: _Heaps[Flow], group: tuple[Flow, str, bool], candidate: _Candidate) -> None:
         heap = heaps.get(group, [])
@@ -200,6 +199,7 @@ class Sampler(Generic[Flow]):
         return SampledExchange(
             protocol.label,
             candidate.reason,
+            exchange.operation_class,
             self._redaction.query(protocol.subject(exchange)),
             exchange.status,
             exchange.start_ns + self._offset_ns,

@@ -20,7 +20,7 @@ from rover_exporter_local.settings import SECTION, LocalSettings, store_path
 _LAST = "last"
 _FORMATS = ("html", "folded", "pprof", "speedscope")
 
-_directory = click.option(
+directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path),
     help=f"Where the store lies. By default where the agent keeps it: the setting {SECTION}.directory.",
@@ -42,7 +42,7 @@ def history() -> None:
 
 
 @history.command("list")
-@_directory
+@directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @config_options
 @pass_invocation
@@ -57,7 +57,7 @@ def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) ->
     from rover_exporter_local.listing import as_records, print_tasks
     from rover_exporter_local.store import Store
 
-    with closing(Store.read(_store(invocation, directory))) as store:
+    with closing(Store.read(store_of(invocation, directory))) as store:
         tasks = store.tasks()
     if as_json:
         click.echo(json.dumps(as_records(tasks), indent=2))
@@ -67,7 +67,7 @@ def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) ->
 
 @history.command()
 @click.argument("task")
-@_directory
+@directory_option
 @click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="How many functions.")
 @config_options
 @pass_invocation
@@ -82,7 +82,7 @@ def show(invocation: Invocation, task: str, directory: Path | None, limit: int) 
     from rover_core.tables import print_completeness, print_hottest
     from rover_exporter_local.listing import print_heading
 
-    profile = _load(task, _store(invocation, directory))
+    profile = _load(task, store_of(invocation, directory))
     print_heading(profile)
     print_hottest(profile, limit=limit)
     print_completeness(profile.completeness)
@@ -90,7 +90,7 @@ def show(invocation: Invocation, task: str, directory: Path | None, limit: int) 
 
 @history.command()
 @click.argument("task")
-@_directory
+@directory_option
 @click.option("--format", "format_name", type=click.Choice(_FORMATS), default="html", show_default=True)
 @click.option("--output", required=True, metavar="FILE", help="The file to write; - for standard output.")
 @config_options
@@ -109,7 +109,7 @@ def export(invocation: Invocation, task: str, directory: Path | None, format_nam
     chosen = FORMATS[format_name]
     if output == "-" and chosen.binary and sys.stdout.isatty():
         raise UsageError(f"{format_name} is not text", why="it would spoil this terminal", remedy="Name a file")
-    profile = _load(task, _store(invocation, directory))
+    profile = _load(task, store_of(invocation, directory))
     if output == "-":
         chosen.write(profile, sys.stdout.buffer)
     else:
@@ -117,7 +117,7 @@ def export(invocation: Invocation, task: str, directory: Path | None, format_nam
         click.echo(f"{chosen.description}: {output}")
 
 
-def _store(invocation: Invocation, directory: Path | None) -> Path:
+def store_of(invocation: Invocation, directory: Path | None) -> Path:
     return store_path(directory or invocation.section(SECTION, LocalSettings).directory)
 
 

@@ -37,8 +37,10 @@ class LocalExporter:
         self._store = await self._in_thread(self._open)
 
     async def export(self, batch: Batch) -> None:
-        """Store a profile. With a task's last one its files are begun, which nobody waits for."""
+        """Store a profile, or what was sampled. With a task's last profile its files are begun; nobody waits."""
         if not isinstance(batch, Profile):
+            if batch.samples:
+                await self._in_thread(lambda: self._opened.add_samples(batch))
             return
         task = await self._in_thread(lambda: self._opened.add(batch))
         if batch.last:
