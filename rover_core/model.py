@@ -401,8 +401,9 @@ class SampledExchange:
     """A request and its response that a sampling rule asked for.
 
     protocol: the label of its protocol (contract section 5.3). reason: `slow`, `status_4xx`, `status_5xx`, `error`.
-    operation: its kind (`GET`). subject: what rules are about: HTTP's request target without its query; secrets are redacted. status: as the
-    protocol writes it. start_ns: wall-clock. request, response: None unless the rule wants them attached.
+    operation: its kind (`GET`). subject: what rules are about: HTTP's request target without its query; secrets are
+    redacted. status: as the protocol writes it. start_ns: wall-clock. request, response: None unless the rule wants
+    them attached.
     """
 
     protocol: str

@@ -28,7 +28,10 @@ def print_samples(telemetry: Telemetry, console: Console, limit: int = 20) -> No
 
 
 def print_list(records: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print a table with a line for each, in their order. records: as `sample_record` makes them, perhaps with `id`."""
+    """Print a table with a line for each, in their order.
+
+    records: as `sample_record` makes them, perhaps with an `id`.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -60,7 +60,7 @@ _UNUSUAL = re.compile(r"[^!-9;-~]+")
 _IN_NAME = re.compile(r"[\[\].]+")
 _STRING = re.compile(
     r'"(?P<text>(?:[^"\\]|\\.)*+)(?P<end>"|\\?\Z)'
-    r'(?:(?P<colon>\s*+:\s*+)(?P<value>"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^\s,\[\]{}"]++))?+',
+    r'(?:(?P<colon>\s*+:\s*+)(?P<value>"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^\s,\[\]{}"]++))?',
     re.DOTALL,
 )
 _DECODINGS = 3
