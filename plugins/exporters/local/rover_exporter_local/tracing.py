@@ -49,7 +49,7 @@ def trace(invocation: Invocation, exchange: str | None, directory: Path | None, 
     console = Console()
     if exchange is None:
         print_list(records, console) if records else console.print("Nothing was sampled yet.")
-    for number, record in enumerate(records if exchange else ()):
+    for number, record in enumerate(records if exchange is not None else ()):
         console.print("\n" if number else "", end="")
         print_whole(record, console)
 
@@ -62,6 +62,6 @@ def _read(path: Path, exchange: str | None, limit: int) -> list[dict[str, Any]]:
             records = store.samples(limit if exchange is None else 1)
         else:
             records = store.find_samples(exchange)
-    if exchange and not records:
+    if exchange is not None and not records:
         raise UsageError(f"no exchange {exchange!r} in {path}", remedy="`rover trace` lists what there is")
     return records

@@ -39,7 +39,7 @@ def shown(protocol: WireProtocol, head: str, body: bytes, rendering: Rendering |
         ("Content-Type: image/png\r\n", b"\x89PNG", "[not plain, current content type: image/png]"),
         ("", b"\x7fELF\0\0", "[not plain, in spite of its content type]"),
         ("Content-Encoding: gzip\r\n", gzip.compress(b"packed"), "packed"),
-        ("Content-Encoding: gzip\r\n", gzip.compress(b"packed" * 99)[:-12], "packed" * 99),
+        ("Content-Encoding: gzip\r\n", gzip.compress(b"packed" * 99)[:-8], "packed" * 99),
         ("Content-Encoding: deflate\r\n", zlib.compress(b"packed"), "packed"),
         ("Content-Encoding: deflate\r\n", zlib.compress(b"packed")[2:-4], "packed"),
         ("Content-Encoding: deflate, gzip\r\n", gzip.compress(zlib.compress(b"twice")), "twice"),
@@ -47,6 +47,7 @@ def shown(protocol: WireProtocol, head: str, body: bytes, rendering: Rendering |
         ("Content-Encoding: gzip\r\n", b"not packed", "[not plain, current content encoding: gzip]"),
         ("Content-Encoding: " + "gzip," * 50 + "\r\n", b"x", None),
     ],
+    ids=range(17),
 )
 def test_bodies(protocol: WireProtocol, head: str, body: bytes, text: str | None) -> None:
     """Broken: people see mojibake, packed bytes, or nothing of a body that is plain text."""
@@ -74,7 +75,7 @@ def test_chunks_are_joined_and_trailers_left_out(protocol: WireProtocol) -> None
 @pytest.mark.parametrize("most", [1, 40, 60, 200])
 def test_cut_to_size_with_the_head_counted(protocol: WireProtocol, most: int) -> None:
     """Broken: MaxResponseSize is not what the backend gets at most, or a character is cut in two."""
-    raw = "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nContent-Length: 400\r\n\r\n".encode() + "ü".encode() * 200
+    raw = b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nContent-Length: 400\r\n\r\n" + "ü".encode() * 200
     assert protocol.render
     whole = protocol.render(response(protocol, raw), Rendering())
     text = protocol.render(response(protocol, raw), Rendering(most=most))
