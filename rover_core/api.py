@@ -14,7 +14,8 @@ import pluggy
 from pydantic import BaseModel
 
 from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
-from rover_core.wire import Capture, Connection, Exchange, Limits, Message, Rendering, TraceContext
+from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
+from rover_core.wire.sampled import Render, no_reason, operation, untraced
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
@@ -258,18 +259,6 @@ class ExchangeMetric:
     value: Callable[[Exchange], int | None]
 
 
-def _untraced(exchange: Exchange) -> TraceContext | None:
-    return None
-
-
-def _operation(exchange: Exchange) -> str:
-    return exchange.operation
-
-
-def _no_reason(exchange: Exchange) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class WireProtocol:
     """A protocol that connections speak: all that recognising it in the kernel and reading it take.
@@ -297,10 +286,10 @@ class WireProtocol:
     capture: Capture
     connect: Callable[[Limits], Connection]
     datagrams: bool = False
-    trace: Callable[[Exchange], TraceContext | None] = _untraced
-    subject: Callable[[Exchange], str] = _operation
-    reason: Callable[[Exchange], str] = _no_reason
-    render: Callable[[Message[Any], Rendering], str] | None = None
+    trace: Callable[[Exchange], TraceContext | None] = untraced
+    subject: Callable[[Exchange], str] = operation
+    reason: Callable[[Exchange], str] = no_reason
+    render: Render | None = None
     metrics: tuple[ExchangeMetric, ...] = ()
 
 

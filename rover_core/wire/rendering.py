@@ -10,10 +10,16 @@ from rover_core.wire.redaction import Redaction
 LONGEST_TEXT = 1 << 20
 """Bytes of a message's text where a rule sets no limit: what a backend's gRPC takes, with room to spare."""
 
-# Those of Python's that browsers and servers know. Of the others some are no encodings of text, and some are slow.
-_KNOWN = re.compile(
-    r"utf-(?:8|16|16-le|16-be|32|32-le|32-be)(?:-sig)?|ascii|iso8859-\d+|cp\d+|koi8-[rut]|mac-\w+|tis-620|hz|johab"
-    r"|gbk|gb2312|gb18030|big5(?:hkscs)?|euc_(?:jp|kr|jis_2004|jisx0213)|iso2022_(?:jp\w*|kr)|shift_jis\w*|ptcp154"
+# Those of Python's that browsers know. Of the others some are no encodings of text, and some are slow.
+_KNOWN = frozenset(
+    (
+        *("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "ascii"),
+        *(f"iso8859-{part}" for part in range(1, 17) if part != 12),
+        *(f"cp125{part}" for part in range(9)),
+        *("cp437", "cp850", "cp852", "cp866", "cp874", "cp932", "cp949", "cp950", "koi8-r", "koi8-u", "mac-cyrillic"),
+        *("mac-roman", "tis-620", "gbk", "gb2312", "gb18030", "big5", "big5hkscs", "euc_jp", "euc_kr"),
+        *("iso2022_jp", "iso2022_kr", "shift_jis"),
+    )
 )
 _LABEL = re.compile(r"[A-Za-z0-9._:+-]{1,40}")
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -40,7 +46,13 @@ def encoding_of(label: str) -> str | None:
         name = codecs.lookup(label).name
     except (LookupError, OSError, ValueError):  # its module may be out of reach of a process without privileges
         return None
-    return name if _KNOWN.fullmatch(name) else None
+    return name if name in _KNOWN else None
+
+
+def load_encodings() -> None:
+    """Import the modules of all that are known (2 MB)."""
+    for name in _KNOWN:
+        codecs.lookup(name)
 
 
 def inflate(data: bytes, coding: str, most: int) -> bytes | None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from relay import Relay
 
-from rover_core.model import ProcessKey, SampledExchange
+from rover_core.model import SampledExchange
 from rover_http1 import plugin
 from rover_network.rules import parse_rules
 from rover_network.sampling import Sampler, Source
 
 (HTTP,) = plugin.rover_protocols()
-ME = ProcessKey(1, 1)
+ME = 1
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 JSON = '{"name": "Grüße", "password": "hunter2", "rows": [' + ", ".join(map(str, range(600))) + "]}"
 NGINX = """

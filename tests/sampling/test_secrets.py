@@ -142,7 +142,7 @@ def sampled(exchanges: list[Exchange]) -> Telemetry:
     sampler: Sampler[str] = Sampler()
     sampler.assign("task", RULES)
     for exchange in exchanges:
-        sampler.offer(exchange, Source(PROCESS, "flow", HTTP))
+        sampler.offer(exchange, Source(PROCESS.pid, "flow", HTTP))
     shop = Entity("OS_LINUX", "shop", "host", "shop")
     flow = FlowKey(PROCESS, "shop", "server", "tcp", Peer(address="10.0.0.9"))
     samples = (Sample(flow, "10.0.0.9:1234", taken.exchange, ((shop, None),)) for taken in sampler.take())

@@ -10,13 +10,12 @@ import time
 from collections.abc import Collection, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from rover_core.api import WireProtocol
-from rover_core.logs import get_logger
-from rover_core.model import ProcessKey, SampledExchange, SampledMessage, SamplingRule, TraceContext
+from rover_core.model import SampledExchange, SampledMessage, SamplingRule, TraceContext
+from rover_core.patterns import compile_pattern
 from rover_core.wire import Exchange, Message, Redaction, Rendering
-from rover_network.rules import Attach, RuleBook, asking, attachments, content_size, reason_of
-
-log = get_logger("network")
+from rover_core.wire.rendering import load_encodings
+from rover_core.wire.sampled import Sampleable
+from rover_network.rulebook import Attach, RuleBook, asking, attachments, content_size, reason_of
 
 TOP = 10
 """Of an interval, for each flow and reason: the slowest with a trace context, and as many of those without."""
@@ -29,12 +28,18 @@ _PROCESSES = 65_536
 Flow = TypeVar("Flow", bound=Hashable)
 
 
+def prepare() -> None:
+    """Load what `Sampler` would otherwise load when it is needed (7 MB): in a worker that will not be able to."""
+    compile_pattern("")
+    load_encodings()
+
+
 class Source(NamedTuple, Generic[Flow]):
     """Whose exchanges they are; one for each connection. flow: with whom, as what: those of equal ones compete."""
 
-    process: ProcessKey
+    pid: int
     flow: Flow
-    protocol: WireProtocol
+    protocol: Sampleable
     ssl: bool = False
 
 
@@ -48,7 +53,7 @@ class Taken(NamedTuple, Generic[Flow]):
 
 class _Candidate(NamedTuple):
     exchange: Exchange
-    protocol: WireProtocol
+    protocol: Sampleable
     ssl: bool
     reason: str
     attach: Attach
@@ -66,9 +71,9 @@ _Heaps = dict[tuple[Flow, str, bool], list[tuple[int, int, _Candidate]]]
 class _Task(Generic[Flow]):
     """A task's rules, and the candidates of the interval as heaps, the quickest of each first."""
 
-    def __init__(self, rules: Sequence[SamplingRule], processes: Collection[ProcessKey] | None) -> None:
+    def __init__(self, rules: Sequence[SamplingRule], pids: Collection[int] | None) -> None:
         self.book = RuleBook(rules)
-        self.processes = None if processes is None else frozenset(processes)
+        self.pids = None if pids is None else frozenset(pids)
         self.heaps: _Heaps[Flow] = {}
 
 
@@ -77,7 +82,7 @@ class Sampler(Generic[Flow]):
 
     encodings: of requests' and of responses' bodies that do not say theirs. offset_ns: what the exchanges' clock is
     behind the wall clock; CLOCK_MONOTONIC's, unless said otherwise. left_out: exchanges, or their text, for which an
-    interval had no room.
+    interval had no room. unrendered: messages that their protocol stumbled over.
     """
 
     def __init__(
@@ -90,25 +95,23 @@ class Sampler(Generic[Flow]):
         self._encodings = encodings
         self._offset_ns = time.time_ns() - time.monotonic_ns() if offset_ns is None else offset_ns
         self._tasks: dict[str, _Task[Flow]] = {}
-        self._watching: dict[ProcessKey, Sequence[_Task[Flow]]] = {}
+        self._watching: dict[int, Sequence[_Task[Flow]]] = {}
         self._number = 0
         self._kept = 0
         self._size = 0
-        self.left_out = 0
+        self.left_out = self.unrendered = 0
 
     @property
     def content(self) -> int:
         """Bytes of each message that the rules want kept: `Limits.content`."""
         return max((content_size(task.book.rules) for task in self._tasks.values()), default=0)
 
-    def assign(
-        self, task_id: str, rules: Sequence[SamplingRule], processes: Collection[ProcessKey] | None = None
-    ) -> None:
-        """Begin with a task, or replace all that was said of it. processes: None for every one of the host.
+    def assign(self, task_id: str, rules: Sequence[SamplingRule], pids: Collection[int] | None = None) -> None:
+        """Begin with a task, or replace all that was said of it. pids: None for every process of the host.
 
         Raises UsageError for a rule whose expression is none.
         """
-        task: _Task[Flow] = _Task(rules, processes)
+        task: _Task[Flow] = _Task(rules, pids)
         known = self._tasks.get(task_id)
         if known:
             task.heaps = known.heaps
@@ -127,9 +130,9 @@ class Sampler(Generic[Flow]):
         """An exchange is over."""
         if not self._tasks:
             return
-        tasks = self._watching.get(source.process)
+        tasks = self._watching.get(source.pid)
         if tasks is None:
-            tasks = self._watch(source.process)
+            tasks = self._watch(source.pid)
         for task in tasks:
             self._consider(task, exchange, source)
 
@@ -149,11 +152,11 @@ class Sampler(Generic[Flow]):
         found.sort(key=lambda each: each[:2], reverse=True)
         return self._told(found)
 
-    def _watch(self, process: ProcessKey) -> Sequence[_Task[Flow]]:
+    def _watch(self, pid: int) -> Sequence[_Task[Flow]]:
         if len(self._watching) >= _PROCESSES:
             self._watching.clear()
-        tasks = [task for task in self._tasks.values() if task.processes is None or process in task.processes]
-        self._watching[process] = tasks
+        tasks = [task for task in self._tasks.values() if task.pids is None or pid in task.pids]
+        self._watching[pid] = tasks
         return tasks
 
     def _consider(self, task: _Task[Flow], exchange: Exchange, source: Source[Flow]) -> None:
@@ -211,14 +214,14 @@ class Sampler(Generic[Flow]):
         )
 
     def _message(
-        self, protocol: WireProtocol, message: Message[Any] | None, encoding: str, most: int
+        self, protocol: Sampleable, message: Message[Any] | None, encoding: str, most: int
     ) -> SampledMessage | None:
         if message is None or not most or protocol.render is None:
             return None
         try:
             text = protocol.render(message, Rendering(self._redaction, encoding, most))
-        except Exception as error:  # noqa: BLE001  # a protocol's; its text might be the message's
-            log.error("message not rendered", protocol=protocol.name, error=type(error).__name__)
+        except Exception:  # noqa: BLE001  # a protocol's; what it says might be the message's
+            self.unrendered += 1
             text = ""
         start_ns, end_ns = message.start_ns + self._offset_ns, message.end_ns + self._offset_ns
         return SampledMessage(start_ns, end_ns, message.size, text)
