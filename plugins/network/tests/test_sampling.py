@@ -1,6 +1,9 @@
 """What is sampled: rules, reasons, and the slowest of each."""
 
+import json
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,25 @@ import pytest
 
 from rover_core.api import WireProtocol
 from rover_core.errors import UsageError
-from rover_core.model import Entity, FlowKey, Peer, ProcessKey, Sample, SamplingRule, Task, TraceContext
+from rover_core.model import (
+    Entity,
+    FlowKey,
+    Peer,
+    ProcessKey,
+    Sample,
+    SampledMessage,
+    SamplingRule,
+    Syscall,
+    Task,
+    TraceContext,
+)
 from rover_core.testing import make_sampled
 from rover_core.wire import Capture, CaptureMode, Exchange, Message, Rendering
 from rover_core.wire.http import status_reason
 from rover_network.rulebook import RuleBook, content_size
 from rover_network.rules import parse_rules, rules_of
 from rover_network.samples import entity_pairs, slowest
+from rover_network.samplewords import rules_read, rules_told, samples_read, samples_told
 from rover_network.sampling import TOP, Sampler, Source, Taken
 
 MINE, THEIRS = ProcessKey(10, 1), ProcessKey(20, 2)
@@ -272,3 +287,63 @@ def test_ends_are_named_as_in_meters() -> None:
     flow = FlowKey(MINE, "shop", "client", "tcp", Peer(THEIRS, "stock", local=True))
     sample = Sample(flow, "", make_sampled().exchange)
     assert entity_pairs(sample, lambda process: entities[process]) == ((shop, stock), (bank, None))
+
+
+def test_agent_and_worker_understand_each_other() -> None:
+    """Broken: what a worker sampled arrives as something else, or its rules do."""
+    rules = parse_rules("slow>1ms,4xx,uri~^/a; error")
+    assert tuple(rules_read(json.loads(json.dumps(rules_told(rules))))) == rules
+    calls = (Syscall("Write", 5, 10**18 + 7, 3, 1536, "eth0", 2, 40),)
+    request = SampledMessage(1, 2, 3, "text", calls)
+    for sampled in (
+        make_sampled(request=request).exchange,
+        make_sampled(trace=None, request=None, ssl=True).exchange,
+    ):
+        said = [Taken("task", (1, 2, 3), sampled)]
+        assert samples_read(json.loads(json.dumps(samples_told(said)))) == said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reason": "because"},
+        {"start_ns": -1},
+        {"duration_ns": 1 << 64},
+        {"duration_ns": "1"},
+        {"subject": 7},
+        {"subject": "x" * (1 << 20)},
+        {"trace": ["skywalking", "a"]},
+        {"trace": ["mine", "a", "b", "c"]},
+        {"request": {}},
+        {"request": {"start_ns": 1, "end_ns": 1, "size": 1, "text": "x" * (1 << 22)}},
+        {"response": []},
+        {"request": {"start_ns": 1, "end_ns": 1, "size": 1, "text": "", "syscalls": [{"function": "a", "x": 1}]}},
+    ],
+)
+def test_what_no_worker_says_is_refused(change: dict[str, Any]) -> None:
+    """Broken: a worker that a stranger's bytes have taken over reaches the agent."""
+    ((task, flow, record),) = json.loads(json.dumps(samples_told([Taken("task", (1,), make_sampled().exchange)])))
+    with pytest.raises(ValueError, match=r"."):
+        samples_read([[task, flow, {**record, **change}]])
+    for nonsense in (None, 7, [[]], [[task, "ab", record]], [[task, flow, None]], [[7, flow, record]]):
+        with pytest.raises(ValueError, match=r"."):
+            samples_read(nonsense)
+
+
+def test_a_worker_needs_nothing_of_the_agent() -> None:
+    """Broken: each worker has pydantic in memory, or loads a file when it may not any more."""
+    program = """
+import sys
+from rover_network import rulebook, samplewords, sampling
+from rover_core.wire import rendering
+sampling.prepare()
+before = set(sys.modules)
+assert not before & {"pydantic", "pluggy", "structlog", "numpy", "click", "rover_core.api"}, before
+for name in rendering._KNOWN:
+    assert rendering.encoding_of(name) == name
+    "a".encode(name).decode(name)
+sampler = sampling.Sampler()
+sampler.assign("task", samplewords.rules_read([{"uri_regex": "a.*b", "when_5xx": True}]))
+assert set(sys.modules) == before, set(sys.modules) - before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
