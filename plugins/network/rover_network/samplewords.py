@@ -76,8 +76,16 @@ def _message(record: Mapping[str, Any]) -> SampledMessage:
 
 
 def _syscall(record: Mapping[str, Any]) -> Syscall:
-    texts = {name: _text(record[name]) for name in ("function", "interface")}
-    return Syscall(**texts, **{name: _count(record[name]) for name in record.keys() - texts.keys()})
+    return Syscall(
+        _text(record["function"]),
+        _count(record["start_ns"]),
+        _count(record["end_ns"]),
+        _count(record["packets"]),
+        _count(record["packet_bytes"]),
+        _text(record["interface"]),
+        _count(record["interface_index"]),
+        _count(record["rtt_us"]),
+    )
 
 
 def _text(value: Any, longest: int = _SHORT) -> str:
