@@ -4,18 +4,22 @@ All are structural (`typing.Protocol`): a plugin need not inherit from anything 
 conformance suites to subclass in a plugin's own tests.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 import pluggy
-from pydantic import BaseModel
 
 from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
 from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
+
+if TYPE_CHECKING:  # workers, which read strangers' bytes, import protocols and need no settings
+    from pydantic import BaseModel
 
 hookspec = pluggy.HookspecMarker("rover")
 hookimpl = pluggy.HookimplMarker("rover")
@@ -23,7 +27,7 @@ hookimpl = pluggy.HookimplMarker("rover")
 Batch = Profile | Telemetry
 """What profilers deliver and exporters take. An exporter ignores what it has no use for."""
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="BaseModel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +310,7 @@ class Check:
 
     name: str
     help: str
-    run: Callable[[Settings], "Iterable[Diagnostic]"]
+    run: Callable[[Settings], Iterable[Diagnostic]]
 
 
 class Health(StrEnum):

@@ -1,11 +1,23 @@
 """Telemetry added up, and as JSON. Floor 1, standard library only."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from rover_core.model import Completeness, Figure, Flow, FlowKey, Peer, Sample, Telemetry
+from rover_core.model import (
+    Completeness,
+    Distribution,
+    Figure,
+    Flow,
+    FlowKey,
+    Histogram,
+    Operation,
+    OperationKey,
+    Peer,
+    Sample,
+    Telemetry,
+)
 
 _ROOM = 8192
 _SAMPLES = 256
@@ -23,6 +35,8 @@ class TelemetryMerger:
         self._room = room
         self._flows: dict[FlowKey, Flow] = {}
         self._samples: list[Sample] = []
+        self._operations: dict[OperationKey, Operation] = {}
+        self._steps: dict[str, int] = {}
         self._last: Telemetry | None = None
         self._start_ns = 0
         self._completeness = Completeness()
@@ -40,6 +54,8 @@ class TelemetryMerger:
             self._flows[flow.key] = known + flow if known else flow
         if telemetry.samples:
             self._samples = _slowest([*self._samples, *telemetry.samples])
+        add_operations(telemetry.operations, self._operations, self._room)
+        add_steps(telemetry.steps, self._steps)
         if len(self._flows) > self._room:
             heaviest = sorted(self._flows.values(), key=traffic, reverse=True)
             self.let_go += len(heaviest) - self._room // 2
@@ -55,6 +71,8 @@ class TelemetryMerger:
             meters=(),
             flows=tuple(sorted(self._flows.values(), key=traffic, reverse=True)),
             samples=tuple(self._samples),
+            operations=tuple(sorted(self._operations.values(), key=_exchanges, reverse=True)),
+            steps=self._steps,
             completeness=self._completeness,
             attributes=self._attributes,
         )
@@ -71,15 +89,42 @@ def _slowest(samples: list[Sample]) -> list[Sample]:
     return kept
 
 
+OTHER_OPERATION = "other"
+"""What operations are called together for which there is no room."""
+
+
+def add_operations(operations: Iterable[Operation], into: dict[OperationKey, Operation], room: int = _ROOM) -> None:
+    """Add them up by key; beyond `room` of them, what is new is put together by process, peer and protocol."""
+    for operation in operations:
+        key = operation.key
+        if key not in into and len(into) >= room:
+            key = replace(key, operation_class=OTHER_OPERATION, operation=OTHER_OPERATION)
+            operation = replace(operation, key=key)
+        known = into.get(key)
+        into[key] = known + operation if known else operation
+
+
+def add_steps(steps: Mapping[str, int], into: dict[str, int]) -> None:
+    for name, count in steps.items():
+        into[name] = into.get(name, 0) + count
+
+
+def _exchanges(operation: Operation) -> int:
+    return operation.exchanges
+
+
 def traffic(flow: Flow) -> int:
     """Bytes, both ways."""
     return sum(figure.bytes for figure in flow.figures.values())
 
 
 def json_lines(telemetry: Telemetry) -> Iterator[str]:
-    """A line for each flow, the one with the most bytes first, for each sample, and for the interval."""
+    """A line for each flow, the one with the most bytes first, for each operation and each sample, and one for the
+    interval with its completeness."""
     for flow in sorted(telemetry.flows, key=traffic, reverse=True):
         yield json.dumps({"type": "flow", **_span(telemetry), **flow_record(flow)})
+    for operation in sorted(telemetry.operations, key=_exchanges, reverse=True):
+        yield json.dumps({"type": "operation", **_span(telemetry), **operation_record(operation)})
     for sample in telemetry.samples:
         yield json.dumps({"type": "sample", "task": telemetry.task_id, **sample_record(sample)})
     yield json.dumps({"type": "interval", **_span(telemetry), **_interval_record(telemetry)})
@@ -99,6 +144,7 @@ def _interval_record(telemetry: Telemetry) -> dict[str, Any]:
         "lost": dict(c.lost),
         "degraded": dict(c.degraded),
         "attributes": dict(telemetry.attributes),
+        "steps": dict(telemetry.steps),
         "last": telemetry.last,
     }
 
@@ -106,7 +152,9 @@ def _interval_record(telemetry: Telemetry) -> dict[str, Any]:
 def flow_record(flow: Flow) -> dict[str, Any]:
     """What a flow is in JSON. Times in nanoseconds; a histogram is counts by the lower bound of their bucket."""
     return {
-        **_key_record(flow.key, flow.address),
+        **_ends_record(flow.key),
+        "address": flow.address,
+        "protocol": flow.protocol,
         "connections": flow.connections,
         "figures": {name: _figure_record(figure) for name, figure in flow.figures.items()},
         "counts": dict(flow.counts),
@@ -119,7 +167,8 @@ def sample_record(sample: Sample) -> dict[str, Any]:
     record = {name: getattr(exchange, name) for name in _EXCHANGE}
     return {
         **record,
-        **_key_record(sample.flow, sample.address),
+        **_ends_record(sample.flow),
+        "address": sample.address,
         "trace": exchange.trace._asdict() if exchange.trace else None,
         "request": asdict(exchange.request) if exchange.request else None,
         "response": asdict(exchange.response) if exchange.response else None,
@@ -129,15 +178,47 @@ def sample_record(sample: Sample) -> dict[str, Any]:
 _EXCHANGE = ("start_ns", "duration_ns", "protocol", "ssl", "reason", "operation", "subject", "status")
 
 
-def _key_record(key: FlowKey, address: str) -> dict[str, Any]:
+def operation_record(operation: Operation) -> dict[str, Any]:
+    """What an operation is in JSON; durations in nanoseconds, sizes in bytes."""
+    key = operation.key
+    return {
+        **_ends_record(key.flow),
+        "address": operation.address,
+        "protocol": key.protocol,
+        "class": key.operation_class,
+        "operation": key.operation,
+        "exchanges": operation.exchanges,
+        "requests": operation.requests,
+        "errors": operation.errors,
+        "statuses": dict(operation.statuses),
+        "duration_ns": _distribution_record(operation.durations),
+        "request_bytes": _distribution_record(operation.request_sizes),
+        "response_bytes": _distribution_record(operation.response_sizes),
+        "metrics": {name: _distribution_record(each) for name, each in operation.metrics.items()},
+    }
+
+
+def _distribution_record(values: Distribution) -> dict[str, Any]:
+    quantiles = {f"p{share}": round(values.quantile(share / 100)) for share in (50, 90, 99)}
+    return {"count": values.count, "mean": round(values.mean), **quantiles, "histogram": _counts(values.histogram)}
+
+
+def _ends_record(key: FlowKey) -> dict[str, Any]:
     return {
         "pid": key.process.pid,
         "process": key.name,
         "role": key.role,
         "transport": key.transport,
         "peer": _peer_record(key.peer),
-        "address": address,
     }
+
+
+def _counts(histogram: Histogram | None) -> dict[str, int]:
+    """By the lower bound of their bucket."""
+    if histogram is None:
+        return {}
+    pairs = zip(histogram.bounds, histogram.counts, strict=True)
+    return {f"{bound:.0f}": count for bound, count in pairs if count}
 
 
 def _peer_record(peer: Peer) -> dict[str, Any]:
@@ -148,14 +229,10 @@ def _peer_record(peer: Peer) -> dict[str, Any]:
 
 
 def _figure_record(figure: Figure) -> dict[str, Any]:
-    counts: Mapping[str, int] = {}
-    if figure.histogram:
-        pairs = zip(figure.histogram.bounds, figure.histogram.counts, strict=True)
-        counts = {f"{bound:.0f}": count for bound, count in pairs if count}
     return {
         "calls": figure.calls,
         "bytes": figure.bytes,
         "mean_ns": round(figure.mean_ns),
         "timed": figure.timed,
-        "histogram": counts,
+        "histogram": _counts(figure.histogram),
     }

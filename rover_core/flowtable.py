@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from rover_core.flows import traffic
-from rover_core.model import Figure, Flow, Telemetry
+from rover_core.model import Figure, Flow, FlowKey, Operation, Telemetry
 from rover_core.showing import duration_text
 from rover_core.tables import plain
 
@@ -19,6 +19,7 @@ _ARROWS = {"client": "→", "server": "←"}
 _NOTHING = "No traffic: what was profiled exchanged nothing, or it ended too soon."
 _NOTES = {
     "not measured": "not measured here",
+    "not recognised": "protocols that are not recognised here:",
     "io_uring": "uses io_uring, whose calls are counted without their times: pid",
     "drop reasons": "packets were dropped for",
     "connections forgotten": "connections forgotten for want of room, whose role may be wrong",
@@ -26,7 +27,7 @@ _NOTES = {
 
 
 def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int = 20) -> None:
-    """Print a table of the `limit` flows with the most bytes, and what is to be said about them."""
+    """Print tables of the `limit` flows with most bytes, and of the most frequent operations, and notes on them."""
     from rich.console import Console
 
     console = console or Console()
@@ -34,6 +35,8 @@ def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int
         console.print(telemetry.attributes.get("text:nothing", _NOTHING), markup=False, highlight=False)
     else:
         console.print(flow_table(telemetry, console, limit))
+    if telemetry.operations:
+        console.print(operation_table(telemetry, console, limit))
     for note in notes(telemetry.attributes):
         console.print(plain(note), markup=False, highlight=False, style="yellow")
 
@@ -57,18 +60,62 @@ def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True, min_width=column.width)
     for flow in sorted(telemetry.flows, key=lambda flow: (-traffic(flow), flow.key.process))[:limit]:
-        table.add_row(*_who(flow, console.options.ascii_only), *(column.text(flow, seconds) for column in columns))
+        table.add_row(
+            *_who(flow.key, console.options.ascii_only), *(column.text(flow, seconds) for column in columns)
+        )
     hidden = len(telemetry.flows) - limit
     if hidden > 0:
         table.caption = f"{hidden:,} more"
     return table
 
 
-def _who(flow: Flow, ascii_only: bool) -> list[Text]:
+def operation_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
+    """What each process asks and is asked, whoever the others are: rates, errors, and how long answers took."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    seconds = max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column("", no_wrap=True)
+    table.add_column("Operation", no_wrap=True, overflow="ellipsis", ratio=4)
+    for title, width in (("Rate/s", 6), ("Errors", 6), ("p50", 6), ("p90", 6), ("p99", 6)):
+        table.add_column(title, justify="right", no_wrap=True, min_width=width)
+    rows = _without_peers(telemetry.operations)
+    for each in sorted(rows, key=lambda each: (-each.exchanges, each.key.flow.process))[:limit]:
+        who, arrow, _ = _who(each.key.flow, console.options.ascii_only)
+        name = Text(plain(each.key.operation or f"unknown ({each.key.protocol})"))
+        times = (_quantile(each, percent) for percent in (50, 90, 99))
+        table.add_row(who, arrow, name, number_text(each.exchanges / seconds), _share(each), *times)
+    if len(rows) > limit:
+        table.caption = f"{len(rows) - limit:,} more"
+    return table
+
+
+def _without_peers(operations: Iterable[Operation]) -> list[Operation]:
+    """Those that differ by the other end alone, added up."""
+    totals: dict[tuple[object, ...], Operation] = {}
+    for each in operations:
+        flow = each.key.flow
+        place = flow.process, flow.name, flow.role, each.key.protocol, each.key.operation
+        known = totals.get(place)
+        totals[place] = known + each if known else each
+    return list(totals.values())
+
+
+def _share(operation: Operation) -> str:
+    return f"{operation.errors / operation.exchanges:.1%}" if operation.errors else ""
+
+
+def _quantile(operation: Operation, percent: int) -> str:
+    return duration_text(round(operation.durations.quantile(percent / 100))) if operation.durations.count else ""
+
+
+def _who(key: FlowKey, ascii_only: bool) -> list[Text]:
     # Text, never markup: a process may call itself `[bold]`.
     from rich.text import Text
 
-    key = flow.key
     arrow = "<>"[key.role == "client"] if ascii_only else _ARROWS.get(key.role, "")
     peer = key.peer.label + ("" if key.transport == "tcp" else f" {key.transport}")
     return [Text(plain(text)) for text in (f"{key.name} ({key.process.pid})", arrow, peer)]

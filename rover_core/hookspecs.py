@@ -5,7 +5,7 @@ that module in the entry point group `rover.plugins`. Every hook is optional. Re
 means "nothing from me". An exception marks your plugin as failed, with its text, and the others go on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rover_core.api import (
@@ -38,8 +38,13 @@ def rover_discoverers(settings: Settings) -> Sequence[Discoverer]:  # type: igno
 
 
 @hookspec
-def rover_profilers(settings: Settings) -> Sequence[Profiler]:  # type: ignore[empty-body]
-    """Profilers, not started; eBPF is loaded with the first task. Called once, when the agent starts. Since 0.1."""
+def rover_profilers(  # type: ignore[empty-body]
+    settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]
+) -> Sequence[Profiler]:
+    """Profilers, not started; eBPF is loaded with the first task. Called once, when the agent starts. Since 0.1.
+
+    protocols: what `rover_protocols` of all plugins brings, for a profiler of connections; leave it out otherwise.
+    """
 
 
 @hookspec

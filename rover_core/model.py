@@ -118,6 +118,7 @@ class Loss(StrEnum):
     UNREADABLE = "unreadable bytes"
     OVER_LIMIT = "over the limit"
     UNPAIRED = "not paired"
+    WORKER_ENDED = "worker ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,37 @@ class Histogram:
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
 
+    def quantile(self, share: float) -> float:
+        """What this share (0..1) of all values is below, as if they lay evenly in their buckets; 0 without any."""
+        rank, seen = share * sum(self.counts), 0
+        for at, count in enumerate(self.counts):
+            if count and seen + count >= rank:
+                low = self.bounds[at]
+                high = self.bounds[at + 1] if at + 1 < len(self.bounds) else low
+                return low + (high - low) * (rank - seen) / count
+            seen += count
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Many values: how many, their sum, and how they are distributed."""
+
+    count: int = 0
+    total: int = 0
+    histogram: Histogram | None = None
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count if self.count else 0.0
+
+    def quantile(self, share: float) -> float:
+        return self.histogram.quantile(share) if self.histogram else 0.0
+
+    def __add__(self, other: "Distribution") -> "Distribution":
+        histogram = _join_histograms(self.histogram, other.histogram)
+        return Distribution(self.count + other.count, self.total + other.total, histogram)
+
 
 @dataclass(frozen=True, slots=True)
 class Meter:
@@ -271,18 +303,19 @@ class Figure:
         return self.ns / self.timed if self.timed else 0.0
 
     def __add__(self, other: "Figure") -> "Figure":
-        histograms = [each.histogram for each in (self, other) if each.histogram]
         return Figure(
             self.calls + other.calls,
             self.bytes + other.bytes,
             self.timed + other.timed,
             self.ns + other.ns,
-            histograms[0] if len(histograms) == 1 else _add_histograms(*histograms) if histograms else None,
+            _join_histograms(self.histogram, other.histogram),
         )
 
 
-def _add_histograms(left: Histogram, right: Histogram) -> Histogram:
+def _join_histograms(left: Histogram | None, right: Histogram | None) -> Histogram | None:
     """Of the same bounds."""
+    if left is None or right is None:
+        return left or right
     return Histogram(left.bounds, _sum(left.counts, right.counts))
 
 
@@ -332,6 +365,7 @@ class Flow:
 
     address: of the other end, with its port, as the last connection had it: `10.0.0.1:80`, "" where there is none.
     figures: by name (`read`, `write`, `connect`, ...). counts: what has neither bytes nor a time (`retransmits`).
+    protocol: the label of what is spoken (`http`), "" if that is not known.
     """
 
     key: FlowKey
@@ -339,6 +373,7 @@ class Flow:
     connections: int
     figures: Mapping[str, Figure]
     counts: Mapping[str, int]
+    protocol: str = ""
 
     def __add__(self, other: "Flow") -> "Flow":
         """Of the same key, at another time. connections: the greater number, since some may be the same."""
@@ -349,6 +384,58 @@ class Flow:
             max(self.connections, other.connections),
             {name: self.figures.get(name, Figure()) + other.figures.get(name, Figure()) for name in names},
             {name: self.counts.get(name, 0) + other.counts.get(name, 0) for name in counts},
+            self.protocol or other.protocol,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OperationKey:
+    """What was asked of whom. protocol: its name (`http1`); operation_class, operation: `GET`, `GET /users/{}`."""
+
+    flow: FlowKey
+    protocol: str
+    operation_class: str
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """All exchanges of one operation between a process and one peer.
+
+    label: the protocol's in metrics (`http`). address: as of a flow. exchanges: requests that were seen, and
+    responses whose requests were not; errors: as the protocol means them. statuses: exchanges by status, "" without a
+    response. durations: ns, of those whose both halves were seen. request_sizes, response_sizes: bytes. metrics: the
+    protocol's own, by name.
+    """
+
+    key: OperationKey
+    label: str
+    address: str
+    exchanges: int
+    requests: int
+    errors: int
+    statuses: Mapping[str, int]
+    durations: Distribution
+    request_sizes: Distribution
+    response_sizes: Distribution
+    metrics: Mapping[str, Distribution] = field(default_factory=dict)
+
+    def __add__(self, other: "Operation") -> "Operation":
+        """Of the same key, at another time; the key may differ where operations are put together."""
+        statuses, metrics = self.statuses.keys() | other.statuses.keys(), self.metrics.keys() | other.metrics.keys()
+        none = Distribution()
+        return Operation(
+            self.key,
+            self.label,
+            other.address or self.address,
+            self.exchanges + other.exchanges,
+            self.requests + other.requests,
+            self.errors + other.errors,
+            {name: self.statuses.get(name, 0) + other.statuses.get(name, 0) for name in sorted(statuses)},
+            self.durations + other.durations,
+            self.request_sizes + other.request_sizes,
+            self.response_sizes + other.response_sizes,
+            {name: self.metrics.get(name, none) + other.metrics.get(name, none) for name in sorted(metrics)},
         )
 
 
@@ -443,6 +530,9 @@ class Telemetry:
 
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all.
     samples: exchanges that sampling rules asked for, the slowest of each flow and reason first.
+    meters: as a backend takes them, of processes that it knows; flows: the same for people, of all. operations: what
+    was asked over them, where the protocol is known. steps: what happened at each step from a call in the kernel to
+    an exchange, of all that is watched: where something is missing they tell where it went.
     The unit of completeness is the event that was to be measured. attributes, last: as with `Profile`.
     """
 
@@ -456,6 +546,8 @@ class Telemetry:
     last: bool = False
     flows: tuple[Flow, ...] = ()
     samples: tuple[Sample, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
 
 
 _Place = tuple[ProcessKey, str, tuple[Frame, ...], tuple[Frame, ...], Labels]

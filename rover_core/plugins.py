@@ -119,7 +119,7 @@ class PluginManager:
         return self._collect("rover_discoverers", settings=settings)
 
     def profilers(self, settings: Settings) -> list[Profiler]:
-        return self._collect("rover_profilers", settings=settings)
+        return self._collect("rover_profilers", settings=settings, protocols=lambda: self.protocols(settings))
 
     def protocols(self, settings: Settings) -> list[WireProtocol]:
         return self._collect("rover_protocols", WireProtocol, settings=settings)

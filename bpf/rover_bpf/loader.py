@@ -58,9 +58,10 @@ def load(source: ProgramSource) -> Program:
         )
     refused = _refused(answer, log)
     if "error" not in answer and not source.functions.keys() - source.optional <= refused.keys():
-        functions = {n: descriptors[e["index"]] for n, e in answer["functions"].items() if "index" in e}
+        loaded = {**answer["functions"], **answer["extensions"]}
+        functions = {n: descriptors[e["index"]] for n, e in loaded.items() if "index" in e}
         maps = {n: MapInfo(descriptors[e.pop("index")], **e) for n, e in answer["maps"].items()}
-        return Program(functions, maps, refused, log)
+        return Program(functions, maps, {**refused, **_broken(answer["extensions"])}, log)
     for fd in descriptors:
         os.close(fd)
     reason = compiler_error(log) or "; ".join(dict.fromkeys(refused.values())) or answer["error"]
@@ -73,6 +74,15 @@ def _refused(answer: dict[str, Any], log: str) -> dict[str, str]:
     found = verdicts(log)
     # Each refused function has a log of its own, in the order of loading; without one BCC's words have to do.
     return dict(zip(refused, found, strict=True)) if len(found) == len(refused) else refused
+
+
+def _broken(extensions: dict[str, Any]) -> dict[str, str]:
+    """Why each extension that is not loaded is not."""
+    return {
+        name: compiler_error(entry["log"]) or "; ".join(verdicts(entry["log"])) or entry["error"]
+        for name, entry in extensions.items()
+        if "error" in entry
+    }
 
 
 def _failure(name: str, reason: str, log: str) -> RoverError:

@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
@@ -39,7 +40,8 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     from bcc import BPF
     from bcc.libbcc import lib
 
-    module = BPF(text=request["text"], cflags=request["cflags"] + _offsets(request["members"]))
+    offsets = _offsets(request["members"])
+    module = BPF(text=request["text"], cflags=request["cflags"] + offsets)
     descriptors: list[int] = []
     functions: dict[str, Any] = {}
     for name, kind in request["functions"].items():
@@ -48,6 +50,13 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             functions[name] = {"index": len(descriptors) - 1}
         except Exception as error:  # one function that the kernel refuses leaves the others  # noqa: BLE001
             functions[name] = {"error": str(error)}
+    extensions: dict[str, Any] = {}
+    for name, extension in request["extensions"].items():
+        answer, descriptor = _load_extension(extension, offsets)
+        extensions[name] = answer
+        if descriptor is not None:
+            descriptors.append(descriptor)
+            answer["index"] = len(descriptors) - 1
     lib.bpf_table_name.restype = ctypes.c_char_p  # not declared by bcc, which then takes it for an int
     maps: dict[str, Any] = {}
     for number in range(lib.bpf_num_tables(module.module)):
@@ -59,7 +68,29 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             "value_size": lib.bpf_table_leaf_size_id(module.module, number),
             "max_entries": lib.bpf_table_max_entries_id(module.module, number),
         }
-    return {"functions": functions, "maps": maps}, descriptors
+    return {"functions": functions, "extensions": extensions, "maps": maps}, descriptors
+
+
+def _load_extension(extension: dict[str, Any], offsets: list[str]) -> tuple[dict[str, Any], int | None]:
+    """What is to be said of it, with what the compiler and the verifier printed of it alone; its descriptor."""
+    from bcc import BPF
+
+    with tempfile.TemporaryFile() as said:
+        before = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            module = BPF(text=extension["text"], cflags=extension["cflags"] + offsets)
+            _KEPT.append(module)
+            return {}, module.load_func(extension["function"].encode(), getattr(BPF, extension["kind"])).fd
+        except Exception as error:  # it fails alone  # noqa: BLE001
+            said.seek(0)
+            return {"error": str(error), "log": said.read().decode(errors="replace")}, None
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+_KEPT: list[Any] = []  # bcc closes a module's descriptors with it
 
 
 class _UnfitError(Exception):

@@ -19,7 +19,7 @@ class MapInfo:
 class Program:
     """A loaded program: descriptors of its functions and maps. Closing them lets the kernel free it all.
 
-    errors: the functions that the kernel refused, with its reason.
+    errors: the functions that the kernel refused, and the extensions that are not loaded, with the reason.
     """
 
     def __init__(

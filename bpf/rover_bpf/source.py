@@ -15,6 +15,22 @@ _INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
 
 
 @dataclass(frozen=True, slots=True)
+class Extension:
+    """A program that is compiled by itself, beside the one whose maps it uses (`BPF_TABLE("extern", ...)`).
+
+    name: what it is called among the loaded functions; function: what it is called in its text, kind: its type. One
+    that does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
+    """
+
+    name: str
+    path: Path
+    function: str
+    kind: str
+    defines: Mapping[str, str] = field(default_factory=dict)
+    include: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramSource:
     """One eBPF program to compile.
 
@@ -23,7 +39,8 @@ class ProgramSource:
     members: kernel structure members whose offsets the program uses, as (structure, member, names it had in other
     kernels...): each becomes the constant ROVER_OFFSET_<structure>_<member>, dots as underscores; of bit-fields
     ROVER_BIT_<structure>_<member> is the bit of that byte.
-    defines: further constants. include: folders of the program's own headers.
+    defines: further constants. include: folders of the program's own headers. extensions: programs that are loaded
+    beside it.
     """
 
     path: Path
@@ -31,20 +48,31 @@ class ProgramSource:
     members: tuple[tuple[str, ...], ...] = ()
     defines: Mapping[str, str] = field(default_factory=dict)
     include: tuple[Path, ...] = ()
+    extensions: tuple[Extension, ...] = ()
     optional: frozenset[str] = frozenset()
 
     def request(self) -> dict[str, Any]:
         """What the loader child is asked (JSON)."""
-        defines = {**kernel_defines(), **self.defines}
-        include = [KERNEL / "include", self.path.parent, *self.include]
-        cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
         return {
             "kernel": str(KERNEL),
-            "text": inline_headers(self.path, include),
+            **self._module(self.path, self.include, self.defines),
             "members": self.members,
-            "cflags": cflags,
             "functions": dict(self.functions),
+            "extensions": {
+                each.name: {
+                    **self._module(each.path, (*each.include, *self.include), {**self.defines, **each.defines}),
+                    "function": each.function,
+                    "kind": each.kind,
+                }
+                for each in self.extensions
+            },
         }
+
+    def _module(self, path: Path, folders: Sequence[Path], constants: Mapping[str, str]) -> dict[str, Any]:
+        include = [KERNEL / "include", self.path.parent, *folders]
+        defines = {**kernel_defines(), **constants}
+        cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
+        return {"text": inline_headers(path, include), "cflags": cflags}
 
 
 def inline_headers(path: Path, include: Sequence[Path]) -> str:

@@ -20,6 +20,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class BpfCommand(IntEnum):
     """enum bpf_cmd of include/uapi/linux/bpf.h, as far as it is used here."""
 
+    MAP_CREATE = 0
     MAP_LOOKUP_ELEM = 1
     MAP_UPDATE_ELEM = 2
     MAP_DELETE_ELEM = 3

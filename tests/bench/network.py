@@ -16,6 +16,8 @@ from processtree import attached
 from traffic import KINDS
 from turns import NOTHING, Cell, Rounds, against_nothing, median, parser, run
 
+from rover_core.plugins import DISABLED_VARIABLE
+
 _HERE = Path(__file__).parent
 _NO_KPROBES = (
     "tcptop-bpfcc and tcplife-bpfcc are missing: they attach kprobes, and this kernel has none. The bpftrace script "
@@ -59,6 +61,7 @@ def _contenders(other: int) -> list[Contender]:
     ]
     return [
         _contender("rover profile network --all", [*rover, "--all"]),
+        _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}=http1", *rover, "--all"]),
         _contender("rover profile network --pid of another", [*rover, f"--pid={other}"]),
         _contender("bpftrace script", ["bpftrace", str(_HERE / "traffic.bt")]),
     ]

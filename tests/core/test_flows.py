@@ -8,7 +8,20 @@ from rich.console import Console
 
 from rover_core.flows import TelemetryMerger, json_lines
 from rover_core.flowtable import notes, number_text, print_flows, size_text
-from rover_core.model import Completeness, Figure, Flow, FlowKey, Histogram, Loss, Peer, ProcessKey, Telemetry
+from rover_core.model import (
+    Completeness,
+    Distribution,
+    Figure,
+    Flow,
+    FlowKey,
+    Histogram,
+    Loss,
+    Operation,
+    OperationKey,
+    Peer,
+    ProcessKey,
+    Telemetry,
+)
 from rover_core.testing import make_telemetry
 
 SHOP = ProcessKey(10, 1)
@@ -105,3 +118,42 @@ def test_sizes_in_three_digits(amount: float, text: str) -> None:
 def test_numbers() -> None:
     """Broken: rare calls are rounded to none."""
     assert [number_text(amount) for amount in (0, 0.5, 12.3, 145_012.2)] == ["0", "0.5", "12", "145,012"]
+
+
+def operation(name: str = "GET /a", peer: Peer = FAR, exchanges: int = 4) -> Operation:
+    durations = Distribution(exchanges, 20 * exchanges, Histogram((0.0, 10.0, 30.0), (0, exchanges, 0)))
+    key = OperationKey(FlowKey(SHOP, "shop", "client", "tcp", peer), "http1", "GET", name)
+    nothing = Distribution()
+    return Operation(key, "http", "", exchanges, exchanges, 1, {"200": exchanges}, durations, nothing, nothing)
+
+
+def test_operations_of_one_key_add_up() -> None:
+    """Broken: requests of one interval hide those of the one before, or operations without number fill the memory."""
+    merger = TelemetryMerger(room=2)
+    merger.add(telemetry(operations=(operation(),), steps={"exchanges": 4}))
+    merger.add(telemetry(operations=(operation(), operation("GET /b"), operation("GET /c")), steps={"exchanges": 12}))
+    merger.add(telemetry(operations=(operation("GET /d"),)))
+    whole = merger.result()
+    assert whole is not None
+    counts = {each.key.operation: (each.exchanges, each.errors, dict(each.statuses)) for each in whole.operations}
+    assert counts == {"GET /a": (8, 2, {"200": 8}), "GET /b": (4, 1, {"200": 4}), "other": (8, 2, {"200": 8})}
+    assert whole.operations[0].durations.total == 160
+    assert whole.steps == {"exchanges": 16}
+
+
+def test_an_operation_as_json() -> None:
+    """Broken: scripts that read quantiles, statuses or steps find nothing."""
+    lines = [json.loads(line) for line in json_lines(telemetry(operations=(operation(),), steps={"calls seen": 9}))]
+    (record,) = [line for line in lines if line["type"] == "operation"]
+    assert (record["operation"], record["class"], record["protocol"]) == ("GET /a", "GET", "http1")
+    assert record["statuses"] == {"200": 4}
+    assert record["duration_ns"] == {"count": 4, "mean": 20, "p50": 20, "p90": 28, "p99": 30, "histogram": {"10": 4}}
+    assert lines[-1]["steps"] == {"calls seen": 9}
+
+
+def test_the_table_of_operations_puts_peers_together() -> None:
+    """Broken: a server with a thousand clients has a thousand lines of one operation."""
+    shown = table(telemetry(operations=(operation(), operation(peer=Peer(address="10.0.0.8")))))
+    (line,) = [line for line in shown.splitlines() if "GET /a" in line]
+    assert "25.0%" in line
+    assert "shop" in line

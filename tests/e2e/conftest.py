@@ -1,5 +1,7 @@
 """The real command against the real kernel: what a person at a terminal, or a service manager, gets."""
 
+import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,6 +9,7 @@ from typing import Any
 
 import pytest
 from end_to_end import ENVIRONMENT, ROVER
+from nginx import Nginx
 
 Rover = Callable[..., "subprocess.CompletedProcess[str]"]
 Begin = Callable[..., "subprocess.Popen[str]"]
@@ -50,3 +53,16 @@ def spinning(build: Any, start: Any) -> int:
     """The pid of a process that burns CPU in `burn_a_while` for as long as the test takes."""
     pid: int = start(build("spin.c"), "120000").pid
     return pid
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Nginx]:
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed")
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    server = Nginx(folder)
+    yield server
+    server.process.send_signal(signal.SIGQUIT)
+    server.process.wait(timeout=20)

@@ -1,90 +1,17 @@
 """`rover profile network` against servers and clients that nobody here wrote, and their own accounts."""
 
-import json
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end import complaint, until
+from end_to_end import complaint
+from nginx import Nginx, free_port, lines, watching
 
 pytestmark = pytest.mark.kernel
-
-NGINX = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors; worker_rlimit_nofile 4096;
-events {{ worker_connections 1024; }}
-http {{
-    log_format account '$status $bytes_sent $request_length $connection';
-    access_log {folder}/log account;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; keepalive_requests 100000;
-    server {{ listen 127.0.0.1:{port}; listen [::1]:{port}; root {folder}; location / {{ sendfile {sendfile}; }} }}
-}}
-"""
-
-
-class Nginx:
-    """A server with an account of all it sent, in its access log."""
-
-    def __init__(self, folder: Path, sendfile: str = "on") -> None:
-        self.port = _free_port()
-        self.log = folder / "log"
-        (folder / "page").write_bytes(b"x" * 1400)
-        (folder / "large").write_bytes(b"y" * 3_000_000)
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port, sendfile=sendfile))
-        folder.chmod(0o755)
-        self.process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def account(self) -> list[list[int]]:
-        """[status, bytes sent, request length, connection] of each request."""
-        return [[int(word) for word in line.split()] for line in self.log.read_text().splitlines()]
-
-
-@pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[Nginx]:
-    if shutil.which("nginx") is None:
-        pytest.skip("nginx is not installed")
-    folder = tmp_path / "nginx"
-    folder.mkdir()
-    tmp_path.chmod(0o755)
-    server = Nginx(folder)
-    yield server
-    server.process.send_signal(signal.SIGQUIT)
-    server.process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def watching(begin, *arguments: object) -> "subprocess.Popen[str]":  # type: ignore[no-untyped-def]
-    """A `rover profile network` that has begun to count."""
-    rover = begin("profile", "network", "--duration", "0", "--log-level", "info", *arguments)
-    seen = []
-    for text in rover.stderr:
-        seen.append(text)
-        if "task started" in text:
-            return rover  # type: ignore[no-any-return]
-    raise AssertionError(seen)
-
-
-def lines(rover: "subprocess.Popen[str]") -> list[dict[str, Any]]:
-    """What it says when it is interrupted, line by line."""
-    rover.send_signal(signal.SIGINT)
-    output, errors = rover.communicate(timeout=60)
-    assert rover.returncode == 0, errors
-    return [json.loads(text) for text in output.splitlines()]
 
 
 def total(records: list[dict[str, Any]], figure: str, what: str) -> int:
@@ -132,7 +59,7 @@ def test_socat_over_datagrams_and_local_sockets(begin, tmp_path: Path, start, wa
     """Broken: traffic that is not TCP is not seen, or has another size."""
     if shutil.which("socat") is None:
         pytest.skip("socat is not installed")
-    port, place = _free_port(), tmp_path / "socket"
+    port, place = free_port(), tmp_path / "socket"
     where = {"UDP": (f"UDP4-RECVFROM:{port},fork", f"UDP4:127.0.0.1:{port}"), "UNIX": ()}[way] or (
         f"UNIX-LISTEN:{place}",
         f"UNIX-CONNECT:{place}",

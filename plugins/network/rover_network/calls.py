@@ -30,15 +30,16 @@ class Kind(IntEnum):
 
 
 _AT_EXIT = 0x100
-_IN_ARGUMENT, _IN_HEADER = 0x200, 0x400
+_IN_ARGUMENT, _IN_HEADER, _IN_VECTOR = 0x200, 0x400, 0x800
 _FLAGS_SHIFT = 12
 _FLAGS = {"recvfrom": 3, "recvmsg": 2, "recvmmsg": 3}
 """Which argument, from 0, may say MSG_PEEK."""
-_ADDRESSES = {
+_PLACES = {
     **dict.fromkeys(("recvfrom", "sendto"), _IN_ARGUMENT),
+    **dict.fromkeys(("readv", "writev", "preadv2", "pwritev2"), _IN_VECTOR),
     **dict.fromkeys(("recvmsg", "sendmsg", "sendmmsg"), _IN_HEADER),
 }
-"""Where the call has the other end's address."""
+"""Where the call has the other end's address, and its data."""
 _KINDS = {
     Kind.READING: ("read", "readv", "preadv2", "recvfrom", "recvmsg"),
     Kind.WRITING: ("write", "writev", "pwritev2", "sendto", "sendmsg"),
@@ -73,7 +74,7 @@ def kinds(lengths: bool) -> Mapping[int, int]:
 
 
 def _entry(kind: Kind, name: str, lengths: bool) -> int:
-    where = _ADDRESSES.get(name, 0)
+    where = _PLACES.get(name, 0)
     if lengths and kind in (Kind.READING, Kind.WRITING):
         return kind | where
     flags = 0 if lengths or name not in _FLAGS else (_FLAGS[name] + 1) << _FLAGS_SHIFT

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rover_bpf.epochs import GROWS, NO_PREALLOC, settle, warm
 from rover_bpf.loader import load
 from rover_bpf.maps import Array, BpfMap
@@ -13,9 +15,11 @@ from rover_bpf.program import Program
 from rover_bpf.source import ProgramSource
 from rover_core.errors import RoverError
 from rover_network.calls import kinds
+from rover_network.capture import FUNCTIONS as CAPTURE
+from rover_network.capture import NOTHING, CaptureMaps, Layer7, extensions
 from rover_network.dropreasons import not_specified
 from rover_network.probes import FUNCTIONS, Probes, attach_probes
-from rover_network.rows import CONFIG, KEY, REASON, ROW, TALLIES
+from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
 
 PROGRAM = Path(__file__).with_name("network.bpf.c")
 MEMBERS = (
@@ -74,10 +78,11 @@ class Counted:
 class NetworkCounter:
     """Blocks like its kernel calls do; used by one thread."""
 
-    def __init__(self, without: Collection[Plan] = ()) -> None:
+    def __init__(self, without: Collection[Plan] = (), layer7: Layer7 = NOTHING) -> None:
         """Load and attach. Raises RoverError with the reason."""
-        self._program = _load()
+        self._program = _load(layer7)
         try:
+            self.capture = CaptureMaps(self._program, layer7)
             self._open_maps()
             warm(self._rows)
             self._without = without
@@ -104,6 +109,7 @@ class NetworkCounter:
         self._kinds = self._map("rover_kinds", "<u4", "<u4")
         self._reasons = self._map("rover_reasons", REASON, "<u8")
         self._uring = self._map("rover_uring", "<u4", "<u4")
+        self._connections = self._map("rover_connections", KEY, CONNECTION)
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
         self._epoch, self._all, self._generation = 0, False, 1
         self._last_tally = dict.fromkeys(TALLIES, 0)
@@ -113,7 +119,9 @@ class NetworkCounter:
         return BpfMap(self._program.maps[name], key, value)
 
     def _configure(self) -> None:
-        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation))
+        rings = self.capture.rings
+        layer7 = self.capture.active, len(rings), rings[0].max_entries if rings else 0
+        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation, *layer7))
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
@@ -140,6 +148,21 @@ class NetworkCounter:
         """The kernel program remembers it of each thread, by generation."""
         self._generation += 1
         self._configure()
+
+    def ask_again(self, connection: tuple[int, int, int]) -> None:
+        """What a connection (its inode, process and peer) speaks is to be found out anew.
+
+        Messages that pass at this moment may be counted at a wrong position, which readers take for a gap.
+        """
+        inode, tgid, peer = connection
+        key = np.array((inode, tgid, peer), KEY)
+        known = self._connections.lookup(key)
+        if known is not None:
+            generation = known["stream"]["generation"] + 1
+            known["stream"] = np.zeros((), STREAM)
+            known["stream"]["generation"] = generation
+            known["facts"]["speaks"] = 0
+            self._connections.update(key, known)
 
     def fill(self) -> float:
         """How full the rows in use are, 0..1."""
@@ -169,11 +192,11 @@ class NetworkCounter:
 
     def _evictions(self, tally: Mapping[str, int]) -> int:
         """New ones since the last call. Counting what is left is only worth it where there may be some."""
-        table = self._program.maps["rover_connections"]
+        table = self._connections.info
         expected = tally["new_connections"] - tally["gone_connections"] - self._evicted
         if expected <= table.max_entries * 0.9:
             return 0
-        evicted = expected - len(self._map("rover_connections", KEY, f"V{table.value_size}").read()[0])
+        evicted = expected - len(self._connections.read()[0])
         self._evicted += evicted
         return evicted
 
@@ -184,6 +207,7 @@ class NetworkCounter:
 
     def close(self) -> None:
         self.detach()
+        self.capture.close()
         self._program.close()
 
     def __enter__(self) -> "NetworkCounter":
@@ -193,12 +217,19 @@ class NetworkCounter:
         self.close()
 
 
-def _load() -> Program:
+def _load(layer7: Layer7) -> Program:
     """The best form of the program that this kernel takes: maps that grow, or preallocated ones."""
-    defines = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
+    reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
+    functions = {**FUNCTIONS, **CAPTURE} if layer7.protocols else FUNCTIONS
+
+    def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
+        return ProgramSource(
+            PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7.protocols)
+        )
+
     try:
-        return load(ProgramSource(PROGRAM, FUNCTIONS, (*MEMBERS, GROWS), _GROWING | defines))
+        return load(source((*MEMBERS, GROWS), _GROWING))
     except RoverError as error:
         if ".".join(GROWS) not in str(error):
             raise
-    return load(ProgramSource(PROGRAM, FUNCTIONS, MEMBERS, _PREALLOCATED | defines))
+    return load(source(MEMBERS, _PREALLOCATED))

@@ -13,8 +13,13 @@ BOUNDS = tuple(map(float, BUCKETS_NS))
 COUNTS = ("retransmits", "drops", "errors")
 
 
-def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows: Array) -> list[Flow]:
-    """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW."""
+def make_flows(
+    keys: Sequence[FlowKey], connections: Sequence[Connection], rows: Array, labels: Sequence[str] = ("",)
+) -> list[Flow]:
+    """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW.
+
+    labels: of protocols, by the kernel's number.
+    """
     numbers: dict[FlowKey, int] = {}
     index = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
     names = ("untimed", "bytes", "ns", "histogram")
@@ -22,6 +27,9 @@ def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows:
     counts = {name: _grouped(rows[name], index, len(numbers)).tolist() for name in COUNTS}
     sizes = np.bincount(index, minlength=len(numbers)).tolist()
     last = {key: connection.remote for key, connection in zip(keys, connections, strict=True)}
+    spoken: dict[FlowKey, str] = {}
+    for key, number in zip(keys, rows["facts"]["speaks"].tolist(), strict=True):
+        spoken[key] = spoken.get(key) or labels[number]
     made = [
         Flow(
             key,
@@ -29,6 +37,7 @@ def make_flows(keys: Sequence[FlowKey], connections: Sequence[Connection], rows:
             sizes[at],
             _figures(untimed[at], amounts[at], times[at], histograms[at]),
             {name: values[at] for name, values in counts.items() if values[at]},
+            spoken[key],
         )
         for key, at in numbers.items()
     ]

@@ -17,7 +17,7 @@ def make_meters(flows: Iterable[Flow], prefix: str, entities_of: EntitiesOf) -> 
     totals: dict[tuple[Entity, Labels], Flow] = {}
     for flow in flows:
         for entity in entities_of(flow.key.process):
-            labels = _labels(flow, entity, entities_of)
+            labels = labels_of(flow.key, flow.address, flow.protocol, entity, entities_of)
             if labels:
                 known = totals.get((entity, labels))
                 totals[entity, labels] = known + flow if known else flow
@@ -28,10 +28,11 @@ def make_meters(flows: Iterable[Flow], prefix: str, entities_of: EntitiesOf) -> 
     ]
 
 
-def _labels(flow: Flow, entity: Entity, entities_of: EntitiesOf) -> Labels:
-    role = flow.key.role
+def labels_of(key: FlowKey, address: str, protocol: str, entity: Entity, entities_of: EntitiesOf) -> Labels:
+    """Contract section 5.3; none if nothing is known of the other end. protocol: its label."""
+    role = key.role
     other = "server" if role == "client" else "client"
-    peer = _peer(flow, entity, entities_of)
+    peer = _peer(key, address, entity, entities_of)
     if peer is None:
         return ()
     name, value = peer
@@ -39,18 +40,18 @@ def _labels(flow: Flow, entity: Entity, entities_of: EntitiesOf) -> Labels:
         (f"{role}_process_id", entity),
         (f"{other}_{name}", value),
         ("side", role),
-        ("protocol", "unknown"),
+        ("protocol", protocol or "unknown"),
         ("is_ssl", "false"),
     )
 
 
-def _peer(flow: Flow, entity: Entity, entities_of: EntitiesOf) -> tuple[str, str | Entity] | None:
+def _peer(key: FlowKey, address: str, entity: Entity, entities_of: EntitiesOf) -> tuple[str, str | Entity] | None:
     """A process of the same service and instance, or that it is local, or where it is; None if nothing is known."""
-    if other := peer_entity(flow.key, entity, entities_of):
+    if other := peer_entity(key, entity, entities_of):
         return "process_id", other
-    if flow.key.peer.local:
+    if key.peer.local:
         return "local", "true"
-    return ("address", flow.address) if flow.address else None
+    return ("address", address) if address else None
 
 
 def peer_entity(key: FlowKey, entity: Entity, entities_of: EntitiesOf) -> Entity | None:

@@ -5,6 +5,7 @@
  * at for accept, connect, close and those calls that send or receive several messages.
  */
 #include <rover/datagrams.h>
+#include <rover/capture.h>
 
 /* include/linux/socket.h */
 #define MSG_PEEK 2
@@ -21,47 +22,9 @@
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 
-/* What kinds of system calls there are; calls.py says which is which, by number. Above the kind: ROVER_AT_EXIT, where a
- * peer's address is, and which argument holds flags (plus one). */
-enum rover_kind {
-    ROVER_READING = 1, /* one message, or one buffer's worth of a stream */
-    ROVER_WRITING,
-    ROVER_READING_MANY, /* mmsghdr[] */
-    ROVER_WRITING_MANY,
-    ROVER_SENDING_FILE,
-    ROVER_SPLICING,
-    ROVER_CONNECTING,
-    ROVER_ACCEPTING,
-    ROVER_CLOSING,
-    ROVER_URING,
-    ROVER_DATAGRAM, /* a ROVER_READING that waits for its sender's address */
-};
-#define ROVER_KIND 0xff
-#define ROVER_AT_EXIT 0x100
-#define ROVER_IN_ARGUMENT 0x200 /* the address is the fifth argument */
-#define ROVER_IN_HEADER 0x400   /* it is in the struct msghdr that is the second */
-#define ROVER_FLAGS_SHIFT 12
 #define ROVER_SYSCALLS 512
 
-/* What a thread is in the middle of. kind 0: nothing that is counted (any more). */
-struct rover_call {
-    u64 since_ns;
-    u64 sk;
-    u64 bytes; /* of the messages so far, where there are several */
-    u64 messages;
-    u64 generation; /* of the processes that are watched, when this one was known to be */
-    u64 regs; /* the registers it was called with, which are there until it ends */
-    struct rover_key key;
-    u32 kind;
-    u32 where; /* ROVER_IN_ARGUMENT, ROVER_IN_HEADER or neither */
-    u32 fd;
-    u32 figure; /* of key: what the messages were */
-    u32 tgid;
-    u32 unused;
-};
-
 BPF_TABLE("array", u32, u32, rover_kinds, ROVER_SYSCALLS);
-BPF_TABLE("lru_hash", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("hash", u32, u32, rover_uring, 1024); /* processes that use io_uring */
 
 /* Connections are met, and rows begun, where a socket is at hand. 0 if no process holds it. */
@@ -133,7 +96,7 @@ int rover_on_enter(struct rover_enter *ctx)
         call->tgid = id >> 32;
     }
     call->kind = *kind & ROVER_KIND;
-    call->where = *kind & (ROVER_IN_ARGUMENT | ROVER_IN_HEADER);
+    call->where = *kind & ROVER_WHERE;
     call->regs = ctx->regs;
     call->messages = 0;
     call->since_ns = bpf_ktime_get_ns();
@@ -178,9 +141,9 @@ int rover_on_enter(struct rover_enter *ctx)
 static __always_inline u64 rover_address_in(struct rover_call *call, u64 message)
 {
     u64 header = 0, address = 0;
-    if (call->where == ROVER_IN_ARGUMENT) {
+    if (call->where & ROVER_IN_ARGUMENT) {
         ROVER_READ(address, call->regs, ROVER_SYSCALL_ARGUMENT(4));
-    } else if (call->where == ROVER_IN_HEADER) {
+    } else if (call->where & ROVER_IN_HEADER) {
         ROVER_READ(header, call->regs, ROVER_SYSCALL_ARGUMENT(1));
         bpf_probe_read_user(&address, sizeof(address), (void *)(header + 64 * message)); /* msg_name comes first */
     }
@@ -188,7 +151,7 @@ static __always_inline u64 rover_address_in(struct rover_call *call, u64 message
 }
 
 /* A message, or a buffer's worth of a stream, went through a socket. */
-static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figure)
+static __always_inline int rover_message(void *ctx, u64 sk, s64 result, u64 flags, int figure)
 {
     int zero = 0;
     u64 id = bpf_get_current_pid_tgid();
@@ -223,6 +186,9 @@ static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figu
         if (!row)
             return 0;
     }
+    u32 kind = begun ? call->kind : 0;
+    if (call && begun && config->protocols)
+        rover_locate(call, kind, call->messages);
     if (call && call->kind >= ROVER_READING_MANY && call->kind <= ROVER_SPLICING) {
         call->key = key;
         call->figure = figure;
@@ -235,6 +201,7 @@ static __always_inline int rover_message(u64 sk, s64 result, u64 flags, int figu
     }
     if (figure == ROVER_WRITE)
         rover_add_rtt(row, sk);
+    rover_pass_on(ctx, config, call, &key, kind, figure == ROVER_WRITE, result);
     return 0;
 }
 
@@ -247,12 +214,12 @@ struct rover_length {
 
 int rover_on_sent(struct rover_length *ctx)
 {
-    return rover_message(ctx->sk, (s32)ctx->result, (u32)ctx->flags, ROVER_WRITE);
+    return rover_message(ctx, ctx->sk, (s32)ctx->result, (u32)ctx->flags, ROVER_WRITE);
 }
 
 int rover_on_received(struct rover_length *ctx)
 {
-    return rover_message(ctx->sk, (s32)ctx->result, (u32)ctx->flags, ROVER_READ_);
+    return rover_message(ctx, ctx->sk, (s32)ctx->result, (u32)ctx->flags, ROVER_READ_);
 }
 
 /* A connection is made, by whoever can take the entry away. */
@@ -317,12 +284,17 @@ static __always_inline void rover_after_accept(u32 epoch, s64 result, u64 ns)
     rover_add(row, ROVER_CONNECT, 0, ns);
 }
 
-static __always_inline void rover_after_close(u32 epoch, struct rover_call *call)
+static __always_inline void rover_after_close(struct rover_config *config, struct rover_call *call)
 {
-    struct rover_row *row = rover_row(epoch, &call->key);
+    struct rover_row *row = rover_row(config->epoch & 1, &call->key);
     if (row)
         rover_add(row, ROVER_CLOSE, 0, rover_since(call));
-    if (rover_inode(call->sk) != call->key.inode && rover_connections.delete(&call->key) == 0)
+    if (rover_inode(call->sk) == call->key.inode)
+        return; /* another descriptor holds it */
+    struct rover_connection *connection = rover_connections.lookup(&call->key);
+    if (connection)
+        rover_ship_end(config, &call->key, connection);
+    if (rover_connections.delete(&call->key) == 0)
         rover_tell(ROVER_GONE_CONNECTIONS);
 }
 
@@ -342,8 +314,10 @@ static __always_inline u64 rover_many(u64 vector, s64 count)
 }
 
 /* Without sock_*_length: what a read or write came to. */
-static __always_inline void rover_after_transfer(u32 epoch, struct rover_call *call, u64 regs, s64 result)
+static __always_inline void rover_after_transfer(void *ctx, struct rover_config *config, struct rover_call *call, u64 regs,
+                                                 s64 result)
 {
+    u32 epoch = config->epoch & 1, kind = call->kind;
     struct rover_key key = {};
     u64 vector = 0, other = 0, sk = rover_socket(call->fd);
     int reading = call->kind == ROVER_READING || call->kind == ROVER_READING_MANY;
@@ -367,7 +341,9 @@ static __always_inline void rover_after_transfer(u32 epoch, struct rover_call *c
             __sync_fetch_and_add(&row->errors, 1);
         return;
     }
+    rover_locate(call, kind, 0);
     if (call->kind == ROVER_READING_MANY || call->kind == ROVER_WRITING_MANY) {
+        call->piece.address = 0; /* they are several: a gap */
         ROVER_READ(vector, regs, ROVER_SYSCALL_ARGUMENT(1));
         result = rover_many(vector, result);
     }
@@ -377,11 +353,14 @@ static __always_inline void rover_after_transfer(u32 epoch, struct rover_call *c
         rover_add(row, ROVER_WRITE, result, rover_since(call));
         rover_add_rtt(row, sk);
     }
+    call->kind = 0;
+    rover_pass_on(ctx, config, call, &key, kind, !reading, result);
 }
 
 /* With sock_*_length: a call of several messages is over, which have told their bytes. */
-static __always_inline void rover_after_messages(u32 epoch, struct rover_call *call, s64 result)
+static __always_inline void rover_after_messages(void *ctx, struct rover_config *config, struct rover_call *call, s64 result)
 {
+    u32 epoch = config->epoch & 1, kind = call->kind;
     if (call->messages) {
         struct rover_row *row = rover_row(epoch, &call->key);
         if (row && call->figure == ROVER_WRITE)
@@ -393,16 +372,23 @@ static __always_inline void rover_after_messages(u32 epoch, struct rover_call *c
         struct rover_row *row = rover_row_of(epoch, &call->key, call->sk);
         if (row)
             rover_add(row, ROVER_READ_, result, rover_since(call));
+        rover_locate(call, kind, 0);
+        call->kind = 0;
+        rover_pass_on(ctx, config, call, &call->key, kind, 0, result);
     }
 }
 
 /* What came from anybody: by now its sender's address is where the caller wanted it. */
-static __always_inline void rover_after_datagram(u32 epoch, struct rover_call *call)
+static __always_inline void rover_after_datagram(void *ctx, struct rover_config *config, struct rover_call *call)
 {
+    u32 kind = call->kind;
     rover_address_key(&call->key, call->sk, rover_address_in(call, 0), 0);
-    struct rover_row *row = rover_row(epoch, &call->key);
+    struct rover_row *row = rover_row(config->epoch & 1, &call->key);
     if (row)
         rover_add(row, ROVER_READ_, call->bytes, rover_since(call));
+    rover_locate(call, kind, 0);
+    call->kind = 0;
+    rover_pass_on(ctx, config, call, &call->key, kind, 0, call->bytes);
 }
 
 /* raw_tracepoint sys_exit(struct pt_regs *regs, long result) */
@@ -433,17 +419,17 @@ int rover_on_exit(struct rover_exit *ctx)
         return 0;
     }
     if (call && call->kind == ROVER_DATAGRAM)
-        rover_after_datagram(epoch, call);
+        rover_after_datagram(ctx, config, call);
     else if (!call || !begun || !(*kind & ROVER_AT_EXIT))
         return 0;
     else if (call->kind == ROVER_CONNECTING)
         rover_after_connect(epoch, call, result);
     else if (call->kind == ROVER_CLOSING)
-        rover_after_close(epoch, call);
+        rover_after_close(config, call);
     else if (config->lengths)
-        rover_after_messages(epoch, call, result);
+        rover_after_messages(ctx, config, call, result);
     else
-        rover_after_transfer(epoch, call, ctx->regs, result);
+        rover_after_transfer(ctx, config, call, ctx->regs, result);
     call->kind = 0;
     return 0;
 }
@@ -484,7 +470,16 @@ struct rover_destroyed {
 
 int rover_on_destroyed(struct rover_destroyed *ctx)
 {
+    int zero = 0;
     u64 sk = ctx->sk;
+    struct rover_key *owner = rover_owners.lookup(&sk);
+    struct rover_config *config = rover_config.lookup(&zero);
+    if (owner && config && config->protocols) {
+        struct rover_key key = *owner;
+        struct rover_connection *connection = rover_connections.lookup(&key);
+        if (connection)
+            rover_ship_end(config, &key, connection);
+    }
     rover_owners.delete(&sk);
     return 0;
 }

@@ -13,7 +13,7 @@ Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
-class _Recent(OrderedDict[Key, Value], Generic[Key, Value]):
+class Recent(OrderedDict[Key, Value], Generic[Key, Value]):
     """Keeps what was noted last."""
 
     def note(self, key: Key, value: Value) -> None:
@@ -37,12 +37,12 @@ class PeerBook:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._ends: _Recent[tuple[str, int, End, End], _Holder] = _Recent()
-        self._sockets: _Recent[int, _Holder] = _Recent()
-        self._facing: _Recent[int, _Holder] = _Recent()  # who is at the other end of a Unix socket, by its inode
-        self._servers: _Recent[tuple[int, str, int], _Holder] = _Recent()
-        self._datagrams: _Recent[tuple[int, int], _Holder] = _Recent()
-        self._local_addresses: _Recent[bytes, None] = _Recent()
+        self._ends: Recent[tuple[str, int, End, End], _Holder] = Recent()
+        self._sockets: Recent[int, _Holder] = Recent()
+        self._facing: Recent[int, _Holder] = Recent()  # who is at the other end of a Unix socket, by its inode
+        self._servers: Recent[tuple[int, str, int], _Holder] = Recent()
+        self._datagrams: Recent[tuple[int, int], _Holder] = Recent()
+        self._local_addresses: Recent[bytes, None] = Recent()
 
     def resolve(self, connections: Sequence[Connection]) -> list[FlowKey]:
         """Whose each connection is, as what, and with whom: one for each."""

@@ -1,11 +1,20 @@
 """The network plugin's hooks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
+from rover_core.api import (
+    Diagnostic,
+    ProfileCommand,
+    ProfileOption,
+    Profiler,
+    Settings,
+    SettingsSection,
+    WireProtocol,
+    hookimpl,
+)
 from rover_core.model import Telemetry
 from rover_network.rules import parse_rules
-from rover_network.settings import NetworkSettings, SamplingSettings
+from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 
 _SAMPLE = "Keep whole exchanges: slow>200ms, 4xx, 5xx, error, uri~REGEX; rules between semicolons."
 
@@ -14,15 +23,16 @@ _SAMPLE = "Keep whole exchanges: slow>200ms, 4xx, 5xx, error, uri~REGEX; rules b
 def rover_settings() -> list[SettingsSection]:
     return [
         SettingsSection("profiling.task.network", NetworkSettings),
+        SettingsSection("profiling.task.network.protocol_analyze", ProtocolAnalyzeSettings),
         SettingsSection("profiling.task.network.protocol_analyze.sampling", SamplingSettings),
     ]
 
 
 @hookimpl
-def rover_profilers(settings: Settings) -> list[Profiler]:
+def rover_profilers(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> list[Profiler]:
     from rover_network.profiler import create
 
-    return [create(settings.section(NetworkSettings))]
+    return [create(settings.section(NetworkSettings), settings.section(ProtocolAnalyzeSettings), protocols)]
 
 
 @hookimpl

@@ -2,21 +2,39 @@
 
 import platform
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rover_core.api import WireProtocol
+from rover_core.flows import add_operations, add_steps
 from rover_core.logs import get_logger
-from rover_core.model import Completeness, Entity, Flow, FlowKey, Loss, Process, ProcessKey, Task, Telemetry
-from rover_network.connections import read_connections
+from rover_core.model import (
+    Completeness,
+    Entity,
+    Flow,
+    FlowKey,
+    Loss,
+    Operation,
+    OperationKey,
+    Process,
+    ProcessKey,
+    Task,
+    Telemetry,
+)
+from rover_network.analysis import Analysis
+from rover_network.connections import end_text, read_connections
 from rover_network.counter import Counted, NetworkCounter
 from rover_network.dropreasons import drop_reasons
 from rover_network.flows import events, make_flows, merge_flows
 from rover_network.host import Host
 from rover_network.meters import make_meters
-from rover_network.peers import PeerBook
-from rover_network.settings import NetworkSettings
+from rover_network.operationmeters import make_operation_meters
+from rover_network.operations import Found, Socket
+from rover_network.peers import PeerBook, Recent
+from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
 
 NAME = "NETWORK"
+_DEFAULTS = ProtocolAnalyzeSettings()
 _COLLECT_AT = 0.5  # fill of the kernel's rows, 0..1, from which they are emptied before the next drain is due
 log = get_logger("network")
 
@@ -33,6 +51,20 @@ class _Session:
     evicted: int = 0
     reasons: dict[int, int] = field(default_factory=dict)
     uring: set[int] = field(default_factory=set)
+    operations: dict[OperationKey, Operation] = field(default_factory=dict)
+    losses: dict[Loss, int] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+
+    def take_found(self, found: Found) -> None:
+        """Keep what is of this session's processes; what became of the bytes is told of all that are watched."""
+        targets = self.targets
+        ours = (each for each in found.operations if targets is None or each.key.flow.process in targets)
+        add_operations(ours, self.operations)
+        pids = None if targets is None else {0, *(process.pid for process in targets)}
+        for (pid, cause), count in found.losses.items():
+            if (pids is None or pid in pids) and cause in set(Loss):
+                self.losses[Loss(cause)] = self.losses.get(Loss(cause), 0) + count
+        add_steps(found.steps, self.steps)
 
     def take(self, flows: Iterable[Flow], counted: Counted) -> None:
         """Keep what is of this session's processes."""
@@ -52,19 +84,33 @@ class NetworkProfiler:
 
     name = NAME
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        analyze: ProtocolAnalyzeSettings = _DEFAULTS,
+        protocols: Callable[[], Sequence[WireProtocol]] = tuple,
+    ) -> None:
         self.flush_interval_ns: int | None = settings.report_interval
         self._prefix = settings.meter_prefix
         self._counter: NetworkCounter | None = None
         self._sessions: dict[str, _Session] = {}
         self._book = PeerBook(Host())
         self._entities: Mapping[ProcessKey, Sequence[Entity]] = {}
+        self._protocols = protocols
+        self._analyze = analyze
+        self._analysis: Analysis | None = None
+        self._flow_keys: Recent[Socket, tuple[FlowKey, str]] = Recent()
+
+    @property
+    def workers(self) -> Sequence[int]:
+        """Pids of the processes that read what is captured."""
+        return self._analysis.pids if self._analysis else ()
 
     def inform(self, processes: Collection[Process]) -> None:
         self._entities = {process.key: process.entities for process in processes if process.entities}
 
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
-        counter = self._counter or _open()
+        counter = self._counter or self._open()
         targets = None if processes is None else {process.key: process for process in processes}
         session = _Session(task, targets, time.time_ns())
         try:
@@ -73,6 +119,7 @@ class NetworkProfiler:
         except BaseException:
             if self._counter is None:
                 counter.close()
+                self._end_analysis()
             raise
         self._counter = counter
         self._sessions[task.id] = session
@@ -93,6 +140,8 @@ class NetworkProfiler:
             self._unwatch(self._counter, [process])
 
     def tick(self) -> None:
+        if self._counter and self._analysis:
+            self._analysis.gather(self._counter)
         if self._counter and self._counter.fill() > _COLLECT_AT:
             self._collect()
 
@@ -117,17 +166,43 @@ class NetworkProfiler:
         if self._counter:
             self._counter.close()
             self._counter = None
+        self._end_analysis()
+
+    def _end_analysis(self) -> None:
+        if self._analysis:
+            self._analysis.close()
+            self._analysis = None
+
+    def _open(self) -> NetworkCounter:
+        analysis = Analysis(self._protocols(), self._analyze)
+        counter = NetworkCounter(layer7=analysis.layer7)
+        try:
+            for purpose, why in counter.probes.missing.items():
+                log.warning("not measured", what=purpose, reason=why)
+            analysis.start(counter)
+        except BaseException:
+            analysis.close()
+            counter.close()
+            raise
+        self._analysis = analysis
+        return counter
 
     def _collect(self) -> None:
         """Take what the kernel has counted and hand every session its share."""
-        if self._counter is None:
+        if self._counter is None or self._analysis is None:
             return
+        self._analysis.gather(self._counter)  # first: so the flow of each connection in it is known below
         counted = self._counter.collect()
         connections = list(read_connections(counted.keys, counted.rows))
         keys = self._book.resolve(connections)
-        flows = make_flows(keys, connections, counted.rows)
+        labels = ("", *(protocol.label for protocol in self._analysis.protocols))
+        flows = make_flows(keys, connections, counted.rows, labels)
+        for socket, key, connection in zip(counted.keys.tolist(), keys, connections, strict=True):
+            self._flow_keys.note(socket, (key, end_text(connection.remote)))
+        found = self._analysis.put_together(counted, self._flow_keys.get)
         for session in self._sessions.values():
             session.take(flows, counted)
+            session.take_found(found)
 
     def _entities_of(self, session: _Session, process: ProcessKey) -> Sequence[Entity]:
         """Of a process that this session watches, as discovery knows it now, or as it was when the task started."""
@@ -138,15 +213,24 @@ class NetworkProfiler:
 
     def _telemetry(self, session: _Session) -> Telemetry:
         now, flows = time.time_ns(), tuple(session.flows.values())
-        kept = events(flows)
+        operations = tuple(session.operations.values())
+        kept = events(flows) + sum(operation.exchanges for operation in operations)
         untimed = sum(figure.calls - figure.timed for flow in flows for figure in flow.figures.values())
+        unpaired = session.losses.pop(Loss.UNPAIRED, 0)  # they are there, as halves
+        lost = {Loss.MAP_FULL: session.lost, **session.losses}
+        degraded = {Loss.MISSED_EVENT: max(0, untimed), Loss.UNPAIRED: unpaired}
         completeness = Completeness(
-            kept + session.lost,
+            kept + sum(lost.values()),
             kept,
-            {Loss.MAP_FULL: session.lost} if session.lost else {},
-            {Loss.MISSED_EVENT: untimed} if untimed > 0 else {},
+            {cause: count for cause, count in lost.items() if count},
+            {cause: count for cause, count in degraded.items() if count},
         )
-        meters = make_meters(flows, self._prefix, lambda process: self._entities_of(session, process))
+
+        def entities_of(process: ProcessKey) -> Sequence[Entity]:
+            return self._entities_of(session, process)
+
+        meters = make_meters(flows, self._prefix, entities_of)
+        meters += make_operation_meters(operations, self._prefix, entities_of)
         telemetry = Telemetry(
             session.task.id,
             NAME,
@@ -156,9 +240,12 @@ class NetworkProfiler:
             completeness,
             self._attributes(session),
             flows=flows,
+            operations=operations,
+            steps=session.steps,
         )
         session.since_ns, session.flows, session.lost, session.evicted = now, {}, 0, 0
         session.reasons, session.uring = {}, set()
+        session.operations, session.losses, session.steps = {}, {}, {}
         return telemetry
 
     def _attributes(self, session: _Session) -> dict[str, str]:
@@ -168,6 +255,7 @@ class NetworkProfiler:
             f"{names.get(reason, f'reason {reason}')} {count}" for reason, count in sorted(session.reasons.items())
         )
         missing = self._counter.probes.missing if self._counter else {}
+        unread = self._analysis.missing if self._analysis else {}
         said = {
             "probe": self._counter.probes.label if self._counter else "",
             "host": platform.node(),
@@ -175,17 +263,15 @@ class NetworkProfiler:
             "drop reasons": reasons,
             "io_uring": ", ".join(map(str, sorted(session.uring))),
             "connections forgotten": str(session.evicted or ""),
+            "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
         }
         return {name: text for name, text in said.items() if text}
 
 
-def _open() -> NetworkCounter:
-    counter = NetworkCounter()
-    for purpose, why in counter.probes.missing.items():
-        log.warning("not measured", what=purpose, reason=why)
-    return counter
-
-
-def create(settings: NetworkSettings) -> NetworkProfiler:
-    """The profiler that the plugin hands over."""
-    return NetworkProfiler(settings)
+def create(
+    settings: NetworkSettings,
+    analyze: ProtocolAnalyzeSettings = _DEFAULTS,
+    protocols: Callable[[], Sequence[WireProtocol]] = tuple,
+) -> NetworkProfiler:
+    """The profiler that the plugin hands over. protocols: called when the first task starts."""
+    return NetworkProfiler(settings, analyze, protocols)

@@ -22,6 +22,8 @@ FACTS = np.dtype(
         ("local", "u1", (16,)),
         ("remote", "u1", (16,)),
         ("comm", "S16"),
+        ("speaks", "<u4"),
+        ("unused", "<u4"),
         ("netns", "<u4"),
         ("peer", "<u4"),
         ("local_port", "<u2"),
@@ -31,6 +33,19 @@ FACTS = np.dtype(
         ("role", "u1"),
     ]
 )
+STREAM = np.dtype(
+    [
+        ("position", "<u8", (2,)),
+        ("turned", "<u8"),
+        ("calls", "<u4"),
+        ("tries", "<u2"),
+        ("last", "u1"),
+        ("answers", "u1"),
+        ("protocol", "<u4"),
+        ("generation", "<u4"),
+    ]
+)
+CONNECTION = np.dtype([("facts", FACTS), ("stream", STREAM)])
 SUM = np.dtype(
     [
         ("bytes", "<u8"),
@@ -50,6 +65,27 @@ ROW = np.dtype(
     ]
 )
 REASON = np.dtype([("key", KEY), ("reason", "<u8")])
-CONFIG = np.dtype([("epoch", "<u4"), ("all", "<u4"), ("lengths", "<u4"), ("datagrams", "<u4"), ("generation", "<u8")])
-TALLIES = ("rows_full", "new_rows", "new_connections", "gone_connections")
+CONFIG = np.dtype(
+    [
+        ("epoch", "<u4"),
+        ("all", "<u4"),
+        ("lengths", "<u4"),
+        ("datagrams", "<u4"),
+        ("generation", "<u8"),
+        ("protocols", "<u4"),
+        ("rings", "<u4"),
+        ("ring_bytes", "<u8"),
+    ]
+)
+TALLIES = (
+    "rows_full",
+    "new_rows",
+    "new_connections",
+    "gone_connections",
+    "calls_seen",
+    "calls_asked",
+    "calls_shipped",
+    "classified",
+    "ring_full",
+)
 """enum rover_tally."""

@@ -4,12 +4,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from rover_core.config import CommaList, Duration, Env, MinDuration, parse_duration
+from rover_core.config import CommaList, Duration, Env, MinDuration, MinSize, Size, parse_duration, parse_size
 from rover_core.wire import Redaction
 from rover_core.wire.redaction import SECRET_HEADERS, SECRET_PARAMETERS
 from rover_core.wire.rendering import encoding_of
 from rover_network.rules import parse_rules
 
+_ANALYZE = "ROVER_PROFILING_TASK_NETWORK_PROTOCOL_ANALYZE_"
 _PREFIX = "ROVER_PROFILING_TASK_NETWORK_TOPOLOGY_"
 
 
@@ -66,3 +67,15 @@ class SamplingSettings(BaseModel):
     def encodings(self) -> tuple[str, str]:
         """Of requests, of responses."""
         return self.http.default_request_encoding, self.http.default_response_encoding
+
+
+class ProtocolAnalyzeSettings(BaseModel):
+    """per_cpu_buffer: size of each ring that carries captured bytes, rounded up to a power of two.
+
+    parallels: how many rings there are, each with a worker process that reads it. queue_size: sums that a worker
+    keeps for the agent, who takes them five times a second; beyond half of it operations are not told apart any more.
+    """
+
+    per_cpu_buffer: Annotated[Size, MinSize("4KB"), Env(f"{_ANALYZE}PER_CPU_BUFFER")] = parse_size("400KB")
+    parallels: Annotated[int, Field(ge=1, le=64), Env(f"{_ANALYZE}PARALLELS")] = 2
+    queue_size: Annotated[int, Field(ge=1), Env(f"{_ANALYZE}QUEUE_SIZE")] = 5000

@@ -46,7 +46,7 @@ def test_layouts_agree() -> None:
     header = (PROGRAM.parent / "rover/flows.h").read_text()
     assert f"#define ROVER_BUCKETS {len(BUCKETS_NS)}" in header
     assert len(FIGURES) == 5
-    assert (KEY.itemsize, ROW.itemsize) == (16, 72 + 5 * (8 + 8 + 4 + 34 * 4 + 4) + 24)
+    assert (KEY.itemsize, ROW.itemsize) == (16, 80 + 5 * (8 + 8 + 4 + 34 * 4 + 4) + 24)
     bounds = [
         eval(each.replace("ROVER_MS", "1000000")) for each in re.findall(r"ROVER_FROM\(([\d* /A-Z_]+)\)", header)
     ]

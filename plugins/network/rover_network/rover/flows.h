@@ -11,11 +11,11 @@
  */
 #pragma once
 
+#include <rover/call.h>
 #include <rover/socket.h>
 
 #define ROVER_BUCKETS 34
 #define ROVER_CONNECTIONS 65536
-#define ROVER_THREADS 16384
 
 enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
 
@@ -30,13 +30,6 @@ struct rover_sum {
     u32 unused;
 };
 
-/* A process's use of a socket. peer: of a UDP socket without a fixed other end, a hash of this one. */
-struct rover_key {
-    u32 inode;
-    u32 tgid;
-    u64 peer;
-};
-
 struct rover_row {
     struct rover_facts facts;
     struct rover_sum sums[ROVER_FIGURES];
@@ -45,9 +38,22 @@ struct rover_row {
     u64 errors;      /* calls that failed, but for EAGAIN, EINPROGRESS and interruptions */
 };
 
+/* What a connection's bytes are, for layer 7. By way: 0 received, 1 sent. */
+struct rover_stream {
+    u64 position[2]; /* bytes so far */
+    u64 turned;      /* where the bytes began that go the present way */
+    u32 calls;       /* while its protocol was not known */
+    u16 tries;       /* of them shown to the classifiers */
+    u8 last;         /* way */
+    u8 answers;      /* the way of the server's bytes */
+    u32 protocol;    /* 0: not known */
+    u32 generation;  /* how often user space wanted to know anew */
+};
+
 /* What is known of a connection from its begin on; rows begin with a copy of the facts. */
 struct rover_connection {
     struct rover_facts facts;
+    struct rover_stream stream;
 };
 
 /* A TCP connection that a process is making. since_ns: connect(2) was called. done_ns: the handshake was over. */
@@ -69,6 +75,9 @@ struct rover_config {
     u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
     u32 datagrams; /* 1: a watched process receives from anybody, so the ends of receiving calls are looked at */
     u64 generation; /* of the processes that are watched; never 0 */
+    u32 protocols; /* how many are recognised; 0: nothing of layer 7 is done */
+    u32 rings;
+    u64 ring_bytes; /* of each */
 };
 
 enum rover_tally {
@@ -76,12 +85,18 @@ enum rover_tally {
     ROVER_NEW_ROWS,
     ROVER_NEW_CONNECTIONS,
     ROVER_GONE_CONNECTIONS,
+    ROVER_CALLS_SEEN, /* from here on of layer 7: all calls that moved bytes, */
+    ROVER_CALLS_ASKED, /* shown to the classifiers, */
+    ROVER_CALLS_SHIPPED, /* of connections whose protocol is known; */
+    ROVER_CLASSIFIED, /* connections; */
+    ROVER_RING_FULL, /* records that found no room */
     ROVER_TALLIES,
 };
 
 BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_0, ROVER_ROWS, ROVER_HASH_FLAGS);
 BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_1, ROVER_ROWS, ROVER_HASH_FLAGS);
 BPF_TABLE("array", int, struct rover_row, rover_blank, 1); /* never written: what a row begins as */
+BPF_TABLE_PUBLIC("lru_hash", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("lru_hash", struct rover_key, struct rover_connection, rover_connections, ROVER_CONNECTIONS);
 BPF_TABLE("lru_hash", u64, struct rover_key, rover_owners, ROVER_CONNECTIONS);
 BPF_TABLE("lru_hash", u64, struct rover_connecting, rover_connecting, ROVER_THREADS);

@@ -1,0 +1,107 @@
+"""The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rover_bpf.maps import BpfMap
+from rover_bpf.program import MapInfo, Program
+from rover_bpf.ring import make_ring
+from rover_bpf.source import Extension
+from rover_core.api import WireProtocol
+from rover_core.wire import CaptureMode
+
+FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "RAW_TRACEPOINT")
+"""In the order of enum rover_slot."""
+_CLASSIFIER = Path(__file__).with_name("classifier.bpf.c")
+_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
+_POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,))])
+MOST_PROTOCOLS = 16
+MOST_RINGS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Layer7:
+    """What is to be captured. rings: one for each worker; ring_bytes: of each."""
+
+    protocols: Sequence[WireProtocol] = ()
+    rings: int = 2
+    ring_bytes: int = 400 << 10
+
+
+NOTHING = Layer7()
+
+
+def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
+    """The classifiers, as programs to be loaded beside the network program."""
+    return tuple(
+        Extension(
+            _name(protocol),
+            _CLASSIFIER,
+            "rover_on_classify",
+            "RAW_TRACEPOINT",
+            {
+                "ROVER_CLASSIFIER": f'"{protocol.classifier.name}"',
+                "ROVER_CLASSIFY": f"{protocol.name}_classify",
+                "ROVER_PROTOCOL": str(number),
+            },
+            (protocol.classifier.parent,),
+        )
+        for number, protocol in enumerate(protocols, 1)
+    )
+
+
+def _name(protocol: WireProtocol) -> str:
+    return f"classifier {protocol.name}"
+
+
+class CaptureMaps:
+    """Rings made and slots filled. The kernel's numbers of protocols are their places in `protocols`, from 1 on.
+
+    missing: name of a protocol that is not recognised here -> why.
+    """
+
+    def __init__(self, program: Program, layer7: Layer7) -> None:
+        self.missing: Mapping[str, str] = {
+            each.name: program.errors[_name(each)] for each in layer7.protocols if _name(each) in program.errors
+        } | {name: program.errors[name] for name in FUNCTIONS if name in program.errors and layer7.protocols}
+        usable = [each for each in layer7.protocols if _name(each) in program.functions]
+        if any(name not in program.functions for name in FUNCTIONS):
+            usable = []
+        self.active = len(usable)
+        self.rings: list[MapInfo] = []
+        if not usable:
+            return
+        for number in range(layer7.rings):
+            self.rings.append(make_ring(layer7.ring_bytes))
+            BpfMap(program.maps["rover_rings"], "<u4", "<u4").update(number, self.rings[-1].fd)
+        slots, policies = (
+            BpfMap(program.maps["rover_slots"], "<u4", "<u4"),
+            BpfMap(program.maps["rover_policies"], "<u4", _POLICY),
+        )
+        for number, protocol in enumerate(layer7.protocols, 1):
+            policies.update(number, _policy(protocol))
+        chain = [*FUNCTIONS, *map(_name, usable)]
+        for slot, name in enumerate(chain):
+            slots.update(slot, program.functions[name])
+        self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
+
+    def close(self) -> None:
+        for ring in self.rings:
+            os.close(ring.fd)
+        self.rings = []
+
+    def shipped(self) -> list[int]:
+        """Records put into each ring since the start."""
+        if not self.rings:
+            return []
+        _, values = self._shipped.read()
+        return values.reshape(MOST_RINGS, -1).sum(axis=1)[: len(self.rings)].tolist()  # type: ignore[no-any-return]
+
+
+def _policy(protocol: WireProtocol) -> tuple[int, int, tuple[int, int]]:
+    capture = protocol.capture
+    return _MODES.index(capture.mode), int(protocol.datagrams), (capture.client, capture.server)

@@ -1,0 +1,84 @@
+/* What a thread is in the middle of: shared with the classifiers, which are programs of their own. */
+#pragma once
+
+#include <rover/rover.h>
+
+#define ROVER_THREADS 16384
+#define ROVER_HEAD 64 /* CLASSIFY_BYTES of rover_core.api */
+
+/* What kinds of system calls there are; calls.py says which is which, by number. Above the kind: ROVER_AT_EXIT, where a
+ * peer's address is, and which argument holds flags (plus one). */
+enum rover_kind {
+    ROVER_READING = 1, /* one message, or one buffer's worth of a stream */
+    ROVER_WRITING,
+    ROVER_READING_MANY, /* mmsghdr[] */
+    ROVER_WRITING_MANY,
+    ROVER_SENDING_FILE,
+    ROVER_SPLICING,
+    ROVER_CONNECTING,
+    ROVER_ACCEPTING,
+    ROVER_CLOSING,
+    ROVER_URING,
+    ROVER_DATAGRAM, /* a ROVER_READING that waits for its sender's address */
+};
+#define ROVER_KIND 0xff
+#define ROVER_AT_EXIT 0x100
+#define ROVER_IN_ARGUMENT 0x200 /* the address is the fifth argument */
+#define ROVER_IN_HEADER 0x400   /* it is in the struct msghdr that is the second */
+#define ROVER_IN_VECTOR 0x800   /* the data are in struct iovec[], the second argument */
+#define ROVER_WHERE (ROVER_IN_ARGUMENT | ROVER_IN_HEADER | ROVER_IN_VECTOR)
+#define ROVER_FLAGS_SHIFT 12
+
+/* A process's use of a socket. peer: of a UDP socket without a fixed other end, a hash of this one. */
+struct rover_key {
+    u32 inode;
+    u32 tgid;
+    u64 peer;
+};
+
+/* Bytes that went through a socket, on their way to a ring. It is the thread's own, since programs that are called at
+ * the ends of system calls may be interrupted by those of another thread. */
+struct rover_piece {
+    u64 address;  /* of the buffer, or of struct iovec[]; 0: the bytes are out of reach */
+    u64 segments; /* of the latter, 0: a buffer */
+    u64 length;
+    u64 position; /* of the first byte, in what this socket has sent, or received */
+    u64 other;    /* of the next byte that goes the other way */
+    u64 ended_ns;
+    u32 way;      /* 1: sent, 0: received */
+    u32 slot;     /* of the classifier that is asked next */
+    u32 protocol; /* what a classifier found, from 1 on; 0: nothing */
+    u32 said;     /* 1: a request, 2: a response */
+    u32 size;     /* of what is in the head */
+    u32 from_server; /* from here on while it is shipped; the above then tell what is left */
+    u32 generation;
+    u32 unused;
+    u64 left;        /* that is wanted */
+    u64 base;        /* of what is left of the segment */
+    u64 room;        /* and its length */
+    u32 segment;     /* the next one's number */
+    u32 shipped;     /* records */
+    u8 head[2 * ROVER_HEAD]; /* no more than half of it is used; the verifier cannot know */
+};
+
+/* kind 0: nothing that is counted (any more). */
+struct rover_call {
+    u64 since_ns;
+    u64 sk;
+    u64 bytes; /* of the messages so far, where there are several */
+    u64 messages;
+    u64 generation; /* of the processes that are watched, when this one was known to be */
+    u64 regs;       /* the registers it was called with, which are there until it ends */
+    struct rover_key key;
+    u32 kind;
+    u32 where; /* the data and the peer's address are: ROVER_IN_ARGUMENT, ROVER_IN_HEADER, ROVER_IN_VECTOR */
+    u32 fd;
+    u32 figure; /* of key: what the messages were */
+    u32 tgid;
+    u32 unused;
+    struct rover_piece piece;
+};
+
+/* Programs of one chain, by tail call: what asks the classifiers, what ships, and the classifiers, one behind the other.
+ * The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers and ROVER_PIECES. */
+enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CLASSIFIERS, ROVER_SLOTS = 19 };

@@ -1,0 +1,350 @@
+/* Layer 7: the bytes of connections whose protocol is known go to rings; of the others, the first of some calls are
+ * shown to the classifiers.
+ *
+ * A record holds a contiguous piece of one call's data, and where in the stream it lies: what is between it and the
+ * one before was not captured, or was lost. How much of a call is shipped says the protocol's policy. Rings take
+ * reservations of constant sizes only, so there are classes of sizes.
+ *
+ * User side: records.py, capture.py; keep the structures in step.
+ */
+#pragma once
+
+#include <rover/datagrams.h>
+
+#define ROVER_PIECES 12   /* records of one call, and segments looked at */
+#define ROVER_PIECE 16384 /* bytes of one */
+/* So many of a connection's calls that may begin something are shown to the classifiers, then one of as many. */
+#define ROVER_TRIES 64
+#define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
+
+enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
+enum rover_event { ROVER_DATA, ROVER_END, ROVER_GENERATION = 2 /* and above */ };
+
+/* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. */
+struct rover_policy {
+    u32 mode;
+    u32 datagrams;
+    u64 wanted[2];
+};
+
+struct rover_record {
+    struct rover_key key;
+    u64 position;
+    u64 other; /* position of what goes the other way */
+    u64 began_ns;
+    u64 ended_ns;
+    u64 after; /* bytes behind these that the same call moved and that are not captured */
+    u32 length;
+    u8 protocol;
+    u8 from_server; /* 1: these are the server's bytes */
+    u8 sent;        /* 1: this process sent them */
+    u8 event;       /* and the stream's generation */
+};
+
+BPF_TABLE_PUBLIC("prog", u32, u32, rover_slots, ROVER_SLOTS);
+BPF_TABLE("array", u32, struct rover_policy, rover_policies, ROVER_SLOTS);
+BPF_RINGBUF_OUTPUT(rover_ring, 1); /* what the rings are like; user space makes them */
+BPF_ARRAY_OF_MAPS(rover_rings, "rover_ring", 64);
+BPF_TABLE("percpu_array", u32, u64, rover_shipped, 64); /* records of each ring */
+
+/* How full a ring is when its reader is to be woken: it looks often while there is something, but rarely else. */
+#define ROVER_WAKE(config) ((config)->ring_bytes >> 2)
+
+static __always_inline u32 rover_ring_of(struct rover_config *config, struct rover_key *key)
+{
+    u64 hash = (((u64)key->inode << 32 | key->tgid) ^ key->peer) * 0x9e3779b97f4a7c15ULL;
+    u32 rings = config->rings;
+    return rings ? (u32)(hash >> 32) % rings : 0;
+}
+
+#define ROVER_CLASS(bytes)                                                                             \
+    ROVER_OPAQUE(size);                                                                                \
+    if (size <= (bytes)) {                                                                             \
+        struct {                                                                                       \
+            struct rover_record head;                                                                  \
+            u8 data[bytes];                                                                            \
+        } *record = bpf_ringbuf_reserve(ring, sizeof(struct rover_record) + (bytes), 0);               \
+        if (!record)                                                                                   \
+            return 0;                                                                                  \
+        record->head = *head;                                                                          \
+        if (size && bpf_probe_read_user(record->data, size, (void *)from)) {                           \
+            record->head.length = 0;                                                                   \
+            record->head.after += size;                                                                \
+        }                                                                                              \
+        bpf_ringbuf_submit(record, flags);                                                             \
+        return 1;                                                                                      \
+    }
+
+/* One record with the head's length of data. 0 if the ring is full. */
+static __always_inline int rover_reserve(struct rover_config *config, void *ring, struct rover_record *head, u64 from)
+{
+    u64 size = head->length;
+    u64 flags = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > ROVER_WAKE(config) ? BPF_RB_FORCE_WAKEUP
+                                                                                : BPF_RB_NO_WAKEUP;
+    ROVER_CLASS(8)
+    ROVER_CLASS(128)
+    ROVER_CLASS(256)
+    ROVER_CLASS(512)
+    ROVER_CLASS(1024)
+    ROVER_CLASS(2048)
+    ROVER_CLASS(4096)
+    ROVER_CLASS(ROVER_PIECE)
+    return 0;
+}
+
+static __always_inline int rover_ship_record(struct rover_config *config, struct rover_record *head, u64 from)
+{
+    u32 number = rover_ring_of(config, &head->key);
+    void *ring = rover_rings.lookup(&number);
+    u64 *shipped = rover_shipped.lookup(&number);
+    if (!ring || !shipped)
+        return 0;
+    if (!rover_reserve(config, ring, head, from)) {
+        rover_tell(ROVER_RING_FULL);
+        return 0;
+    }
+    (*shipped)++;
+    return 1;
+}
+
+/* The connection is over: nothing of it will follow. */
+static __always_inline void rover_ship_end(struct rover_config *config, struct rover_key *key,
+                                           struct rover_connection *connection)
+{
+    struct rover_record head = {.key = *key, .protocol = connection->stream.protocol, .event = ROVER_END};
+    head.event |= connection->stream.generation * ROVER_GENERATION;
+    if (!head.protocol)
+        return;
+    connection->stream.protocol = 0;
+    head.began_ns = head.ended_ns = bpf_ktime_get_ns();
+    u32 number = rover_ring_of(config, key);
+    void *ring = rover_rings.lookup(&number);
+    u64 *shipped = rover_shipped.lookup(&number);
+    if (!ring || !shipped)
+        return;
+    if (bpf_ringbuf_output(ring, &head, sizeof(head), BPF_RB_NO_WAKEUP))
+        rover_tell(ROVER_RING_FULL);
+    else
+        (*shipped)++;
+}
+
+/* Where a call's data are in user space, for its message of that number. */
+static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 message)
+{
+    struct rover_piece *piece = &call->piece;
+    u64 place = 0;
+    piece->address = piece->segments = 0;
+    if (kind == ROVER_SENDING_FILE || kind == ROVER_SPLICING || !kind)
+        return;
+    ROVER_READ(place, call->regs, ROVER_SYSCALL_ARGUMENT(1));
+    if (call->where & ROVER_IN_HEADER) {
+        place += 64 * message; /* struct mmsghdr; in struct msghdr, msg_iov and msg_iovlen follow name and length */
+        bpf_probe_read_user(&piece->address, sizeof(u64), (void *)(place + 16));
+        bpf_probe_read_user(&piece->segments, sizeof(u64), (void *)(place + 24));
+        return;
+    }
+    piece->address = place;
+    if (call->where & ROVER_IN_VECTOR)
+        ROVER_READ(piece->segments, call->regs, ROVER_SYSCALL_ARGUMENT(2));
+}
+
+/* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
+ * could be found. Does not return if they are shipped, or classified. */
+static __always_inline void rover_pass_on(void *ctx, struct rover_config *config, struct rover_call *call,
+                                          struct rover_key *key, u32 kind, u64 way, u64 length)
+{
+    if (!config->protocols)
+        return;
+    struct rover_connection *connection = rover_connections.lookup(key);
+    if (!connection)
+        return;
+    struct rover_stream *stream = &connection->stream;
+    u64 position = stream->position[way & 1];
+    stream->position[way & 1] = position + length;
+    rover_tell(ROVER_CALLS_SEEN);
+    if (!call || !kind)
+        return; /* the next one's position tells how much is missing */
+    struct rover_piece *piece = &call->piece;
+    call->key = *key;
+    piece->length = length;
+    piece->position = position;
+    piece->other = stream->position[!way];
+    piece->ended_ns = bpf_ktime_get_ns();
+    piece->way = way & 1;
+    piece->protocol = 0;
+    rover_slots.call(ctx, stream->protocol ? ROVER_WANT : ROVER_ASK);
+}
+
+/* Reads the segment of that number. Returns its length. */
+static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, u64 *base)
+{
+    u64 parts[2] = {}; /* struct iovec */
+    if (!piece->segments) {
+        *base = piece->address;
+        return number || !piece->address ? 0 : piece->length;
+    }
+    if (number >= piece->segments ||
+        bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
+        return 0;
+    *base = parts[0];
+    return parts[1];
+}
+
+/* The first bytes of a call's data. */
+static __always_inline void rover_read_head(struct rover_piece *piece)
+{
+    u64 base = 0;
+    u64 wanted = piece->length < ROVER_HEAD ? piece->length : ROVER_HEAD;
+    u64 at = 0;
+    __builtin_memset(piece->head, 0, sizeof(piece->head));
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < 4; i++) {
+        u64 size = rover_segment(piece, i, &base);
+        if (at >= wanted || at >= ROVER_HEAD)
+            break;
+        if (size > wanted - at)
+            size = wanted - at;
+        u64 from = at, bytes = size;
+        ROVER_OPAQUE(from);
+        ROVER_OPAQUE(bytes);
+        if (from >= ROVER_HEAD || bytes > ROVER_HEAD)
+            break;
+        if (bpf_probe_read_user(piece->head + from, bytes, (void *)base))
+            break;
+        at += bytes;
+    }
+    piece->size = at;
+}
+
+static __always_inline struct rover_call *rover_current_call(void)
+{
+    u32 thread = bpf_get_current_pid_tgid();
+    return rover_calls.lookup(&thread);
+}
+
+/* Tail-called: nobody knows what this connection speaks. */
+int rover_on_ask(void *ctx)
+{
+    struct rover_call *call = rover_current_call();
+    struct rover_connection *connection = call ? rover_connections.lookup(&call->key) : NULL;
+    if (!call || !connection)
+        return 0;
+    struct rover_stream *stream = &connection->stream;
+    struct rover_piece *piece = &call->piece;
+    int turned = !stream->calls || stream->last != piece->way;
+    stream->last = piece->way;
+    stream->calls++;
+    if (stream->tries >= ROVER_TRIES ? stream->calls % ROVER_TRIES : !turned && stream->calls > ROVER_TRIES_AT_ONCE)
+        return 0;
+    stream->tries += stream->tries < ROVER_TRIES;
+    rover_tell(ROVER_CALLS_ASKED);
+    rover_read_head(piece);
+    piece->slot = ROVER_CLASSIFIERS;
+    if (piece->size)
+        rover_slots.call(ctx, ROVER_CLASSIFIERS);
+    return 0;
+}
+
+/* A classifier has found out what a connection speaks, and who asks and who answers. */
+static __always_inline int rover_settle(struct rover_config *config, struct rover_piece *piece,
+                                        struct rover_connection *connection, struct rover_key *key)
+{
+    struct rover_stream *stream = &connection->stream;
+    u32 protocol = piece->protocol;
+    struct rover_policy *policy = rover_policies.lookup(&protocol);
+    if (!policy || !protocol || (connection->facts.protocol == IPPROTO_UDP && !policy->datagrams))
+        return 0;
+    stream->protocol = protocol;
+    stream->answers = piece->said == 1 ? !piece->way : piece->way;
+    stream->last = !piece->way;
+    connection->facts.speaks = protocol;
+    if (!connection->facts.role)
+        connection->facts.role = stream->answers ? ROVER_SERVER : ROVER_CLIENT;
+    struct rover_row *row = rover_find(config->epoch & 1, key);
+    if (row) {
+        row->facts.speaks = protocol;
+        row->facts.role = connection->facts.role;
+    }
+    rover_tell(ROVER_CLASSIFIED);
+    return 1;
+}
+
+/* Tail-called once a call: how much of its data is wanted. */
+int rover_on_want(void *ctx)
+{
+    int zero = 0;
+    struct rover_call *call = rover_current_call();
+    struct rover_config *config = rover_config.lookup(&zero);
+    struct rover_connection *connection = call ? rover_connections.lookup(&call->key) : NULL;
+    if (!call || !config || !connection)
+        return 0;
+    struct rover_stream *stream = &connection->stream;
+    struct rover_piece *piece = &call->piece;
+    if (!stream->protocol && !rover_settle(config, piece, connection, &call->key))
+        return 0;
+    u32 number = stream->protocol;
+    struct rover_policy *policy = rover_policies.lookup(&number);
+    if (!policy)
+        return 0;
+    if (stream->last != piece->way) {
+        stream->last = piece->way;
+        stream->turned = piece->position;
+    }
+    u64 since = piece->position - stream->turned;
+    piece->protocol = number;
+    piece->from_server = piece->way == stream->answers;
+    piece->generation = stream->generation;
+    u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
+    if (policy->mode == ROVER_MODE_ALL)
+        wanted = piece->length;
+    else if (policy->mode == ROVER_MODE_MESSAGES)
+        wanted = wanted > since ? wanted - since : 0;
+    piece->left = wanted < piece->length ? wanted : piece->length;
+    piece->room = piece->segment = piece->shipped = 0;
+    rover_tell(ROVER_CALLS_SHIPPED);
+    rover_slots.call(ctx, ROVER_SHIP);
+    return 0;
+}
+
+/* Tail-called for each record of a call, since a loop around it is more than the verifier looks through. */
+int rover_on_ship(void *ctx)
+{
+    int zero = 0;
+    struct rover_call *call = rover_current_call();
+    struct rover_config *config = rover_config.lookup(&zero);
+    if (!call || !config)
+        return 0;
+    struct rover_piece *piece = &call->piece;
+    if (piece->left && !piece->room) {
+        piece->room = rover_segment(piece, piece->segment, &piece->base);
+        piece->segment++;
+    }
+    u64 size = piece->room < piece->left ? piece->room : piece->left;
+    int last = piece->shipped++ >= ROVER_PIECES || piece->segment > piece->segments + 1;
+    if (size > ROVER_PIECE)
+        size = ROVER_PIECE;
+    if (!size && piece->left && !last) { /* an empty segment */
+        rover_slots.call(ctx, ROVER_SHIP);
+        return 0;
+    }
+    struct rover_record head = {.key = call->key, .position = piece->position, .ended_ns = piece->ended_ns};
+    /* A read may have waited for what it reads, a write waits for what it has begun. */
+    head.began_ns = piece->way && call->since_ns ? call->since_ns : piece->ended_ns;
+    head.protocol = piece->protocol;
+    head.sent = piece->way;
+    head.event = piece->generation * ROVER_GENERATION;
+    head.from_server = piece->from_server;
+    head.other = piece->other;
+    head.length = size;
+    piece->left -= size;
+    piece->length -= size;
+    piece->position += size;
+    if (!piece->left || last)
+        head.after = piece->length;
+    u64 from = piece->base;
+    piece->base += size;
+    piece->room -= size;
+    if (rover_ship_record(config, &head, from) && piece->left && !last)
+        rover_slots.call(ctx, ROVER_SHIP);
+    return 0;
+}

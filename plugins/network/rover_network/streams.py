@@ -1,0 +1,231 @@
+"""Records become exchanges: one parser for each connection. Standard library only: it lives in workers."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from rover_core.model import Loss
+from rover_core.wire import Connection, Exchange, Limits
+from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
+from rover_network.records import END, RECORD, Record
+
+_CONNECTIONS = 16_384
+_LIMITS = Limits()
+_STRAY = 65_536
+_WAIT_NS = 60_000_000_000  # for the other half of an exchange
+_METRIC_BOUNDS = DURATION_BOUNDS  # any that are close to each other everywhere
+_HEAD = RECORD.size
+_unpack = RECORD.unpack_from
+_LEFT = -1  # the protocol of a connection that is not what it seemed, until the kernel has found out what it is
+Key = tuple[int, int, int]
+Place = tuple[int, int, int, int, int]
+"""Inode, process and peer of a connection; 1 if the process is the client; the protocol's number."""
+PARSER_FAILED = "parser failed"
+
+
+class Spoken(NamedTuple):
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange."""
+
+    connect: Callable[[Limits], Connection]
+    metrics: dict[str, Callable[[Exchange], int | None]]
+
+
+class _Stream:
+    """A connection, and where in it the next byte of each direction (client's, server's) is expected."""
+
+    __slots__ = ("connection", "event", "expected", "place", "protocol", "seen_ns", "told")
+
+    def __init__(self, connection: Connection, record: Record) -> None:
+        client = record.sent != record.from_server
+        self.connection = connection
+        self.protocol = record.protocol
+        self.event = record.event
+        self.place: Place = (record.inode, record.tgid, record.peer, int(client), record.protocol)
+        self.seen_ns = record.ended_ns
+        self.expected = [record.position, record.other]
+        if record.from_server:
+            self.expected.reverse()
+        self.told: dict[str, int] = {}
+
+
+class Streams:
+    """The connections of one ring.
+
+    spoken: protocols by number; None for those that cannot be had. `take` is called with each exchange: the place for
+    what looks at exchanges one by one.
+    """
+
+    def __init__(self, spoken: Sequence[Spoken | None], interval: Interval, limits: Limits = _LIMITS) -> None:
+        self._spoken = spoken
+        self._interval = interval
+        self._limits = limits
+        self._streams: dict[Key, _Stream] = {}
+        self._losses: dict[tuple[int, str], int] = {}
+        self.steps: dict[str, int] = {}
+        self.again: list[Key] = []
+
+    def feed(self, view: memoryview) -> None:
+        """A record, as it lies in the ring."""
+        # What follows on what was there, as nearly all does, goes the shortest way: no names, no second look-up.
+        fields = _unpack(view)
+        key, position, length, direction = fields[:3], fields[3], fields[8], fields[10]
+        stream = self._streams.get(key)
+        try:
+            if (
+                stream is not None
+                and position == stream.expected[direction]
+                and fields[9] == stream.protocol
+                and fields[12] == stream.event
+            ):
+                after = fields[7]
+                stream.seen_ns = ended_ns = fields[6]
+                stream.expected[direction] = position + length + after
+                data = bytes(view[_HEAD : _HEAD + length])
+                exchanges = stream.connection.feed(direction, data, after, ended_ns, fields[5])
+            else:
+                record = Record._make(fields)
+                if record.event & END:
+                    if stream is not None:
+                        self._end(key, stream)
+                    return
+                stream = self._place(key, stream, record)
+                if stream is None:
+                    return
+                exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
+            for exchange in exchanges:
+                self.take(stream, exchange)
+        except Exception:  # noqa: BLE001 - a plugin's parser, and a stranger's bytes: this connection alone is lost
+            self._fail(key, fields[1], stream)
+            return
+        connection = stream.connection
+        if connection.switched or connection.stray_bytes > _STRAY:
+            self._leave(key, stream)
+
+    def _place(self, key: Key, stream: _Stream | None, record: Record) -> _Stream | None:
+        """The stream that a record belongs to: a new one if positions fall back, the kernel had forgotten it."""
+        if stream is None or stream.event != record.event:
+            return self._begin(key, stream, record)
+        if record.position < stream.expected[record.from_server]:
+            return self._begin(key, stream, record)
+        return None if stream.protocol == _LEFT else stream
+
+    def _begin(self, key: Key, old: _Stream | None, record: Record) -> _Stream | None:
+        if old is not None:
+            self._end(key, old)
+        spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
+        if spoken is None:
+            return None
+        if len(self._streams) >= _CONNECTIONS:
+            self._make_room()
+        stream = self._streams[key] = _Stream(spoken.connect(self._limits), record)
+        self._count("connections")
+        return stream
+
+    def _make_room(self) -> None:
+        """Forget the quarter of all connections that has been quiet for longest."""
+        quiet = sorted(self._streams.items(), key=lambda item: item[1].seen_ns)[: _CONNECTIONS // 4]
+        for key, stream in quiet:
+            self._end(key, stream)
+        self._count("connections forgotten", len(quiet))
+
+    def _advance(self, stream: _Stream, record: Record, data: bytes) -> Sequence[Exchange]:
+        """Feed a record, and before it what is missing in front of it."""
+        direction = record.from_server
+        missing = record.position - stream.expected[direction]
+        stream.expected[direction] = record.position + record.length + record.after
+        stream.seen_ns = record.ended_ns
+        feed = stream.connection.feed
+        if not missing:
+            return feed(direction, data, record.after, record.ended_ns, record.began_ns)
+        self._count("bytes not captured", missing)
+        before = feed(direction, b"", missing, record.began_ns)
+        return [*before, *feed(direction, data, record.after, record.ended_ns, record.began_ns)]
+
+    def take(self, stream: _Stream, exchange: Exchange) -> None:
+        """An exchange is known."""
+        sums = self._interval.sums(stream.place, exchange)
+        spoken = self._spoken[stream.protocol]
+        if sums is None or spoken is None:
+            return
+        for name, value_of in spoken.metrics.items():
+            value = value_of(exchange)
+            if value is not None:
+                spread_value(sums.metrics.setdefault(name, spread()), value, _METRIC_BOUNDS)
+
+    def _leave(self, key: Key, stream: _Stream) -> None:
+        """What follows is of another protocol, and of none until the kernel has asked the classifiers again."""
+        self.again.append(key)
+        self._end(key, stream)
+        stream.protocol = _LEFT
+        self._streams[key] = stream
+
+    def _end(self, key: Key, stream: _Stream) -> None:
+        self._streams.pop(key, None)
+        if stream.protocol == _LEFT:
+            return
+        try:
+            for exchange in stream.connection.close():
+                self.take(stream, exchange)
+        except Exception:  # noqa: BLE001 - see feed
+            self._fail(key, stream.place[1])
+        self._settle(stream)
+
+    def _fail(self, key: Key, tgid: int, stream: _Stream | None = None) -> None:
+        """What the rest of the connection is, the classifiers are to say."""
+        self._count(PARSER_FAILED)
+        self._lose(tgid, Loss.UNREADABLE, 1)
+        if stream is not None:
+            stream.protocol = _LEFT
+            self.again.append(key)
+
+    def expire(self, now_ns: int | None = None) -> None:
+        """Give up on halves that have waited for a minute. Also finds out what was lost."""
+        before = (time.monotonic_ns() if now_ns is None else now_ns) - _WAIT_NS
+        for key, stream in list(self._streams.items()):
+            if stream.protocol == _LEFT:
+                continue
+            try:
+                for exchange in stream.connection.expire(before):
+                    self.take(stream, exchange)
+            except Exception:  # noqa: BLE001 - see feed
+                self._fail(key, stream.place[1], stream)
+            self._settle(stream)
+
+    def _settle(self, stream: _Stream) -> None:
+        losses = stream.connection.losses
+        for cause, count in losses.items() if losses else ():
+            more = count - stream.told.get(cause, 0)
+            if more:
+                self._lose(stream.place[1], cause, more)
+                stream.told[cause] = count
+
+    def _lose(self, tgid: int, cause: str, count: int) -> None:
+        self._losses[tgid, str(cause)] = self._losses.get((tgid, str(cause)), 0) + count
+
+    def _count(self, step: str, more: int = 1) -> None:
+        self.steps[step] = self.steps.get(step, 0) + more
+
+    def report(self) -> dict[str, Any]:
+        """What was found since the last one, for JSON. again: connections that are not what they seemed."""
+        self.expire()
+        if self._interval.lost:
+            self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
+        steps, self.steps = self.steps, {}
+        losses, self._losses = self._losses, {}
+        again, self.again = self.again, []
+        return {
+            "rows": self._interval.take(),
+            "losses": [[tgid, cause, count] for (tgid, cause), count in losses.items()],
+            "steps": steps,
+            "again": again,
+            "open": len(self._streams),
+        }
+
+
+def read(streams: Streams, views: Iterable[memoryview]) -> int:
+    """Feed them all. Returns how many."""
+    count = 0
+    for view in views:
+        streams.feed(view)
+        count += 1
+    return count

@@ -1,0 +1,90 @@
+"""A worker: reads one ring, parses what strangers sent, and tells the agent sums. Run by workers.py, not by hand.
+
+`python -P -m rover_network.worker ORDER`, with the order in JSON and the descriptors it names inherited. Before it
+reads the first byte it gives up every privilege; the agent takes nothing from it but JSON, whose shape it checks.
+"""
+
+import importlib
+import json
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from operator import attrgetter
+from typing import Any
+
+from rover_bpf.program import MapInfo
+from rover_bpf.ring import Ring
+from rover_core.wire import Limits
+from rover_network.confinement import confine
+from rover_network.intervals import Interval
+from rover_network.streams import Spoken, Streams, read
+
+LENGTH = struct.Struct("<I")
+"""In front of each message to the agent."""
+REPORT = b"r"
+"""The agent's only word."""
+_MEMORY = 512 << 20
+_BUSY_MS = 5  # between looks at the ring while there is something in it,
+_MANY = 200  # unless there were so many records
+_IDLE_MS = 100
+
+
+def main(order: dict[str, Any]) -> None:
+    channel = socket.socket(fileno=order["channel"])
+    ring = Ring(MapInfo(order["ring"], 0, 0, 0, order["ring_bytes"]))
+    spoken = [_spoken(each) for each in order["protocols"]]
+    streams = Streams(spoken, Interval(order["queue_size"]))
+    with open("/proc/self/comm", "w") as comm:
+        comm.write("rover-worker")
+    confine(_MEMORY)
+    _send(channel, {"pid": os.getpid()})
+    _work(channel, ring, order["ring"], streams)
+
+
+def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
+    if protocol is None:
+        return None
+    connect = _find(protocol["connect"])
+    connect(Limits()).close()  # what it imports later, it imports now
+    return Spoken(connect, {name: _find(place) for name, place in protocol["metrics"].items()})
+
+
+def _find(place: str) -> Any:
+    """`package.module:function`"""
+    module, _, name = place.partition(":")
+    return attrgetter(name)(importlib.import_module(module))
+
+
+def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) -> None:
+    waiting = select.poll()
+    waiting.register(channel, select.POLLIN)
+    waiting.register(ring_fd, select.POLLIN)
+    asked = select.poll()
+    asked.register(channel, select.POLLIN)
+    count = 0
+    while True:
+        # A ring that holds anything is readable at once, so while there is something only time makes a batch.
+        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll(_IDLE_MS)
+        began_ns = time.thread_time_ns()
+        count = read(streams, ring.drain())
+        if count:
+            streams.steps["records read"] = streams.steps.get("records read", 0) + count
+            streams.steps["worker ns"] = streams.steps.get("worker ns", 0) + time.thread_time_ns() - began_ns
+        if any(fd == channel.fileno() for fd, _ in ready):
+            words = channel.recv(64)
+            if not words:
+                return  # the agent is gone
+            for _ in words:
+                _send(channel, streams.report())
+
+
+def _send(channel: socket.socket, message: dict[str, Any]) -> None:
+    body = json.dumps(message, separators=(",", ":")).encode()
+    channel.sendall(LENGTH.pack(len(body)) + body)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
