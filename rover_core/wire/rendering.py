@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from rover_core.wire.redaction import Redaction
 
-LONGEST_TEXT = 1 << 20
-"""Bytes of a message's text where a rule sets no limit: what a backend's gRPC takes, with room to spare."""
+LONGEST_TEXT = 1 << 18
+"""Bytes of a message's text where a rule sets no limit: what a ring of the default size carries."""
 
 # Those of Python's that browsers know. Of the others some are no encodings of text, and some are slow.
 _KNOWN = frozenset(

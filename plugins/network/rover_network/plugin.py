@@ -32,7 +32,8 @@ def rover_settings() -> list[SettingsSection]:
 def rover_profilers(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> list[Profiler]:
     from rover_network.profiler import create
 
-    return [create(settings.section(NetworkSettings), settings.section(ProtocolAnalyzeSettings), protocols)]
+    analyze, sampling = settings.section(ProtocolAnalyzeSettings), settings.section(SamplingSettings)
+    return [create(settings.section(NetworkSettings), analyze, protocols, sampling)]
 
 
 @hookimpl

@@ -7,7 +7,7 @@ sampler.take()                                  each interval
 
 import heapq
 import time
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from rover_core.model import SampledExchange, SampledMessage, SamplingRule, TraceContext
@@ -125,6 +125,17 @@ class Sampler(Generic[Flow]):
             self._kept -= len(heap)
             self._size -= sum(candidate.size for _, _, candidate in heap)
         self._watching.clear()
+
+    def keep(self, task_ids: Iterable[str]) -> None:
+        """End all tasks but these."""
+        for task_id in self._tasks.keys() - set(task_ids):
+            self.remove(task_id)
+
+    def take_losses(self) -> dict[str, int]:
+        """left_out and unrendered by what people call them, which begin anew."""
+        losses = {"samples left out": self.left_out, "messages not rendered": self.unrendered}
+        self.left_out = self.unrendered = 0
+        return {name: count for name, count in losses.items() if count}
 
     def offer(self, exchange: Exchange, source: Source[Flow]) -> None:
         """An exchange is over."""

@@ -11,6 +11,7 @@ from rover_http1.plugin import connect
 from rover_network.intervals import DURATION_BOUNDS, OTHER, SIZE_BOUNDS, Interval
 from rover_network.operations import check
 from rover_network.records import END, RECORD
+from rover_network.sampling import Sampler
 from rover_network.streams import _CONNECTIONS, PARSER_FAILED, Spoken, Streams
 
 MS = 1_000_000
@@ -43,7 +44,7 @@ class Tape:
 
 
 def make(connecting: Callable[[Limits], Connection] = connect, room: int = 100, **metrics: object) -> Streams:
-    return Streams([None, Spoken(connecting, metrics)], Interval(room))  # type: ignore[arg-type]
+    return Streams([None, Spoken(connecting, metrics)], Interval(room), Sampler())  # type: ignore[arg-type]
 
 
 def rows(streams: Streams) -> list[list[object]]:

@@ -1,11 +1,11 @@
 """The HTTP/1.x plugin's hooks."""
 
 from pathlib import Path
-from typing import Any
 
 from rover_core.api import WireProtocol, hookimpl
-from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits, Message, Rendering, TraceContext
+from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits, TraceContext
 from rover_core.wire.http import status_reason
+from rover_http1.text import render_message
 
 # A browser's request with its cookies; a response's head and the beginning of its body.
 _CAPTURE = Capture(CaptureMode.CALLS, client=4096, server=1024)
@@ -27,12 +27,6 @@ def path(exchange: Exchange) -> str:
     return exchange.request.detail.path if exchange.request else ""
 
 
-def render(message: Message[Any], rendering: Rendering) -> str:
-    from rover_http1.text import render_message
-
-    return render_message(message, rendering)
-
-
 @hookimpl
 def rover_protocols() -> list[WireProtocol]:
     header = Path(__file__).with_name("http1_classify.h")
@@ -46,6 +40,6 @@ def rover_protocols() -> list[WireProtocol]:
             trace=trace,
             subject=path,
             reason=status_reason,
-            render=render,
+            render=render_message,
         )
     ]
