@@ -19,6 +19,9 @@ from classifying import PROTOCOLS, compiled, installed
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Limits
+from rover_network.intervals import Interval
+from rover_network.records import RECORD
+from rover_network.streams import Spoken, Streams, feed_all
 
 _EXCHANGES = 5_000
 _BODY, _CAPTURED = 4096, 1024
@@ -69,6 +72,8 @@ def _readers(folder: Path) -> Iterator[tuple[str, Read]]:
     requests = [_REQUEST % (number % 1000) for number in range(_EXCHANGES)]
     protocols = {protocol.name: protocol for protocol in installed()}
     yield "http1, typical", lambda: _typical(protocols["http1"], requests)
+    records = list(_records(requests))
+    yield "http1, typical, all that a worker does", lambda: _as_worker(protocols["http1"], records)
     yield "httptools, typical", lambda: _with_httptools(requests)
     yield "h11, typical", lambda: _with_h11(requests[: _EXCHANGES // 10])
     for theirs, name in PROTOCOLS.items():
@@ -84,6 +89,26 @@ def _typical(protocol: WireProtocol, requests: Sequence[bytes]) -> int:
         connection.feed(0, request, 0, at * 100)
         found += len(connection.feed(1, response, gap, at * 100 + 50))
     assert found == len(requests)
+    return found
+
+
+def _records(requests: Sequence[bytes]) -> Iterator[memoryview]:
+    """As the kernel ships them: of ten connections, the server's side."""
+    response, gap = _RESPONSE[:_CAPTURED], len(_RESPONSE) - _CAPTURED
+    places = [[0, 0] for _ in range(10)]
+    for number, request in enumerate(requests):
+        place, now = places[number % 10], 1000 * number
+        for sent, data, after in ((0, request, 0), (1, response, gap)):
+            key = (number % 10, 42, 0, place[sent], place[1 - sent], now, now, after, len(data), 1, sent, sent, 0)
+            place[sent] += len(data) + after
+            yield memoryview(RECORD.pack(*key) + data)
+
+
+def _as_worker(protocol: WireProtocol, records: Sequence[memoryview]) -> int:
+    streams = Streams([None, Spoken(protocol.connect, {})], Interval(5000))
+    feed_all(streams, records)
+    found = sum(row[8] for row in json.loads(json.dumps(streams.report()))["rows"])
+    assert found == len(records) // 2
     return found
 
 

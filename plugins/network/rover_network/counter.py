@@ -119,8 +119,7 @@ class NetworkCounter:
         return BpfMap(self._program.maps[name], key, value)
 
     def _configure(self) -> None:
-        rings = self.capture.rings
-        layer7 = self.capture.active, len(rings), rings[0].max_entries if rings else 0
+        layer7 = self.capture.active, len(self.capture.rings)
         self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation, *layer7))
 
     def watch(self, pids: Iterable[int]) -> None:

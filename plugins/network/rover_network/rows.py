@@ -74,7 +74,6 @@ CONFIG = np.dtype(
         ("generation", "<u8"),
         ("protocols", "<u4"),
         ("rings", "<u4"),
-        ("ring_bytes", "<u8"),
     ]
 )
 TALLIES = (

@@ -249,7 +249,7 @@ class Streams:
         }
 
 
-def read(streams: Streams, views: Iterable[memoryview]) -> int:
+def feed_all(streams: Streams, views: Iterable[memoryview]) -> int:
     """Feed them all. Returns how many."""
     count = 0
     for view in views:

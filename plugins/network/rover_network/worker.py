@@ -21,7 +21,7 @@ from rover_core.wire import Limits, Redaction
 from rover_network.confinement import confine
 from rover_network.intervals import Interval
 from rover_network.sampling import Sampler, prepare
-from rover_network.streams import Place, Spoken, Streams, read
+from rover_network.streams import Place, Spoken, Streams, feed_all
 
 LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
@@ -30,7 +30,6 @@ REPORT, TASKS = b"r", b"t"
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
-_IDLE_MS = 100
 
 
 def main(order: dict[str, Any]) -> None:
@@ -44,9 +43,14 @@ def main(order: dict[str, Any]) -> None:
     streams = Streams(spoken, Interval(order["queue_size"]), sampler)
     with open("/proc/self/comm", "w") as comm:
         comm.write("rover-worker")
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # it was the agent's, which may be a terminal
     confine(_MEMORY)
     _send(channel, {"pid": os.getpid()})
-    _work(channel, ring, order["ring"], streams)
+    try:
+        _work(channel, ring, order["ring"], streams)
+    except Exception as error:  # noqa: BLE001 - its last word
+        _send(channel, {"failed": f"{type(error).__name__}: {error}"})
 
 
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
@@ -82,9 +86,9 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
     count = 0
     while True:
         # A ring that holds anything is readable at once, so while there is something only time makes a batch.
-        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll(_IDLE_MS)
+        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll()
         began_ns = time.thread_time_ns()
-        count = read(streams, ring.drain())
+        count = feed_all(streams, ring.drain())
         if count:
             streams.steps["records read"] = streams.steps.get("records read", 0) + count
             streams.steps["worker ns"] = streams.steps.get("worker ns", 0) + time.thread_time_ns() - began_ns

@@ -20,6 +20,7 @@ from rover_network.worker import LENGTH, REPORT, TASKS
 _START_WITHIN_S = 30.0
 _ANSWER_WITHIN_S = 5.0
 _LONGEST = 64 << 20  # bytes of a report
+_LONGEST_REASON = 500
 _RESTART_AFTER_S = 1.0
 log = get_logger("network")
 Report = dict[str, Any]
@@ -71,7 +72,7 @@ class _Worker:
                 [sys.executable, "-P", "-m", "rover_network.worker", json.dumps(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # no secrets of ours
                 cwd="/",
                 pass_fds=(ring.fd, theirs.fileno()),
                 process_group=0,  # Ctrl-C is for the agent
@@ -92,6 +93,8 @@ class _Worker:
             raise ValueError("a worker's report is too deep") from error
         if not isinstance(message, dict):
             raise ValueError("a worker's report is none")
+        if "failed" in message:
+            raise ValueError(repr(message["failed"])[:_LONGEST_REASON])
         return message
 
     def _receive(self, count: int, end: float) -> bytes:

@@ -49,9 +49,6 @@ BPF_RINGBUF_OUTPUT(rover_ring, 1); /* what the rings are like; user space makes 
 BPF_ARRAY_OF_MAPS(rover_rings, "rover_ring", 64);
 BPF_TABLE("percpu_array", u32, u64, rover_shipped, 64); /* records of each ring */
 
-/* How full a ring is when its reader is to be woken: it looks often while there is something, but rarely else. */
-#define ROVER_WAKE(config) ((config)->ring_bytes >> 2)
-
 static __always_inline u32 rover_ring_of(struct rover_config *config, struct rover_key *key)
 {
     u64 hash = (((u64)key->inode << 32 | key->tgid) ^ key->peer) * 0x9e3779b97f4a7c15ULL;
@@ -73,16 +70,14 @@ static __always_inline u32 rover_ring_of(struct rover_config *config, struct rov
             record->head.length = 0;                                                                   \
             record->head.after += size;                                                                \
         }                                                                                              \
-        bpf_ringbuf_submit(record, flags);                                                             \
+        bpf_ringbuf_submit(record, 0); /* wakes a reader that has read everything, and no other */     \
         return 1;                                                                                      \
     }
 
 /* One record with the head's length of data. 0 if the ring is full. */
-static __always_inline int rover_reserve(struct rover_config *config, void *ring, struct rover_record *head, u64 from)
+static __always_inline int rover_reserve(void *ring, struct rover_record *head, u64 from)
 {
     u64 size = head->length;
-    u64 flags = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > ROVER_WAKE(config) ? BPF_RB_FORCE_WAKEUP
-                                                                                : BPF_RB_NO_WAKEUP;
     ROVER_CLASS(8)
     ROVER_CLASS(128)
     ROVER_CLASS(256)
@@ -101,7 +96,7 @@ static __always_inline int rover_ship_record(struct rover_config *config, struct
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped)
         return 0;
-    if (!rover_reserve(config, ring, head, from)) {
+    if (!rover_reserve(ring, head, from)) {
         rover_tell(ROVER_RING_FULL);
         return 0;
     }
@@ -124,7 +119,7 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped)
         return;
-    if (bpf_ringbuf_output(ring, &head, sizeof(head), BPF_RB_NO_WAKEUP))
+    if (bpf_ringbuf_output(ring, &head, sizeof(head), 0))
         rover_tell(ROVER_RING_FULL);
     else
         (*shipped)++;

@@ -77,7 +77,6 @@ struct rover_config {
     u64 generation; /* of the processes that are watched; never 0 */
     u32 protocols; /* how many are recognised; 0: nothing of layer 7 is done */
     u32 rings;
-    u64 ring_bytes; /* of each */
 };
 
 enum rover_tally {
