@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from operator import attrgetter
 from typing import Any
 
@@ -50,7 +51,9 @@ def main(order: dict[str, Any]) -> None:
     try:
         _work(channel, ring, order["ring"], streams)
     except Exception as error:  # noqa: BLE001 - its last word
-        _send(channel, {"failed": f"{type(error).__name__}: {error}"})
+        # Where, not what it says: that might be a message's.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _send(channel, {"failed": f"{type(error).__name__} in {place.name}, line {place.lineno}"})
 
 
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
