@@ -275,7 +275,7 @@ class WireProtocol:
     a response, and can call nothing, not even memcmp.
     capture: which bytes the kernel ships.
     connect: makes the parser of a new connection; a module-level function, since workers are processes.
-    datagrams: it is spoken over UDP too, where each datagram is one `feed`.
+    datagrams: makes the parser of a UDP conversation, where each `feed` is a datagram; None if there is none.
     trace: the trace context that the request carries.
     subject: what sampling rules are about, and what a sampled exchange is called: HTTP's path.
     reason: what an exchange is sampled for by its status, beside being slow or an error: `status_4xx`.
@@ -289,7 +289,7 @@ class WireProtocol:
     classifier: Path
     capture: Capture
     connect: Callable[[Limits], Connection]
-    datagrams: bool = False
+    datagrams: Callable[[Limits], Connection] | None = None
     trace: Callable[[Exchange], TraceContext | None] = untraced
     subject: Callable[[Exchange], str] = operation
     reason: Callable[[Exchange], str] = no_reason

@@ -6,6 +6,7 @@ import tracemalloc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Connection, Direction, Exchange, Limits
@@ -19,8 +20,9 @@ class Transcript:
     """A connection from its first byte to its last.
 
     steps: what was sent, in order; a step is one call's data and moves at one time. exchanges: what comes of it,
-    in the order of the requests: operation, status and whether it is an error. independent: bytes before an exchange
-    do not change how it is read, so that it is found by who joins late or has lost what was before.
+    in the order of the requests: operation, status and whether it is an error; requests that nothing answers and
+    answers to nothing among them. independent: bytes before an exchange do not change how it is read, so that it is
+    found by who joins late or has lost what was before.
     """
 
     name: str
@@ -49,7 +51,12 @@ def as_seen(exchange: Exchange) -> Seen:
 
 
 class ProtocolConformance(ABC):
-    """Give it `make`, `transcripts` and, if a minute of fuzzing shall begin with more, `seeds`."""
+    """Give it `make`, `transcripts` and, if a minute of fuzzing shall begin with more, `seeds`.
+
+    datagrams: the transcripts are UDP's: a step is a datagram, which may be lost or captured in part, but not cut.
+    """
+
+    datagrams: ClassVar[bool] = False
 
     @abstractmethod
     def make(self) -> WireProtocol:
@@ -68,15 +75,19 @@ class ProtocolConformance(ABC):
         for transcript in self.transcripts():
             found = self._whole(transcript)
             assert [each[:3] for each in found] == list(transcript.exchanges), transcript.name
-            sent = [sum(len(data) for side, data in transcript.steps if side == each) for each in Direction]
+            sent = [
+                sum(len(data) for side, data in transcript.steps if side == each or self.datagrams)
+                for each in Direction
+            ]
             assert sum(each[3] for each in found) <= sent[Direction.CLIENT], transcript.name
             assert sum(each[4] for each in found) <= sent[Direction.SERVER], transcript.name
-            assert all(each.complete for each in self._fed(_steps(transcript))[1]), transcript.name
+            messages = [m for each in self._fed(_steps(transcript))[1] for m in (each.request, each.response) if m]
+            assert all(message.complete for message in messages), transcript.name
 
     def test_byte_by_byte(self) -> None:
         """Broken: a message is read otherwise when it comes in pieces."""
         for transcript in self.transcripts():
-            steps = [each for step in _steps(transcript) for each in _cut(step, lambda: 1)]
+            steps = self._in_pieces(transcript, lambda: 1)
             assert self._seen(steps) == self._whole(transcript), transcript.name
 
     def test_random_pieces(self) -> None:
@@ -84,7 +95,7 @@ class ProtocolConformance(ABC):
         for seed in range(40):
             dice = random.Random(seed)
             for transcript in self.transcripts():
-                steps = [each for step in _steps(transcript) for each in _cut(step, _randomly(dice))]
+                steps = self._in_pieces(transcript, _randomly(dice))
                 assert self._seen(steps) == self._whole(transcript), (transcript.name, seed)
 
     def test_the_two_directions_arrive_in_reverse(self) -> None:
@@ -103,8 +114,8 @@ class ProtocolConformance(ABC):
     def test_gaps_at_every_position(self) -> None:
         """Broken: a gap shifts responses to other requests, makes up an exchange, or hides one without a count."""
         for transcript in self.transcripts():
-            whole = self._whole(transcript)
-            for steps in _with_gaps(transcript):
+            whole = self._pairs(transcript)
+            for steps in _with_gaps(transcript, self.datagrams):
                 connection, found = self._fed(steps)
                 complete = [as_seen(each) for each in found if each.complete]
                 assert _is_part(complete, whole), (transcript.name, steps)
@@ -115,7 +126,7 @@ class ProtocolConformance(ABC):
     def test_what_comes_after_a_gap_is_right(self) -> None:
         """Broken: one lost packet, and nothing on that connection is understood any more."""
         for transcript in self._independent():
-            whole = self._whole(transcript)
+            whole = self._pairs(transcript)
             for index, step in enumerate(_steps(transcript)):
                 steps = _steps(transcript)
                 steps[index] = Step(step.direction, b"", len(step.data), step.timestamp_ns)
@@ -126,18 +137,18 @@ class ProtocolConformance(ABC):
     def test_truncated_at_every_position(self) -> None:
         """Broken: the end of a connection, or of what was captured of it, makes up an exchange or hides one."""
         for transcript in self.transcripts():
-            whole = self._whole(transcript)
+            whole = self._pairs(transcript)
             for end in range(len(whole) and sum(len(data) for _, data in transcript.steps)):
-                _, found = self._fed(_first(transcript, end))
+                _, found = self._fed(_first(transcript, end, self.datagrams))
                 ended = [as_seen(each)[:4] for each in found if each.complete]
                 assert _is_part(ended, [each[:4] for each in whole]), (transcript.name, end)
 
     def test_joined_at_every_position(self) -> None:
         """Broken: a connection that was there before the agent is misread, or never understood."""
         for transcript in self._independent():
-            whole = self._whole(transcript)
+            whole = self._pairs(transcript)
             for start in range(sum(len(data) for _, data in transcript.steps)):
-                steps = _after(transcript, start)
+                steps = _after(transcript, start, self.datagrams)
                 complete = [each for each in self._fed(steps)[1] if each.complete]
                 assert _is_part([as_seen(each)[:3] for each in complete], [each[:3] for each in whole])
                 later = [each for each in whole if each[5] > steps[0].timestamp_ns]
@@ -153,7 +164,7 @@ class ProtocolConformance(ABC):
             for _ in steps:
                 found += connection.expire(steps[-1].timestamp_ns + 1)
             assert not connection.close(), (transcript.name, "something was kept")
-            assert len(found) == len(transcript.exchanges), transcript.name
+            assert len(found) == sum(each[3] > 0 for each in self._whole(transcript)), transcript.name
 
     def test_random_bytes(self) -> None:
         """Broken: what is not of this protocol raises, or is taken for it."""
@@ -181,7 +192,7 @@ class ProtocolConformance(ABC):
     def test_what_comes_after_long_nonsense_is_found(self) -> None:
         """Broken: a megabyte of something else, and the parser is blind to what it is for."""
         for transcript in self._independent():
-            whole = self._whole(transcript)
+            whole = self._pairs(transcript)
             noise = random.Random(2).randbytes(1 << 20)
             connection = self._connect()
             for direction in Direction:
@@ -189,17 +200,25 @@ class ProtocolConformance(ABC):
                     connection.feed(direction, noise[index : index + 16_384], 0, 1)
             found = [as_seen(each) for step in _steps(transcript) for each in _feed(connection, step)]
             found += [as_seen(each) for each in connection.close()]
-            assert [each for each in found if each[0] and each[1]][-len(whole) :] == whole, transcript.name
+            assert [each for each in found if each[3] and each[4]][-len(whole) :] == whole, transcript.name
 
     def test_fuzzed(self) -> None:
         """Broken: some input raises, or makes exchanges that cannot be. For ROVER_FUZZ_SECONDS (5) at most."""
         from rover_core.testing.fuzzing import fuzz
 
         material = [data for transcript in self.transcripts() for _, data in transcript.steps]
-        fuzz(self._connect, [*material, *self.seeds()], float(os.environ.get(FUZZ_SECONDS, "5")))
+        seconds = float(os.environ.get(FUZZ_SECONDS, "5"))
+        fuzz(self._connect, [*material, *self.seeds()], seconds, either=self.datagrams)
 
     def _connect(self, limits: Limits | None = None) -> Connection:
-        return self.make().connect(limits or Limits())
+        protocol = self.make()
+        connect = protocol.datagrams if self.datagrams else protocol.connect
+        assert connect is not None, "not spoken over UDP"
+        return connect(limits or Limits())
+
+    def _in_pieces(self, transcript: Transcript, length: Callable[[], int]) -> list[Step]:
+        steps = _steps(transcript)
+        return steps if self.datagrams else [each for step in steps for each in _cut(step, length)]
 
     def _independent(self) -> list[Transcript]:
         return [each for each in self.transcripts() if each.independent]
@@ -214,6 +233,10 @@ class ProtocolConformance(ABC):
 
     def _whole(self, transcript: Transcript) -> list[Seen]:
         return self._seen(_steps(transcript))
+
+    def _pairs(self, transcript: Transcript) -> list[Seen]:
+        """Without what has no other half by nature: loss makes halves too."""
+        return [each for each in self._whole(transcript) if each[3] and each[4]]
 
     def _hostile(self) -> Iterator[tuple[str, Iterator[tuple[int, bytes]]]]:
         """Beginnings of messages that never end, and requests that nobody answers."""
@@ -252,20 +275,23 @@ def _cut(step: Step, length: Callable[[], int]) -> Iterator[Step]:
         at += size
 
 
-def _with_gaps(transcript: Transcript) -> Iterator[list[Step]]:
-    """One gap of one byte, of seven, or to the end of the step, at each position."""
+def _with_gaps(transcript: Transcript, datagrams: bool) -> Iterator[list[Step]]:
+    """One gap of one byte, of seven, or to the end of the step, at each position; of a datagram the end alone."""
     steps = _steps(transcript)
     for index, step in enumerate(steps):
         for at in range(len(step.data)):
-            for gap in {1, min(7, len(step.data) - at), len(step.data) - at}:
+            rest = len(step.data) - at
+            for gap in {rest} if datagrams else {1, min(7, rest), rest}:
                 before = Step(step.direction, step.data[:at], gap, step.timestamp_ns)
-                after = Step(step.direction, step.data[at + gap :], 0, step.timestamp_ns)
-                yield [*steps[:index], before, after, *steps[index + 1 :]]
+                after = [] if datagrams else [Step(step.direction, step.data[at + gap :], 0, step.timestamp_ns)]
+                yield [*steps[:index], before, *after, *steps[index + 1 :]]
 
 
-def _first(transcript: Transcript, end: int) -> list[Step]:
-    found = []
+def _first(transcript: Transcript, end: int, datagrams: bool) -> list[Step]:
+    found: list[Step] = []
     for step in _steps(transcript):
+        if datagrams and end < len(step.data):
+            break
         found.append(Step(step.direction, step.data[:end], 0, step.timestamp_ns))
         end -= len(step.data)
         if end <= 0:
@@ -273,11 +299,12 @@ def _first(transcript: Transcript, end: int) -> list[Step]:
     return found
 
 
-def _after(transcript: Transcript, start: int) -> list[Step]:
+def _after(transcript: Transcript, start: int, datagrams: bool) -> list[Step]:
     steps = _steps(transcript)
     while start >= len(steps[0].data):
         start -= len(steps.pop(0).data)
-    steps[0] = Step(steps[0].direction, steps[0].data[start:], 0, steps[0].timestamp_ns)
+    if not datagrams:
+        steps[0] = Step(steps[0].direction, steps[0].data[start:], 0, steps[0].timestamp_ns)
     return steps
 
 

@@ -61,7 +61,7 @@ def _contenders(other: int) -> list[Contender]:
     ]
     return [
         _contender("rover profile network --all", [*rover, "--all"]),
-        _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}=http1", *rover, "--all"]),
+        _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}=http1,dns,mongodb", *rover, "--all"]),
         _contender("rover profile network --pid of another", [*rover, f"--pid={other}"]),
         _contender("bpftrace script", ["bpftrace", str(_HERE / "traffic.bt")]),
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import h11
 import httptools
 from captures import captured, flows
-from classifying import PROTOCOLS, compiled, installed
+from classifying import PROTOCOLS, compiled, directed, installed
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Limits
@@ -105,7 +105,7 @@ def _records(requests: Sequence[bytes]) -> Iterator[memoryview]:
 
 
 def _as_worker(protocol: WireProtocol, records: Sequence[memoryview]) -> int:
-    streams = Streams([None, Spoken(protocol.connect, {})], Interval(5000))
+    streams = Streams([None, Spoken(protocol.connect, None, {})], Interval(5000))
     feed_all(streams, records)
     found = sum(row[8] for row in json.loads(json.dumps(streams.report()))["rows"])
     assert found == len(records) // 2
@@ -171,15 +171,14 @@ def _published(protocol: WireProtocol, name: str, folder: Path) -> Read | None:
     connections = []
     for capture in captured(name):
         for flow in flows(capture.file):
-            verdicts = [(classify(piece.data), piece.direction) for piece in flow.pieces]
-            first = next(((verdict, direction) for verdict, direction in verdicts if verdict), None)
-            if first:
-                connections.append((flow if (first[0] == 1) == (first[1] == 0) else flow.turned()).pieces)
+            if found := directed(flow, classify):
+                connect = protocol.datagrams if flow.transport == "udp" else protocol.connect
+                connections.append((connect or protocol.connect, found.pieces))
 
     def once() -> int:
         found = 0
-        for pieces in connections:
-            connection = protocol.connect(Limits())
+        for connect, pieces in connections:
+            connection = connect(Limits())
             for piece in pieces:
                 found += len(connection.feed(piece.direction, piece.data, piece.gap, piece.timestamp_ns))
             found += len(connection.close())

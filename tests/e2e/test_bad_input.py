@@ -129,7 +129,7 @@ def test_a_full_disk_keeps_the_profile_elsewhere(rover: Any, spinning: int, tmp_
     prefix = ["unshare", "-m", "sh", "-c", script, full]
     result = rover(*ONCPU, "--pid", spinning, "--output", full / "x.html", prefix=prefix)
     sentence = complaint(result, 1)
-    assert sentence.startswith(f"cannot write {full}/x.html: No space left on device. The profile was saved as ")
+    assert sentence.startswith(f"cannot write {full}/x.html: No space left on device. The result was saved as ")
     saved = Path(sentence.rpartition(" ")[2])
     assert "burn_a_while" in saved.read_text()
     saved.unlink()

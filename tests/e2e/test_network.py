@@ -36,7 +36,9 @@ def test_nginx_under_load_by_its_own_account(begin, nginx: Nginx) -> None:  # ty
     connections = len({entry[3] for entry in account})
     assert total(records, "connect", "calls") == pytest.approx(connections, abs=2)
     assert {record["role"] for record in records if record["type"] == "flow"} == {"server"}
-    assert all(record["kept"] == record["expected"] for record in records if record["type"] == "interval")
+    intervals = [record for record in records if record["type"] == "interval"]
+    assert all(record["kept"] + sum(record["lost"].values()) == record["expected"] for record in intervals)
+    assert not any(record["lost"].get("map full") for record in intervals)  # requests may be: see test_http1.py
     assert records[-1]["last"] is True
 
 

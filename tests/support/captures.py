@@ -175,14 +175,12 @@ def _add_segment(flow: Flow, packet: Any, source: str, timestamp_ns: int, frame:
 
 def _packets(file: Path) -> Iterator[tuple[int, int, Any, str, str]]:
     """Frame number, time, TCP or UDP packet, its source and target as `address:port`."""
-    fragments: dict[tuple[bytes, bytes, int], list[Any]] = {}
+    fragments: dict[tuple[bytes, bytes, int], dict[int, bytes]] = {}
     with file.open("rb") as opened:
         reader = dpkt.pcap.UniversalReader(opened)
         for frame, (seconds, raw) in enumerate(reader, 1):
             packet = _internet_packet(reader.datalink(), raw)
-            if isinstance(packet, dpkt.ip.IP) and (packet.mf or packet.offset):
-                packet = _defragmented(fragments, packet)
-            inner = getattr(packet, "data", None)
+            inner = _defragmented(fragments, packet)
             if not isinstance(inner, dpkt.tcp.TCP | dpkt.udp.UDP):
                 continue
             family = socket.AF_INET6 if isinstance(packet, dpkt.ip6.IP6) else socket.AF_INET
@@ -199,13 +197,18 @@ def _internet_packet(link: int, raw: bytes) -> Any:
     return dpkt.ip6.IP6(raw) if raw[0] >> 4 == 6 else dpkt.ip.IP(raw)
 
 
-def _defragmented(fragments: dict[tuple[bytes, bytes, int], list[Any]], packet: Any) -> Any:
-    """The whole datagram with its last fragment, None before."""
-    parts = fragments.setdefault((packet.src, packet.dst, packet.id), [])
-    parts.append(packet)
-    parts.sort(key=lambda part: part.offset)
-    whole = b"".join(bytes(part.data) for part in parts)
-    if parts[-1].mf or parts[-1].offset + len(bytes(parts[-1].data)) != len(whole):
+def _defragmented(fragments: dict[tuple[bytes, bytes, int], dict[int, bytes]], packet: Any) -> Any:
+    """What the packet carries; of a datagram in fragments all of it with the last one, None before."""
+    if isinstance(packet, dpkt.ip.IP) and (packet.mf or packet.offset):
+        number, offset, protocol, more = packet.id, packet.offset, packet.p, packet.mf
+    elif isinstance(packet, dpkt.ip6.IP6) and dpkt.ip.IP_PROTO_FRAGMENT in packet.extension_hdrs:
+        header = packet.extension_hdrs[dpkt.ip.IP_PROTO_FRAGMENT]
+        number, offset, protocol, more = header.id, header.frag_off, header.nxt, header.m_flag
+    else:
+        return getattr(packet, "data", None)
+    parts = fragments.setdefault((packet.src, packet.dst, number), {})
+    parts[offset * 8] = bytes(packet.data)
+    whole = b"".join(parts[at] for at in sorted(parts))
+    if more or max(parts) + len(parts[max(parts)]) != len(whole):
         return None
-    packet.data = dpkt.udp.UDP(whole) if packet.p == dpkt.ip.IP_PROTO_UDP else whole
-    return packet
+    return dpkt.udp.UDP(whole) if protocol == dpkt.ip.IP_PROTO_UDP else whole

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from captures import FOLDER, captured, flows
+from captures import FOLDER, Flow, captured, flows
 
 from rover_core.api import CLASSIFY_BYTES, WireProtocol
 from rover_core.config.loading import load_settings
@@ -45,6 +45,14 @@ def compiled(protocol: WireProtocol, folder: Path) -> Classify:
     return classify
 
 
+def directed(flow: Flow, classify: Classify) -> Flow | None:
+    """The flow with the client that the classifier says; None if nothing in it is of its protocol."""
+    for piece in flow.pieces:
+        if verdict := classify(piece.data):
+            return flow if (verdict == 1) == (piece.direction == 0) else flow.turned()
+    return None
+
+
 def real_heads() -> Iterator[tuple[str, bytes]]:
     """What packets of the published captures begin with, and the protocol that an independent dissector found there.
 
@@ -64,4 +72,4 @@ def random_heads(count: int) -> Iterator[bytes]:
     return (dice.randbytes(dice.randint(1, CLASSIFY_BYTES)) for _ in range(count))
 
 
-__all__ = ["FOLDER", "PROTOCOLS", "Classify", "compiled", "installed", "random_heads", "real_heads"]
+__all__ = ["FOLDER", "PROTOCOLS", "Classify", "compiled", "directed", "installed", "random_heads", "real_heads"]

@@ -107,4 +107,5 @@ class CaptureMaps:
 
 def _policy(protocol: WireProtocol, content: int) -> tuple[int, int, tuple[int, int], int]:
     capture = protocol.capture
-    return _MODES.index(capture.mode), int(protocol.datagrams), (capture.client, capture.server), content
+    datagrams = int(protocol.datagrams is not None)
+    return _MODES.index(capture.mode), datagrams, (capture.client, capture.server), content

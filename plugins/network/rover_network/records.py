@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END = 1
-"""The bit of `event` that says that the connection is over; those above are the stream's generation."""
+END, DATAGRAM = 1, 2
+"""Bits of `event`: the connection is over; it is one of UDP. Those above are the stream's generation."""
 
 
 class Record(NamedTuple):

@@ -9,7 +9,7 @@ from rover_core.model import Loss, TraceContext
 from rover_core.wire import Connection, Exchange, Limits
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
 from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
-from rover_network.records import END, RECORD, Record
+from rover_network.records import DATAGRAM, END, RECORD, Record
 from rover_network.samplewords import rules_read, samples_told
 from rover_network.sampling import Sampler, Source
 
@@ -31,6 +31,7 @@ class Spoken(NamedTuple):
     """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. The rest: `Sampleable`."""
 
     connect: Callable[[Limits], Connection]
+    datagrams: Callable[[Limits], Connection] | None
     metrics: dict[str, Callable[[Exchange], int | None]]
     label: str = ""
     trace: Callable[[Exchange], TraceContext | None] = untraced
@@ -126,11 +127,12 @@ class Streams:
         if old is not None:
             self._end(key, old)
         spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
-        if spoken is None:
+        connect = spoken and (spoken.datagrams if record.event & DATAGRAM else spoken.connect)
+        if connect is None:
             return None
         if len(self._streams) >= _CONNECTIONS:
             self._make_room()
-        stream = self._streams[key] = _Stream(spoken.connect(self._limits), record, spoken)
+        stream = self._streams[key] = _Stream(connect(self._limits), record, spoken)
         self._count("connections")
         return stream
 
@@ -158,7 +160,7 @@ class Streams:
         stream.expected[direction] = record.position + record.length + record.after
         stream.seen_ns = record.ended_ns
         feed = stream.connection.feed
-        if not missing:
+        if not missing or record.event & DATAGRAM:  # a datagram that is lost is lost alone
             return feed(direction, data, record.after, record.ended_ns, record.began_ns)
         self._count("bytes not captured", missing)
         before = feed(direction, b"", missing, record.began_ns)

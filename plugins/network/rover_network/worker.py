@@ -59,12 +59,14 @@ def main(order: dict[str, Any]) -> None:
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
     if protocol is None:
         return None
-    connect = _find(protocol["connect"])
-    connect(Limits()).close()  # what it imports later, it imports now
+    connect, datagrams = _find(protocol["connect"]), protocol["datagrams"] and _find(protocol["datagrams"])
+    for make in filter(None, (connect, datagrams)):
+        make(Limits()).close()  # what it imports later, it imports now
     metrics = {name: _find(place) for name, place in protocol["metrics"].items()}
     render = _find(protocol["render"]) if protocol["render"] else None
     return Spoken(
         connect,
+        datagrams,
         metrics,
         protocol["label"],
         _find(protocol["trace"]),

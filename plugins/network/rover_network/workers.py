@@ -31,6 +31,7 @@ def describe(protocol: WireProtocol) -> dict[str, Any]:
     metrics = {metric.name: _place(metric.value) for metric in protocol.metrics}
     return {
         "connect": _place(protocol.connect),
+        "datagrams": _place(protocol.datagrams) if protocol.datagrams else None,
         "metrics": metrics,
         "label": protocol.label,
         "trace": _place(protocol.trace),

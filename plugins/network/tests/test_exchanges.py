@@ -199,6 +199,42 @@ def test_every_way_to_send_and_to_receive(reading: NetworkProfiler, script: Scri
     assert telemetry.steps["calls captured"] <= telemetry.steps["calls seen"]
 
 
+UDP = """
+import socket, struct
+listener = socket.socket(type=socket.SOCK_DGRAM)
+listener.bind(("127.0.0.1", 0))
+print("ready", flush=True)
+input()
+for number in range(5):
+    client = socket.socket(type=socket.SOCK_DGRAM)
+    if number % 2:
+        client.connect(listener.getsockname())
+    name = b"\\x04name\\x07example\\x00\\x00\\x01\\x00\\x01"
+    query = struct.pack("!6H", number, 0x100, 1, 0, 0, 0) + name
+    client.send(query) if number % 2 else client.sendto(query, listener.getsockname())
+    _, address = listener.recvfrom(512)
+    listener.sendto(struct.pack("!6H", number, 0x8183, 1, 0, 0, 0) + name, address)
+    client.recvfrom(512)
+print("done", flush=True)
+input()
+"""
+
+
+def test_datagrams_of_connected_and_of_other_sockets(script: Script) -> None:
+    """Broken: name servers and their clients, most of which never connect, are not seen."""
+    dns = pytest.importorskip("rover_dns.plugin")
+    profiler = make(*dns.rover_protocols())
+    try:
+        telemetry = watched(profiler, script(UDP))
+    finally:
+        profiler.close()
+    for role in ("client", "server"):
+        mine = [each for each in telemetry.operations if each.key.flow.role == role]
+        assert {each.key.protocol for each in mine} == {"dns"}
+        assert sum(each.durations.count for each in mine) == 5, role
+        assert {status for each in mine for status in each.statuses} == {"NXDOMAIN"}
+
+
 def test_connections_that_were_there_before_and_those_that_change(reading: NetworkProfiler, script: Script) -> None:
     """Broken: of connections that are kept nothing is seen but what is opened during a task; or one that was upgraded
     is read as HTTP for ever, or never again."""

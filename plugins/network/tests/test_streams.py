@@ -46,7 +46,8 @@ class Tape:
 
 
 def make(connecting: Callable[[Limits], Connection] = connect, room: int = 100, **metrics: object) -> Streams:
-    return Streams([None, Spoken(connecting, metrics)], Interval(room), Sampler())  # type: ignore[arg-type]
+    spoken = Spoken(connecting, None, metrics)  # type: ignore[arg-type]
+    return Streams([None, spoken], Interval(room), Sampler())
 
 
 def rows(streams: Streams) -> list[list[object]]:
@@ -193,7 +194,7 @@ def test_a_worker_that_says_something_else_is_not_believed(report: dict[str, obj
 def test_what_is_sampled_changes_while_connections_last() -> None:
     """Broken: rules hold for connections that are made later alone, stay when their task has ended, or for others."""
     (http,) = rover_protocols()
-    spoken = Spoken(http.connect, {}, "http", http.trace, http.subject, http.reason, http.render)
+    spoken = Spoken(http.connect, None, {}, "http", http.trace, http.subject, http.reason, http.render)
     streams = Streams([None, spoken], Interval(100), Sampler())
     tape = Tape(streams)
     rule = rules_told(parse_rules("slow>0s"))

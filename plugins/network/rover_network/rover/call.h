@@ -51,7 +51,7 @@ struct rover_piece {
     u32 said;     /* 1: a request, 2: a response */
     u32 size;     /* of what is in the head */
     u32 from_server; /* from here on while it is shipped; the above then tell what is left */
-    u32 generation;
+    u32 event;
     u32 unused;
     u64 left;        /* that is wanted */
     u64 base;        /* of what is left of the segment */

@@ -18,7 +18,7 @@
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
-enum rover_event { ROVER_DATA, ROVER_END, ROVER_GENERATION = 2 /* and above */ };
+enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_GENERATION = 4 /* and above */ };
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
  * of each message, whatever the policy, while messages are sampled. */
@@ -290,7 +290,9 @@ int rover_on_want(void *ctx)
     u64 since = piece->position - stream->turned;
     piece->protocol = number;
     piece->from_server = piece->way == stream->answers;
-    piece->generation = stream->generation;
+    piece->event = stream->generation * ROVER_GENERATION;
+    if (connection->facts.protocol == IPPROTO_UDP)
+        piece->event |= ROVER_IS_DATAGRAM;
     u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
     if (policy->mode == ROVER_MODE_ALL)
         wanted = piece->length;
@@ -331,7 +333,7 @@ int rover_on_ship(void *ctx)
     head.began_ns = piece->way && call->since_ns ? call->since_ns : piece->ended_ns;
     head.protocol = piece->protocol;
     head.sent = piece->way;
-    head.event = piece->generation * ROVER_GENERATION;
+    head.event = piece->event;
     head.from_server = piece->from_server;
     head.other = piece->other;
     head.length = size;

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from captures import FOLDER, Flow, Published, captured, flows
-from classifying import Classify
+from classifying import Classify, directed
 
 from rover_core.wire import Limits, Message
 from rover_http1.connection import Http1Connection
@@ -39,14 +39,6 @@ def read(flow: Flow) -> Listening:
         connection.feed(piece.direction, piece.data, piece.gap, piece.timestamp_ns)
     connection.close()
     return connection
-
-
-def ours(flow: Flow, classify: Classify) -> Flow | None:
-    """The flow with the client that the classifier says; None if nothing in it is HTTP/1."""
-    for piece in flow.pieces:
-        if verdict := classify(piece.data):
-            return flow if (verdict == 1) == (piece.direction == 0) else flow.turned()
-    return None
 
 
 def body_of(message: Message[Any]) -> bytes | None:
@@ -86,7 +78,7 @@ def described(direction: int, message: Message[Any], frame: int) -> dict[str, An
 def differences(capture: Published, classify: Classify) -> Iterator[str]:
     expected = [each for each in capture.messages if each["proto"] == "http"]
     for flow in flows(capture.file):
-        mine = ours(flow, classify)
+        mine = directed(flow, classify)
         found = [described(*each) for each in read(mine).messages] if mine else []
         for kind in ("request", "response"):
             theirs = [each for each in expected if (each["stream"], each["kind"]) == (flow.index, kind)]

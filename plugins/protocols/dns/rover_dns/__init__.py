@@ -1,0 +1,1 @@
+"""DNS (RFC 1035) as a protocol of Rover."""

@@ -1,0 +1,27 @@
+"""The MongoDB plugin's hooks."""
+
+from pathlib import Path
+
+from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
+from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
+
+# A command stands before its documents, a reply's failure before everything else.
+_CAPTURE = Capture(CaptureMode.CALLS, client=1024, server=1024)
+
+
+def connect(limits: Limits) -> Connection:
+    from rover_mongodb.connection import MongoConnection
+
+    return MongoConnection(limits)
+
+
+def documents(exchange: Exchange) -> int | None:
+    """Written, as the server counts them, or returned by OP_REPLY. Batches of cursors are not counted."""
+    return exchange.response.detail.documents if exchange.response else None
+
+
+@hookimpl
+def rover_protocols() -> list[WireProtocol]:
+    header = Path(__file__).with_name("mongodb_classify.h")
+    metrics = (ExchangeMetric("documents", "documents", documents),)
+    return [WireProtocol("mongodb", "mongodb", header, _CAPTURE, connect, metrics=metrics)]
