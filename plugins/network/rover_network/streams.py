@@ -128,7 +128,7 @@ class Streams:
             self._end(key, old)
         spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
         connect = spoken and (spoken.datagrams if record.event & DATAGRAM else spoken.connect)
-        if connect is None:
+        if spoken is None or connect is None:
             return None
         if len(self._streams) >= _CONNECTIONS:
             self._make_room()
