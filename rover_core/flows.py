@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from rover_core.model import (
     Completeness,
@@ -116,6 +116,18 @@ def _exchanges(operation: Operation) -> int:
 def traffic(flow: Flow) -> int:
     """Bytes, both ways."""
     return sum(figure.bytes for figure in flow.figures.values())
+
+
+class Json:
+    """The `TelemetryFormat` that is always there."""
+
+    name = "json"
+    extension = "jsonl"
+    binary = False
+    description = "lines of JSON"
+
+    def write_telemetry(self, telemetry: Telemetry, out: BinaryIO) -> None:
+        out.writelines(f"{line}\n".encode() for line in json_lines(telemetry))
 
 
 def json_lines(telemetry: Telemetry) -> Iterator[str]:

@@ -4,7 +4,7 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rover_core.agent import Agent, Outcome, Parts, Timing
 from rover_core.api import AgentContext, Batch, Settings, TelemetryFormat
@@ -13,7 +13,7 @@ from rover_core.cli.output_file import write_data, writing_stdout
 from rover_core.cli.session import describe, run_to_end, say
 from rover_core.config.sections import ProfilingSettings
 from rover_core.errors import RoverError
-from rover_core.flows import TelemetryMerger, json_lines
+from rover_core.flows import Json, TelemetryMerger, json_lines
 from rover_core.model import Task, Telemetry
 
 if TYPE_CHECKING:
@@ -116,18 +116,6 @@ class _Table(_Silent):
         print_samples(whole, self._console)
 
 
-class _Json:
-    """The `TelemetryFormat` that is always there."""
-
-    name = "json"
-    extension = "jsonl"
-    binary = False
-    description = "lines of JSON"
-
-    def write_telemetry(self, telemetry: Telemetry, out: BinaryIO) -> None:
-        out.writelines(f"{line}\n".encode() for line in json_lines(telemetry))
-
-
 def watch(plugins: "PluginManager", settings: Settings, task: Task, command: str, options: Mapping[str, Any]) -> None:
     """Run a task to its end and show it as --format and --output say, which is checked first."""
     chosen = _choose(plugins, command, options["format_name"], options["output"])
@@ -150,17 +138,17 @@ def watch(plugins: "PluginManager", settings: Settings, task: Task, command: str
 
 def _choose(plugins: "PluginManager", command: str, name: str | None, output: str | None) -> Output[TelemetryFormat]:
     """On a terminal a table, in a pipe lines of JSON, unless something else is asked for."""
-    own: list[TelemetryFormat] = [_Json()]
+    own: list[TelemetryFormat] = [Json()]
     formats = {item.name: item for item in [*own, *plugins.formats()] if isinstance(item, TelemetryFormat)}
     if name is None and output in (None, "-"):
-        name = "table" if sys.stdout.isatty() else _Json.name
-    if name == _Json.name and output is None:
+        name = "table" if sys.stdout.isatty() else Json.name
+    if name == Json.name and output is None:
         output = "-"
     return check_output(name, output, formats, command)
 
 
 def _view(chosen: Output[TelemetryFormat], title: str) -> _View:
-    if isinstance(chosen.format, _Json) and chosen.path is None:
+    if isinstance(chosen.format, Json) and chosen.path is None:
         return _Lines()
     return _Silent() if chosen.format else _Table(title)
 
@@ -178,7 +166,7 @@ def _finish(whole: Telemetry, outcome: Outcome, chosen: Output[TelemetryFormat])
 
     from rover_core.tables import print_completeness
 
-    if chosen.format and not (isinstance(chosen.format, _Json) and chosen.path is None):
+    if chosen.format and not (isinstance(chosen.format, Json) and chosen.path is None):
         write_data(_render(whole, chosen.format), chosen.format, chosen.path)
     if outcome.exited:
         seconds = (whole.end_ns - whole.start_ns) / 1e9

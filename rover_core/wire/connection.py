@@ -169,7 +169,7 @@ class Connection:
         if not left or self.switched:
             return
         if not reader.lost:
-            if reader.bridge(left):
+            if gap > 0 and reader.bridge(left):
                 buffer.owed = left
                 buffer.leap(left, timestamp_ns, timestamp_ns)
                 self._advance(direction, reader)
@@ -204,5 +204,7 @@ class Connection:
         buffer.drop(until - buffer.at)
         self._end_cut_short(direction, reader, end_ns)
         buffer.forget()
+        if until < buffer.newest:  # it began with an earlier call
+            buffer.start_ns = buffer.previous_ns
         reader.lost = False
         return True

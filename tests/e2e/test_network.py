@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from end_to_end import complaint
 from nginx import Nginx, free_port, lines, watching
+from pages import data_of
 
 pytestmark = pytest.mark.kernel
 
@@ -87,6 +88,19 @@ def test_the_table(begin, rover, nginx: Nginx) -> None:  # type: ignore[no-untyp
     assert "127.0.0.1" in output
     assert "all" in errors
     assert "events kept" in errors
+
+
+def test_the_page(begin, nginx: Nginx, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: a person gets no page, or one with other figures than the server's own."""
+    page = tmp_path / "traffic.html"
+    watcher = watching(begin, "--pid", nginx.process.pid, "--output", page)
+    subprocess.run(["curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{nginx.port}/large"], check=True)
+    time.sleep(0.3)
+    watcher.send_signal(signal.SIGINT)
+    _, errors = watcher.communicate(timeout=60)
+    assert watcher.returncode == 0, errors
+    (entry,) = nginx.account()
+    assert sum(edge["toClient"] for edge in data_of(page.read_text())["edges"]) == entry[1]
 
 
 def test_options_that_make_no_sense(rover) -> None:  # type: ignore[no-untyped-def]

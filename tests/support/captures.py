@@ -84,12 +84,15 @@ class _Half:
     direction: int
     expected: int | None = None
     early: dict[int, bytes] = field(default_factory=dict)
+    known: int | None = None  # what the other side has, but for a last byte that may be the FIN
 
     def segment(self, sequence: int, data: bytes, timestamp_ns: int, frame: int) -> Iterator[Piece]:
         if self.expected is None:
             self.expected = sequence
         if len(data) > len(self.early.get(sequence, b"")):
             self.early[sequence] = data
+        if self._ahead(sequence) == 1 and self.known == self.expected:  # data follow: it was no FIN
+            yield from self._skip(1, timestamp_ns, frame)
         yield from self.ready(timestamp_ns, frame)
 
     def ready(self, timestamp_ns: int, frame: int) -> Iterator[Piece]:
@@ -107,6 +110,7 @@ class _Half:
         """The other side has everything up to here: what has not been seen by now never will be."""
         if self.expected is None:
             return
+        self.known = sequence
         while self.early:
             hole = self._ahead(min(self.early, key=self._ahead))
             if hole <= 0 or hole > self._ahead(sequence):

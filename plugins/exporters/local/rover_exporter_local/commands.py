@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import click
 
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
-from rover_core.model import Profile
+from rover_core.model import Profile, Telemetry
 from rover_exporter_local.settings import SECTION, LocalSettings, store_path
 
 _LAST = "last"
-_FORMATS = ("html", "folded", "pprof", "speedscope")
+_FORMATS = ("html", "json", "folded", "pprof", "speedscope")
 
 directory_option = click.option(
     "--directory",
@@ -68,24 +67,29 @@ def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) ->
 @history.command()
 @click.argument("task")
 @directory_option
-@click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="How many functions.")
+@click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="How many functions or flows.")
 @config_options
 @pass_invocation
 def show(invocation: Invocation, task: str, directory: Path | None, limit: int) -> None:
-    """Show the hottest functions of TASK, an id from `rover history list` or `last`.
+    """Show the hottest functions or largest flows of TASK, an id from `rover history list` or `last`.
 
     \b
     Examples:
       rover history show last
       rover history show 4f1c --limit 40
     """
+    from rover_core.flowtable import print_flows
     from rover_core.tables import print_completeness, print_hottest
     from rover_exporter_local.listing import print_heading
 
-    profile = _load(task, store_of(invocation, directory))
-    print_heading(profile)
-    print_hottest(profile, limit=limit)
-    print_completeness(profile.completeness)
+    seen = _load(task, store_of(invocation, directory))
+    print_heading(seen)
+    if isinstance(seen, Telemetry):
+        print_flows(seen, limit=limit)
+        print_completeness(seen.completeness, unit="events")
+    else:
+        print_hottest(seen, limit=limit)
+        print_completeness(seen.completeness)
 
 
 @history.command()
@@ -104,24 +108,28 @@ def export(invocation: Invocation, task: str, directory: Path | None, format_nam
       rover history export last --format pprof --output last.pb.gz && go tool pprof last.pb.gz
       rover history export last --format folded --output - | sort | head
     """
-    from rover_exporter_local.formats import FORMATS
+    from rover_exporter_local.formats import FORMATS, bound
 
-    chosen = FORMATS[format_name]
-    if output == "-" and chosen.binary and sys.stdout.isatty():
+    binary = format_name in FORMATS and FORMATS[format_name].binary
+    if output == "-" and binary and sys.stdout.isatty():
         raise UsageError(f"{format_name} is not text", why="it would spoil this terminal", remedy="Name a file")
-    profile = _load(task, store_of(invocation, directory))
+    seen = _load(task, store_of(invocation, directory))
+    chosen = bound(seen, format_name)
+    if chosen is None:
+        others = ", ".join(name for name in _FORMATS if bound(seen, name))
+        raise UsageError(f"{seen.profiler} tasks cannot be written as {format_name}", why=f"they can as {others}")
     if output == "-":
-        chosen.write(profile, sys.stdout.buffer)
+        chosen.write(sys.stdout.buffer)
     else:
-        _write(Path(output), partial(chosen.write, profile))
-        click.echo(f"{chosen.description}: {output}")
+        _write(Path(output), chosen.write)
+        click.echo(f"{chosen.format.description}: {output}")
 
 
 def store_of(invocation: Invocation, directory: Path | None) -> Path:
     return store_path(directory or invocation.section(SECTION, LocalSettings).directory)
 
 
-def _load(task: str, path: Path) -> Profile:
+def _load(task: str, path: Path) -> Profile | Telemetry:
     from rover_exporter_local.store import Store
 
     with closing(Store.read(path)) as store:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rover_core.api import AgentContext, Batch
 from rover_core.errors import RoverError
-from rover_core.model import Profile
+from rover_core.model import Telemetry
 from rover_exporter_local.filewriter import FileWriter
 from rover_exporter_local.settings import LocalSettings, store_path
 
@@ -37,11 +37,9 @@ class LocalExporter:
         self._store = await self._in_thread(self._open)
 
     async def export(self, batch: Batch) -> None:
-        """Store a profile, or what was sampled. With a task's last profile its files are begun; nobody waits."""
-        if not isinstance(batch, Profile):
-            if batch.samples:
-                await self._in_thread(lambda: self._opened.add_samples(batch))
-            return
+        """Store a profile or telemetry. With a task's last one its files are begun, which nobody waits for."""
+        if isinstance(batch, Telemetry) and batch.samples:
+            await self._in_thread(lambda: self._opened.add_samples(batch))
         task = await self._in_thread(lambda: self._opened.add(batch))
         if batch.last:
             self._unfinished.pop(task, None)

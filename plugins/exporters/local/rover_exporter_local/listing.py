@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rover_core.model import Profile
+from rover_core.model import Profile, Telemetry
 from rover_core.showing import duration_text
 from rover_core.tables import completeness_sentence, plain
 from rover_exporter_local.reading import TaskSummary
@@ -50,7 +50,7 @@ def print_tasks(tasks: list[TaskSummary]) -> None:
     console.print(table)
 
 
-def print_heading(profile: Profile) -> None:
+def print_heading(profile: Profile | Telemetry) -> None:
     from rich.console import Console
     from rich.text import Text
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rover_core.api import Exporter, ProfileFormat, Settings, SettingsSection, hookimpl
+from rover_core.api import Exporter, Format, Settings, SettingsSection, hookimpl
 from rover_exporter_local.settings import SECTION, LocalSettings
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ def rover_exporters(settings: Settings) -> Sequence[Exporter]:
 
 
 @hookimpl
-def rover_formats() -> Sequence[ProfileFormat]:
-    from rover_exporter_local.formats import FORMATS
+def rover_formats() -> Sequence[Format]:
+    from rover_exporter_local.formats import FORMATS, TELEMETRY_FORMATS
 
-    return list(FORMATS.values())
+    return [*FORMATS.values(), TELEMETRY_FORMATS["html"]]
 
 
 @hookimpl

@@ -6,9 +6,22 @@ import json
 import sqlite3
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rover_core.model import Completeness, Frame, Labels, Loss, ProcessKey, Profile, SampleType, StackSample
+from rover_core.flows import TelemetryMerger
+from rover_core.model import (
+    Completeness,
+    Flow,
+    Frame,
+    Labels,
+    Loss,
+    ProcessKey,
+    Profile,
+    SampleType,
+    StackSample,
+    Telemetry,
+)
+from rover_exporter_local.flowpacking import unpack
 from rover_exporter_local.intern import from_signed
 
 
@@ -41,8 +54,8 @@ def read_tasks(connection: sqlite3.Connection) -> list[TaskSummary]:
     ]
 
 
-def read_profile(connection: sqlite3.Connection, name: str) -> Profile | None:
-    """Everything stored of a task as one profile; None if there is nothing."""
+def read_task(connection: sqlite3.Connection, name: str) -> Profile | Telemetry | None:
+    """Everything stored of a task as one profile, or as one telemetry; None if there is nothing."""
     row = connection.execute(
         "SELECT t.id, t.profiler, t.sample_types, min(p.start_ns), max(p.end_ns), max(p.period_ns)"
         " FROM tasks t JOIN profiles p ON p.task = t.id WHERE t.name = ? GROUP BY t.id",
@@ -52,14 +65,42 @@ def read_profile(connection: sqlite3.Connection, name: str) -> Profile | None:
         return None
     task, profiler, types, start_ns, end_ns, period_ns = row
     sample_types = tuple(SampleType(*each) for each in json.loads(types))
-    samples = _samples(connection, task, len(sample_types))
     completeness, attributes = _completeness(connection, task), _attributes(connection, task)
+    if not sample_types:
+        whole = Telemetry(name, profiler, start_ns, end_ns, (), completeness, attributes)
+        return replace(whole, flows=_flows(connection, task, whole))
+    samples = _samples(connection, task, len(sample_types))
     return Profile(name, profiler, start_ns, end_ns, sample_types, samples, completeness, period_ns, attributes)
 
 
 def _process_count(connection: sqlite3.Connection, task: int) -> int:
-    query = "SELECT count(DISTINCT s.process) FROM samples s JOIN profiles p ON p.id = s.profile WHERE p.task = ?"
-    return int(connection.execute(query, (task,)).fetchone()[0])
+    tables = ("samples", "talkers") if _version(connection) >= 3 else ("samples",)
+    queries = (
+        f"SELECT s.process FROM {name} s JOIN profiles p ON p.id = s.profile WHERE p.task = ?" for name in tables
+    )
+    rows = connection.execute(f"SELECT count(*) FROM ({' UNION '.join(queries)})", (task,) * len(tables))
+    return int(rows.fetchone()[0])
+
+
+def _flows(connection: sqlite3.Connection, task: int, whole: Telemetry) -> tuple[Flow, ...]:
+    """Added up over all intervals, one of which is in memory at a time."""
+    merger = TelemetryMerger()
+    query = "SELECT f.packed FROM flows f JOIN profiles p ON p.id = f.profile WHERE p.task = ? ORDER BY p.id"
+    for (packed,) in connection.execute(query, (task,)):
+        merger.add(replace(whole, flows=tuple(_unpacked(packed))))
+    result = merger.result()
+    return result.flows if result else ()
+
+
+def _unpacked(packed: bytes) -> list[Flow]:
+    try:
+        return unpack(packed)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(str(error)) from error  # as SQLite says it of what it finds damaged itself
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _completeness(connection: sqlite3.Connection, task: int) -> Completeness:
@@ -102,7 +143,7 @@ def _samples(connection: sqlite3.Connection, task: int, types: int) -> tuple[Sta
 
 def _labels(connection: sqlite3.Connection) -> dict[int, Labels]:
     """Empty in a store of version 1, which has none (and stays as it is until an agent writes to it)."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] < 2:
+    if _version(connection) < 2:
         return {}
     rows = connection.execute("SELECT id, pairs FROM labels")
     return {number: tuple((name, value) for name, value in json.loads(pairs)) for number, pairs in rows}

@@ -8,7 +8,7 @@ from array import array
 
 _UNUSED = (
     "DELETE FROM tasks WHERE id NOT IN (SELECT task FROM profiles)",
-    "DELETE FROM processes WHERE id NOT IN (SELECT process FROM samples)",
+    "DELETE FROM processes WHERE id NOT IN (SELECT process FROM samples UNION SELECT process FROM talkers)",
     "DELETE FROM labels WHERE id AND id NOT IN (SELECT labels FROM samples)",
     "DELETE FROM stacks WHERE id NOT IN (SELECT user FROM samples UNION SELECT kernel FROM samples)",
 )

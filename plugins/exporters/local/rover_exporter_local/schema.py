@@ -5,13 +5,26 @@ as a signed integer, the only kind SQLite has.
 """
 
 APPLICATION_ID = 0x526F7672  # "Rovr": tells our files from other SQLite databases
-VERSION = 2
+VERSION = 3
 
 LABELS = """
 CREATE TABLE labels (id INTEGER PRIMARY KEY, pairs TEXT NOT NULL UNIQUE);  -- JSON: [[name, value], ...]
 INSERT INTO labels VALUES (0, '[]');
 """
 """Since version 2."""
+
+TELEMETRY = """
+CREATE TABLE flows (
+    profile INTEGER PRIMARY KEY REFERENCES profiles ON DELETE CASCADE,
+    packed BLOB NOT NULL  -- see flowpacking.py
+);
+CREATE TABLE talkers (  -- whose flows they are
+    profile INTEGER NOT NULL REFERENCES profiles ON DELETE CASCADE,
+    process INTEGER NOT NULL,
+    PRIMARY KEY (profile, process)
+) WITHOUT ROWID;
+"""
+"""Since version 3."""
 
 TABLES = f"""
 CREATE TABLE strings (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -35,7 +48,7 @@ CREATE TABLE tasks (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     profiler TEXT NOT NULL,
-    sample_types TEXT NOT NULL  -- JSON: [[name, unit], ...]
+    sample_types TEXT NOT NULL  -- JSON: [[name, unit], ...]; [] if its profiles are telemetry
 );
 CREATE TABLE profiles (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -66,9 +79,13 @@ CREATE TABLE samples (
 ) WITHOUT ROWID;
 INSERT INTO strings VALUES (0, '');
 {LABELS}
+{TELEMETRY}
 """
 
-MIGRATIONS = {1: f"ALTER TABLE samples ADD COLUMN labels INTEGER NOT NULL DEFAULT 0; {LABELS}"}
+MIGRATIONS = {
+    1: f"ALTER TABLE samples ADD COLUMN labels INTEGER NOT NULL DEFAULT 0; {LABELS}",
+    2: TELEMETRY,
+}
 """By version: what makes the next one of it."""
 
 LATER = (

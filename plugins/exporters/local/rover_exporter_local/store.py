@@ -14,8 +14,9 @@ from rover_core.logs import get_logger
 from rover_core.model import Completeness, Profile, StackSample, Telemetry
 from rover_exporter_local import exchanges, filekeeping
 from rover_exporter_local.database import explained, open_for_reading, open_for_writing
+from rover_exporter_local.flowpacking import pack
 from rover_exporter_local.intern import Interner
-from rover_exporter_local.reading import TaskSummary, read_profile, read_tasks
+from rover_exporter_local.reading import TaskSummary, read_task, read_tasks
 from rover_exporter_local.retention import delete, end_of, oldest, size_in_use, too_old
 from rover_exporter_local.text import encodable
 
@@ -57,8 +58,8 @@ class Store:
         """For reading alone, also while an agent writes to it. RoverError if there is none."""
         return cls(path, open_for_reading(path), 0, 0)
 
-    def add(self, profile: Profile) -> str:
-        """Store one profile, all or nothing, then drop what is too old or too much.
+    def add(self, profile: Profile | Telemetry) -> str:
+        """Store one profile, or the flows of telemetry, all or nothing, then drop what is too old or too much.
 
         Returns the name to find it by: the task's id, or `id~2` where an earlier run left a task of that id.
         """
@@ -97,14 +98,14 @@ class Store:
         with explained(self.path, "read"):
             return read_tasks(self._connection)
 
-    def load(self, task_id: str) -> Profile:
-        """Everything stored of a task in one profile, equal stacks added up. UsageError if there is nothing."""
+    def load(self, task_id: str) -> Profile | Telemetry:
+        """Everything stored of a task, equal stacks or flows added up. UsageError if there is nothing."""
         with explained(self.path, "read"):
-            profile = read_profile(self._connection, task_id)
-        if profile is None:
+            found = read_task(self._connection, task_id)
+        if found is None:
             remedy = "`rover history list` shows what there is"
             raise UsageError(f"no task {task_id!r} in {self.path}", remedy=remedy)
-        return profile
+        return found
 
     def size(self) -> int:
         """Bytes in use."""
@@ -127,17 +128,25 @@ class Store:
             raise
         return result
 
-    def _insert(self, profile: Profile) -> str:
+    def _insert(self, profile: Profile | Telemetry) -> str:
         name = self._names.get(profile.task_id) or self._free_name(profile.task_id)
         execute = self._connection.execute
-        types = json.dumps([[each.name, each.unit] for each in profile.sample_types])
+        sample_types, period_ns = (
+            (profile.sample_types, profile.period_ns) if isinstance(profile, Profile) else ((), 0)
+        )
+        types = json.dumps([[each.name, each.unit] for each in sample_types])
         execute("INSERT OR IGNORE INTO tasks VALUES (NULL, ?, ?, ?)", (name, encodable(profile.profiler), types))
         task = execute("SELECT id FROM tasks WHERE name = ?", (name,)).fetchone()[0]
-        row = (task, profile.start_ns, profile.end_ns, profile.period_ns, json.dumps(dict(profile.attributes)))
+        row = (task, profile.start_ns, profile.end_ns, period_ns, json.dumps(dict(profile.attributes)))
         number = execute("INSERT INTO profiles VALUES (NULL, ?, ?, ?, ?, ?)", row).lastrowid
         self._insert_many("completeness", ((number, *entry) for entry in _ledger(profile.completeness)), 4)
-        places = enumerate(profile.samples)
-        self._insert_many("samples", ((number, *row) for place, s in places for row in self._rows(place, s)), 8)
+        if isinstance(profile, Telemetry):
+            self._insert_many("flows", [(number, pack(profile.flows))], 2)
+            talkers = {(flow.key.process, flow.key.name) for flow in profile.flows}
+            self._insert_many("talkers", {(number, self._interner.process(*each)) for each in talkers}, 2)
+        else:
+            places = enumerate(profile.samples)
+            self._insert_many("samples", ((number, *row) for place, s in places for row in self._rows(place, s)), 8)
         return name
 
     def _insert_many(self, table: str, rows: Iterable[tuple[object, ...]], columns: int) -> None:

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rover_core.errors import RoverError
-from rover_core.model import Profile
+from rover_core.model import Profile, Telemetry
 from rover_exporter_local.database import explained, open_for_reading
 from rover_exporter_local.files import failure_reason, write_atomically
-from rover_exporter_local.formats import FORMATS
-from rover_exporter_local.reading import read_profile
+from rover_exporter_local.formats import Bound, bound
+from rover_exporter_local.reading import read_task
 from rover_exporter_local.text import moment
 
 if TYPE_CHECKING:
-    from rover_core.api import ProfileFormat
+    from rover_core.api import Format
 
 _TERMINATED = 128 + signal.SIGTERM  # as shells have it; leaving by an exception removes the unfinished file
 
@@ -50,29 +50,31 @@ class Attempt:
 def write_files(store: Path, task: str, formats: Sequence[str]) -> Iterator[Attempt]:
     """Write the files of a task beside the store. Raises RoverError if it cannot be read or holds no such task."""
     with closing(open_for_reading(store)) as connection, explained(store, "read"):
-        profile = read_profile(connection, task)
-    if profile is None:
+        seen = read_task(connection, task)
+    if seen is None:
         raise RoverError(f"no task {task!r} in {store}", why="it was dropped: see retention and max_size")
     for name in formats:
-        yield _write_file(profile, FORMATS[name], store.parent)
+        if chosen := bound(seen, name):
+            yield _write_file(seen, chosen, store.parent)
 
 
-def _write_file(profile: Profile, file_format: ProfileFormat, directory: Path) -> Attempt:
-    path = _path(profile, file_format, directory)
+def _write_file(seen: Profile | Telemetry, chosen: Bound, directory: Path) -> Attempt:
+    file_format = chosen.format
+    path = _path(seen, file_format, directory)
     try:
-        write_atomically(path, lambda out: file_format.write(profile, out))
+        write_atomically(path, chosen.write)
         stat = path.stat()
     except Exception as error:  # noqa: BLE001  # whatever one format stumbles over, the other files are written
         return Attempt(str(path), file_format.description, failure_reason(error))
     return Attempt(str(path), file_format.description, "", stat.st_size, stat.st_mtime_ns)
 
 
-def _path(profile: Profile, file_format: ProfileFormat, directory: Path) -> Path:
+def _path(seen: Profile | Telemetry, file_format: Format, directory: Path) -> Path:
     """`<start>-<profiler>.<extension>`, with the task's id where that name is taken."""
-    profiler = _file_word(profile.profiler.lower().replace("_", ""))
-    stem = f"{moment(profile.start_ns):%Y%m%d-%H%M%S}-{profiler}"
+    profiler = _file_word(seen.profiler.lower().replace("_", ""))
+    stem = f"{moment(seen.start_ns):%Y%m%d-%H%M%S}-{profiler}"
     path = directory / f"{stem}.{file_format.extension}"
-    return directory / f"{stem}-{_file_word(profile.task_id)}.{file_format.extension}" if path.exists() else path
+    return directory / f"{stem}-{_file_word(seen.task_id)}.{file_format.extension}" if path.exists() else path
 
 
 def _file_word(text: str) -> str:

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rover_core.errors import RoverError, UsageError
-from rover_core.model import Profile
+from rover_core.model import Figure, Flow, FlowKey, Peer, ProcessKey, Profile
+from rover_core.testing import make_telemetry
 from rover_exporter_local.plugin import rover_commands
 from rover_exporter_local.store import Store
 
@@ -138,3 +139,29 @@ def test_an_empty_store_has_no_last_task(rover: Rover, tmp_path: Path) -> None:
 def test_help_has_examples(rover: Rover, command: list[str]) -> None:
     """Broken: help that does not help."""
     assert "Examples:\n    rover history" in rover(*command, "--help").output
+
+
+def test_a_network_task(rover: Rover, directory: Path) -> None:
+    """Broken: a network task is listed but cannot be shown or written, or is offered as a flame graph."""
+    key = FlowKey(ProcessKey(7, 70), "nginx", "server", "tcp", Peer(address="10.0.0.9"))
+    flow = Flow(key, "10.0.0.9:1", 3, {"write": Figure(4, 5000, 4, 4000)}, {})
+    store = Store.open(directory / "profiles.db")
+    store.add(
+        make_telemetry(task_id="net", profiler="NETWORK", flows=(flow,), start_ns=2 << 60, end_ns=(2 << 60) + 1)
+    )
+    store.close()
+    (listed,) = json.loads(rover("list", "--json", "--directory", directory).output)[1:]
+    assert (listed["id"], listed["profiler"], listed["processes"]) == ("net", "NETWORK", 1)
+    shown = rover("show", "last", "--directory", directory).output
+    assert "nginx (7)" in shown
+    assert "10.0.0.9" in shown
+    assert "events" in shown
+    written = rover("export", "net", "--format", "json", "--output", "-", "--directory", directory)
+    assert written.exit_code == 0, written.exception
+    assert json.loads(written.stdout.splitlines()[0])["figures"]["write"]["bytes"] == 5000
+    page = directory / "net.html"
+    assert rover("export", "net", "--output", page, "--directory", directory).exit_code == 0
+    assert "nginx" in page.read_text()
+    refused = rover("export", "net", "--format", "pprof", "--output", page, "--directory", directory)
+    assert isinstance(refused.exception, UsageError)
+    assert "html, json" in str(refused.exception)

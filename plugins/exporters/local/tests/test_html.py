@@ -2,55 +2,25 @@
 
 import base64
 import hashlib
-import html.parser
 import io
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pages import CHROMIUM, HOSTILE, Elements, data_of, in_browser
 
 from rover_core.model import Completeness, Profile, SampleType
 from rover_exporter_local.formats import FORMATS
 from rover_exporter_local.formats.html import Html
 from rover_exporter_local.tree import Kind
 
-HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>"
-CHROMIUM = shutil.which("chromium")
-
 
 def page_of(profile: Profile) -> str:
     out = io.BytesIO()
     FORMATS["html"].write(profile, out)
     return out.getvalue().decode()
-
-
-class Elements(html.parser.HTMLParser):
-    """What a browser would see: tags with their attributes, and the text of scripts and styles."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        if self.tags:
-            self.texts.setdefault(self.tags[-1][0], []).append(data)
-
-
-def data_of(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found
-    return json.loads(found[1])
 
 
 def test_hostile_names_stay_data(profile: Profile) -> None:
@@ -184,15 +154,3 @@ def test_large_profiles_are_pruned_and_say_so(scattered: Callable[[int], Profile
 def test_page_works_in_a_browser(profile: Profile, tmp_path: Path, address: str, expected: str) -> None:
     """Broken: the script fails, or an address sent to a colleague shows something else."""
     assert expected in in_browser(page_of(profile), address, tmp_path)
-
-
-def in_browser(page: str, address: str, tmp_path: Path) -> str:
-    """What the script makes of the page."""
-    path = tmp_path / "flames.html"
-    path.write_text(page)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-    home = f"--user-data-dir={tmp_path / 'browser'}"
-    command = [str(CHROMIUM), *flags, home, "--enable-logging=stderr", f"file://{path}#{address}"]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    assert "CONSOLE" not in result.stderr
-    return result.stdout

@@ -75,7 +75,10 @@ def version_1(path: Path, profile: Profile) -> None:
     store.add(profile)
     store.close()
     connection = sqlite3.connect(path)
-    connection.executescript("ALTER TABLE samples DROP COLUMN labels; DROP TABLE labels; PRAGMA user_version = 1;")
+    connection.executescript(
+        "ALTER TABLE samples DROP COLUMN labels; DROP TABLE labels; DROP TABLE flows; "
+        "DROP TABLE talkers; PRAGMA user_version = 1;"
+    )
     connection.close()
 
 

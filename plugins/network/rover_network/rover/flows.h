@@ -15,7 +15,9 @@
 #include <rover/socket.h>
 
 #define ROVER_BUCKETS 34
+#ifndef ROVER_CONNECTIONS
 #define ROVER_CONNECTIONS 65536
+#endif
 
 enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
 

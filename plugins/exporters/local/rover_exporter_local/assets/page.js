@@ -1,5 +1,3 @@
-const byId = (id) => document.getElementById(id);
-
 // What the panels share. matches: a test of names, null when nothing is searched.
 class Page {
   constructor() {

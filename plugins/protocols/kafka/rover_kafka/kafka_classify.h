@@ -1,0 +1,55 @@
+/* Whether a call's data begin a Kafka request. Pure C: compiled natively by the tests, and for the kernel.
+ *
+ * A request names an API and its version, and nearly always its client. Brokers and clients in Java read the length
+ * with one call and the rest with another, so the length may be missing. Responses say nothing that would tell them
+ * apart from other protocols: a request tells on which side the client is.
+ */
+#ifndef ROVER_KAFKA_CLASSIFY_H
+#define ROVER_KAFKA_CLASSIFY_H
+
+#define KAFKA_LAST_KEY 92
+#define KAFKA_LAST_VERSION 18
+#define KAFKA_LONGEST_CLIENT 255
+
+static inline __attribute__((always_inline)) unsigned int kafka_u16(const unsigned char *at)
+{
+	return (unsigned int)at[0] << 8 | at[1];
+}
+
+/* An answer that begins with an array of names looks like a Produce of as many versions as there are small correlation
+ * ids. What follows the name tells: a number of partitions there, here a transaction's id, which is null or not empty.
+ */
+static inline __attribute__((always_inline)) int kafka_produce(const unsigned char *head, unsigned int size,
+							       unsigned int version, unsigned int body)
+{
+	if (version < 3 || body > 56 || body + 2 > size)
+		return 0;
+	return version >= 9 || kafka_u16(head + body) != 0;
+}
+
+/* key, version, correlation id, the client's id as text, of which eight letters are looked at. */
+static inline __attribute__((always_inline)) int kafka_header(const unsigned char *head, unsigned int size,
+							      unsigned int whole)
+{
+	unsigned int length = kafka_u16(head + 8);
+
+	if (size < 11 || kafka_u16(head) > KAFKA_LAST_KEY || kafka_u16(head + 2) > KAFKA_LAST_VERSION || head[4] > 0x7f)
+		return 0;
+	if (length == 0 || length > KAFKA_LONGEST_CLIENT || length + 10 > whole)
+		return 0;
+	for (unsigned int i = 0; i < 8; i++)
+		if (i < length && 10 + i < size && (head[10 + i] < ' ' || head[10 + i] > '~'))
+			return 0;
+	return kafka_u16(head) != 0 || kafka_produce(head, size, kafka_u16(head + 2), length + 10);
+}
+
+static inline __attribute__((always_inline)) int kafka_classify(const unsigned char *head, unsigned int size)
+{
+	unsigned int whole = (kafka_u16(head) << 16) | kafka_u16(head + 2);
+
+	if (size >= 15 && whole >= 11 && whole <= 0x3fffffff && kafka_header(head + 4, size - 4, whole))
+		return 1;
+	return kafka_header(head, size, size < 64 ? size : 0x3fffffff);
+}
+
+#endif

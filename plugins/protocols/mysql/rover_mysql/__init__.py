@@ -1,0 +1,1 @@
+"""MySQL's client/server protocol as a protocol of Rover."""

@@ -1,0 +1,101 @@
+"""What the parser says of messages, beyond what the suite of all protocols asks."""
+
+import struct
+import zlib
+
+import pytest
+import zstandard
+from mysql_packets import (
+    CAPABILITIES,
+    command,
+    execute,
+    greeting,
+    login,
+    ok,
+    packet,
+    prepared,
+    query,
+    result_set,
+    text,
+)
+
+from rover_core.wire import Exchange, Limits
+from rover_mysql.connection import MysqlConnection
+from rover_mysql.digest import digest
+from rover_mysql.packets import unpack
+
+
+def exchanges(*steps: tuple[int, bytes]) -> list[Exchange]:
+    connection = MysqlConnection(Limits(content=1000))
+    found = [each for at, step in enumerate(steps, 1) for each in connection.feed(*step, 0, at * 1000)]
+    return [*found, *connection.close()]
+
+
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("select * from t1 where id=42 and a = 'O''Re\\'illy' -- c\n and x in (1,2,  3)",
+         "select * from t1 where id=? and a = ? and x in (?)"),
+        ("INSERT INTO a.b (x,`y 1`) VALUES (1,'a'),(-2,\"b\")", "INSERT INTO a.b (x,`y 1`) VALUES (?)"),
+        ("/* secret */ SELECT 0xFF, 1e-5, .5, @a, @@version # secret", "SELECT ?, ?, ?, @a, @@version"),
+        ("select 'cut off in the middle of a secr", "select ?"),
+        ("select 'cut off behind an escape \\", "select ?"),
+        ("SELECT 1;", "SELECT ?"),
+    ],
+)  # fmt: skip
+def test_values_are_not_shown(statement: str, shown: str) -> None:
+    """Broken: a value is in a table that everybody sees, or each value makes an operation of its own."""
+    assert digest(statement) == shown
+
+
+def test_a_backslash_that_escapes_nothing() -> None:
+    """Broken: where NO_BACKSLASH_ESCAPES holds, values are taken for what is between them."""
+    statement = query("SELECT '\\', 'secret'")
+    (_, found) = exchanges((0, query("SET @a = 1")), (1, ok(status=0x0202)), (0, statement), (1, ok(status=0x0202)))
+    assert found.operation == "SELECT ?, ?"
+
+
+def test_nothing_of_the_content_is_kept() -> None:
+    """Broken: rows and passwords lie in samples."""
+    (found,) = exchanges((0, query("SELECT 1")), (1, result_set(text("secret"))))
+    assert found.request is not None
+    assert found.response is not None
+    assert (found.request.content, found.response.content) == (b"", b"")
+    assert "secret" not in repr(found)
+
+
+def test_packets_of_more_than_16_mb() -> None:
+    """Broken: the rest of a large row or statement is read as packets of their own."""
+    large = b"\xff\xff\xff\0\x03SELECT '" + bytes(0xFFFFFF - 9) + packet(1, b"x'")
+    (_, found) = exchanges((0, query("SET @a = 1")), (1, ok()), (0, large), (1, packet(2, b"\0\0\0\2\0\0\0")))
+    assert (found.operation, found.status, found.request_bytes) == ("SELECT ?", "OK", len(large))
+
+
+def test_tls_is_handed_over() -> None:
+    """Broken: encrypted bytes are read as packets."""
+    connection = MysqlConnection(Limits())
+    connection.feed(1, greeting(), 0, 1)
+    connection.feed(0, packet(1, struct.pack("<IIB", CAPABILITIES | 0x800, 1 << 24, 45) + bytes(23)), 0, 2)
+    assert connection.switched == "tls"
+    (found,) = exchanges((0, login(sequence=2)), (1, ok(3)))
+    assert (found.operation, found.status) == ("LOGIN", "OK")
+
+
+def test_a_statement_that_was_prepared_earlier_has_no_text() -> None:
+    """Broken: an execution gets another statement's name, or none of its own when it is known."""
+    found = exchanges(
+        (0, execute(7)), (1, ok()), (0, command(22, b"DELETE FROM t WHERE id = ?")), (1, prepared(7, 0, 1)),
+        (0, execute(7)), (1, ok(affected=3)), (0, command(25, b"\7\0\0\0")), (0, execute(7)), (1, ok()),
+    )  # fmt: skip
+    assert [each.operation for each in found] == [
+        "EXECUTE", "PREPARE DELETE FROM t WHERE id = ?", "DELETE FROM t WHERE id = ?", "CLOSE", "EXECUTE",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, zstandard.compress], ids=["zlib", "zstd"])
+def test_what_unpacks_to_very_much_is_cut(pack: object) -> None:
+    """Broken: sixteen kilobytes from outside fill the agent's memory."""
+    packed = pack(bytes(50_000_000))  # type: ignore[operator]
+    assert len(unpack(packed, 0xFFFFFF)) == 131_072
+    assert unpack(pack(b"some text"), 9) == b"some text"  # type: ignore[operator]
+    assert unpack(packed[:4] + b"\xff" * 50, 100) == b""
