@@ -29,13 +29,13 @@ def test_both_sides_sample_what_the_log_says(begin, nginx: Nginx) -> None:  # ty
     time.sleep(0.5)
     records = lines(rover)
     samples = [record for record in records if record["type"] == "sample"]
+    told = [(record["lost"], record["steps"]) for record in records if record["type"] == "interval"]
     for process, role in (("curl", "client"), ("nginx", "server")):
         mine = {each["subject"]: each for each in samples if each["process"] == process and each["role"] == role}
-        assert {path: (each["reason"], each["status"]) for path, each in mine.items()} == {
-            "/absent": ("status_4xx", "404"),
-            "/words.txt": ("slow", "200"),
-            "/slowly": ("slow", "200"),
-        }
+        reasons = {path: (each["reason"], each["status"]) for path, each in mine.items()}
+        reasons.pop("/page", None)  # of a machine that is busy otherwise
+        slow = ("slow", "200")
+        assert reasons == {"/absent": ("status_4xx", "404"), "/words.txt": slow, "/slowly": slow}, told
         words = mine["/words.txt"]
         assert (words["trace"]["provider"], words["trace"]["trace_id"]) == ("zipkin", TRACE)
         assert words["request"]["text"].startswith("GET /words.txt?api_key=[redacted]&a=1 HTTP/1.1\nHost: ")
@@ -43,11 +43,11 @@ def test_both_sides_sample_what_the_log_says(begin, nginx: Nginx) -> None:  # ty
         assert body == ("some words, " * 500 if process == "curl" else "")  # what sendfile moves, nobody sees
         assert abs(words["start_ns"] - time.time_ns()) < 120e9
     logged = next(seconds for operation, _, seconds in nginx.requests() if operation == "GET /slowly")
-    slow = [each["duration_ns"] / 1e9 for each in samples if each["subject"] == "/slowly"]
-    assert slow == pytest.approx([logged] * 2, abs=0.1)
-    told = json.dumps(records)
-    assert "hunter2" not in told
-    assert "bWU6aHVudGVyMg" not in told
+    took = [each["duration_ns"] / 1e9 for each in samples if each["subject"] == "/slowly"]
+    assert max(took) >= logged - 0.01
+    assert min(took) == pytest.approx(logged, abs=0.1)  # the server's; its client is done later
+    assert "hunter2" not in json.dumps(records)
+    assert "bWU6aHVudGVyMg" not in json.dumps(records)  # in base 64
 
 
 def test_the_agent_keeps_what_it_sampled(begin, rover, nginx: Nginx, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
