@@ -16,6 +16,7 @@ import pluggy
 
 from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
 from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
+from rover_core.wire.sampled import Render, no_reason, operation, untraced
 
 if TYPE_CHECKING:  # workers, which read strangers' bytes, import protocols and need no settings
     from pydantic import BaseModel
@@ -262,10 +263,6 @@ class ExchangeMetric:
     value: Callable[[Exchange], int | None]
 
 
-def _untraced(exchange: Exchange) -> TraceContext | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class WireProtocol:
     """A protocol that connections speak: all that recognising it in the kernel and reading it take.
@@ -280,6 +277,10 @@ class WireProtocol:
     connect: makes the parser of a new connection; a module-level function, since workers are processes.
     datagrams: makes the parser of a UDP conversation, where each `feed` is a datagram; None if there is none.
     trace: the trace context that the request carries.
+    subject: what sampling rules are about, and what a sampled exchange is called: HTTP's path.
+    reason: what an exchange is sampled for by its status, beside being slow or an error: `status_4xx`.
+    render: a message as text for people, up to `Rendering.most`, its secrets redacted (`Rendering.redaction`) before
+    anything is cut off; None leaves messages out of samples.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     """
 
@@ -289,7 +290,10 @@ class WireProtocol:
     capture: Capture
     connect: Callable[[Limits], Connection]
     datagrams: Callable[[Limits], Connection] | None = None
-    trace: Callable[[Exchange], TraceContext | None] = _untraced
+    trace: Callable[[Exchange], TraceContext | None] = untraced
+    subject: Callable[[Exchange], str] = operation
+    reason: Callable[[Exchange], str] = no_reason
+    render: Render | None = None
     metrics: tuple[ExchangeMetric, ...] = ()
 
 

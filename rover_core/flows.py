@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO
 
 from rover_core.model import (
@@ -15,21 +15,26 @@ from rover_core.model import (
     Operation,
     OperationKey,
     Peer,
+    Sample,
     Telemetry,
 )
 
 _ROOM = 8192
+_SAMPLES = 256
+_TEXT = 16 << 20  # characters of samples
 
 
 class TelemetryMerger:
     """Adds up telemetry of one task: flows of one key become one. Meters, which backends add up, are left out.
 
-    room: flows to keep at most; beyond it the half with the fewest bytes is let go, and counted in `let_go`.
+    room: flows to keep at most; beyond it the half with the fewest bytes is let go, and counted in `let_go`. Of
+    samples the slowest stay.
     """
 
     def __init__(self, room: int = _ROOM) -> None:
         self._room = room
         self._flows: dict[FlowKey, Flow] = {}
+        self._samples: list[Sample] = []
         self._operations: dict[OperationKey, Operation] = {}
         self._steps: dict[str, int] = {}
         self._last: Telemetry | None = None
@@ -47,6 +52,8 @@ class TelemetryMerger:
         for flow in telemetry.flows:
             known = self._flows.get(flow.key)
             self._flows[flow.key] = known + flow if known else flow
+        if telemetry.samples:
+            self._samples = _slowest([*self._samples, *telemetry.samples])
         add_operations(telemetry.operations, self._operations, self._room)
         add_steps(telemetry.steps, self._steps)
         if len(self._flows) > self._room:
@@ -63,11 +70,23 @@ class TelemetryMerger:
             start_ns=self._start_ns,
             meters=(),
             flows=tuple(sorted(self._flows.values(), key=traffic, reverse=True)),
+            samples=tuple(self._samples),
             operations=tuple(sorted(self._operations.values(), key=_exchanges, reverse=True)),
             steps=self._steps,
             completeness=self._completeness,
             attributes=self._attributes,
         )
+
+
+def _slowest(samples: list[Sample]) -> list[Sample]:
+    """As many as there is room for, the slowest first."""
+    kept, room = [], _TEXT
+    for sample in sorted(samples, key=lambda each: each.exchange.duration_ns, reverse=True)[:_SAMPLES]:
+        room -= sum(len(each.text) for each in (sample.exchange.request, sample.exchange.response) if each)
+        if room < 0:
+            break
+        kept.append(sample)
+    return kept
 
 
 OTHER_OPERATION = "other"
@@ -112,12 +131,14 @@ class Json:
 
 
 def json_lines(telemetry: Telemetry) -> Iterator[str]:
-    """A line for each flow, the one with the most bytes first, for each operation, and one for the interval with its
-    completeness."""
+    """A line for each flow, the one with the most bytes first, for each operation and each sample, and one for the
+    interval with its completeness."""
     for flow in sorted(telemetry.flows, key=traffic, reverse=True):
         yield json.dumps({"type": "flow", **_span(telemetry), **flow_record(flow)})
     for operation in sorted(telemetry.operations, key=_exchanges, reverse=True):
         yield json.dumps({"type": "operation", **_span(telemetry), **operation_record(operation)})
+    for sample in telemetry.samples:
+        yield json.dumps({"type": "sample", "task": telemetry.task_id, **sample_record(sample)})
     yield json.dumps({"type": "interval", **_span(telemetry), **_interval_record(telemetry)})
 
 
@@ -129,6 +150,7 @@ def _interval_record(telemetry: Telemetry) -> dict[str, Any]:
     c = telemetry.completeness
     return {
         "flows": len(telemetry.flows),
+        "samples": len(telemetry.samples),
         "expected": c.expected,
         "kept": c.kept,
         "lost": dict(c.lost),
@@ -149,6 +171,23 @@ def flow_record(flow: Flow) -> dict[str, Any]:
         "figures": {name: _figure_record(figure) for name, figure in flow.figures.items()},
         "counts": dict(flow.counts),
     }
+
+
+def sample_record(sample: Sample) -> dict[str, Any]:
+    """What a sampled exchange is in JSON: times in nanoseconds, `request` and `response` null if not attached."""
+    exchange = sample.exchange
+    record = {name: getattr(exchange, name) for name in _EXCHANGE}
+    return {
+        **record,
+        **_ends_record(sample.flow),
+        "address": sample.address,
+        "trace": exchange.trace._asdict() if exchange.trace else None,
+        "request": asdict(exchange.request) if exchange.request else None,
+        "response": asdict(exchange.response) if exchange.response else None,
+    }
+
+
+_EXCHANGE = ("start_ns", "duration_ns", "protocol", "ssl", "reason", "operation", "subject", "status")
 
 
 def operation_record(operation: Operation) -> dict[str, Any]:

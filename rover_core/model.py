@@ -7,7 +7,7 @@ innermost frame), as the kernel delivers them and as SkyWalking expects them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,8 +86,9 @@ class SamplingRule:
     """Which exchanges a NETWORK task is to sample, and what to attach (contract section 2.1).
 
     `Task.settings["sampling"]` holds a tuple of them. uri_regex: searched in the request's path, in RE2's syntax
-    (`rover_core.patterns`); None is the rule for all other paths. min_duration_ns: from which duration an exchange
-    is slow; None for never. max_*_size: bytes of text, None for all of it.
+    (`rover_core.patterns`), or in what else the protocol has of the kind; None is the rule for all that no other
+    matches. min_duration_ns: from which duration an exchange is slow; None for never. when_4xx, when_5xx: of HTTP;
+    when_error: what any protocol calls an error. max_*_size: bytes of text, None for all of it.
     """
 
     uri_regex: str | None = None
@@ -98,6 +99,7 @@ class SamplingRule:
     max_request_size: int | None = None
     attach_response: bool = False
     max_response_size: int | None = None
+    when_error: bool = False
 
 
 class Loss(StrEnum):
@@ -437,10 +439,97 @@ class Operation:
         )
 
 
+class TraceContext(NamedTuple):
+    """What a request says of the trace that it is part of.
+
+    provider: `skywalking`, or `zipkin` (B3, and W3C's, whose ids have the same form). segment_id: SkyWalking's.
+    """
+
+    provider: str
+    trace_id: str
+    segment_id: str
+    span_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """A system call that moved a part of a sampled message (contract section 5.7).
+
+    function: as the contract spells it (`Write`, `Recvfrom`). start_ns, end_ns: wall-clock. packets, packet_bytes:
+    what the kernel made of it. interface: its name, "" if unknown. rtt_us: smoothed round-trip time, 0 if not seen.
+    """
+
+    function: str
+    start_ns: int
+    end_ns: int
+    packets: int = 0
+    packet_bytes: int = 0
+    interface: str = ""
+    interface_index: int = 0
+    rtt_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SampledMessage:
+    """The request or the response of a sampled exchange, as text without its secrets.
+
+    start_ns, end_ns: wall-clock, of its first and last byte. size: bytes on the wire.
+    """
+
+    start_ns: int
+    end_ns: int
+    size: int
+    text: str
+    syscalls: tuple[Syscall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SampledExchange:
+    """A request and its response that a sampling rule asked for.
+
+    protocol: the label of its protocol (contract section 5.3). reason: `slow`, `status_4xx`, `status_5xx`, `error`.
+    operation: its kind (`GET`). subject: what rules are about: HTTP's request target without its query; secrets are
+    redacted. status: as the protocol writes it. start_ns: wall-clock. request, response: None unless the rule wants
+    them attached.
+    """
+
+    protocol: str
+    reason: str
+    operation: str
+    subject: str
+    status: str
+    start_ns: int
+    duration_ns: int
+    ssl: bool = False
+    trace: TraceContext | None = None
+    request: SampledMessage | None = None
+    response: SampledMessage | None = None
+
+    @property
+    def end_ns(self) -> int:
+        return self.start_ns + self.duration_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled exchange and who had it.
+
+    address: of the other end, with its port, "" where there is none. entities: of the process, each with the peer's
+    of the same service and instance, as in meters' labels; None where it has none.
+    """
+
+    flow: FlowKey
+    address: str
+    exchange: SampledExchange
+    entities: tuple[tuple[Entity, Entity | None], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Telemetry:
     """What one task's profiler measured in [start_ns, end_ns) that is not stacks: changes since its previous one.
 
+    meters: as a backend takes them, of processes that it knows; flows: the same for people, of all.
+    samples: exchanges that sampling rules asked for, the slowest of each flow and reason first.
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all. operations: what
     was asked over them, where the protocol is known. steps: what happened at each step from a call in the kernel to
     an exchange, of all that is watched: where something is missing they tell where it went.
@@ -456,6 +545,7 @@ class Telemetry:
     attributes: Mapping[str, str] = field(default_factory=dict)
     last: bool = False
     flows: tuple[Flow, ...] = ()
+    samples: tuple[Sample, ...] = ()
     operations: tuple[Operation, ...] = ()
     steps: Mapping[str, int] = field(default_factory=dict)
 

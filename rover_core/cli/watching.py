@@ -110,8 +110,10 @@ class _Table(_Silent):
 
     def end(self, whole: Telemetry) -> None:
         from rover_core.flowtable import print_flows
+        from rover_core.sampletable import print_samples
 
         print_flows(whole, self._console)
+        print_samples(whole, self._console)
 
 
 def watch(plugins: "PluginManager", settings: Settings, task: Task, command: str, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ docs/writing-a-plugin.md and docs/writing-a-protocol.md have examples.
 from rover_core.testing.conformance import ExporterConformance, FormatConformance, ProfilerConformance
 from rover_core.testing.fakes import FakeContext, FakeDiscoverer, FakeExporter, FakeProfiler
 from rover_core.testing.protocols import ProtocolConformance, Transcript
-from rover_core.testing.records import make_profile, make_sample, make_telemetry, this_process
+from rover_core.testing.records import make_profile, make_sample, make_sampled, make_telemetry, this_process
 
 __all__ = [
     "ExporterConformance",
@@ -21,6 +21,7 @@ __all__ = [
     "Transcript",
     "make_profile",
     "make_sample",
+    "make_sampled",
     "make_telemetry",
     "this_process",
 ]

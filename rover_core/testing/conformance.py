@@ -18,7 +18,7 @@ from pathlib import Path
 from rover_core.api import Batch, Exporter, ProfileFormat, Profiler, TogetherFormat
 from rover_core.model import Completeness, Frame, Loss, Process, ProcessKey, Profile, StackSample, Task
 from rover_core.testing.fakes import FakeContext
-from rover_core.testing.records import make_profile, make_sample, make_telemetry, this_process
+from rover_core.testing.records import make_profile, make_sample, make_sampled, make_telemetry, this_process
 
 HOSTILE = "</script>;,\"'\n\r\t\x1b[31m\x00\udcff\N{SNOWMAN}"
 """What a binary's symbol table may hold."""
@@ -201,7 +201,7 @@ class ExporterConformance(ABC):
 
     def test_every_kind_of_batch_is_taken(self) -> None:
         """Broken: a profiler of another kind, of which this exporter has no use, makes every export fail."""
-        self._export(make_profile(), make_telemetry(), make_telemetry(last=True))
+        self._export(make_profile(), make_telemetry(samples=(make_sampled(),)), make_telemetry(last=True))
 
     def test_it_leaves_nothing_running(self) -> None:
         """Broken: after its stop an exporter still works, on what nobody waits for."""

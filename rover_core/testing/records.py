@@ -8,14 +8,20 @@ from rover_core import procfs
 from rover_core.model import (
     Completeness,
     Entity,
+    FlowKey,
     Frame,
     Meter,
+    Peer,
     Process,
     ProcessKey,
     Profile,
+    Sample,
+    SampledExchange,
+    SampledMessage,
     SampleType,
     StackSample,
     Telemetry,
+    TraceContext,
 )
 
 SAMPLE_TYPES = (SampleType("samples", "count"), SampleType("cpu", "nanoseconds"))
@@ -62,6 +68,28 @@ def make_telemetry(*meters: Meter, **fields: Any) -> Telemetry:
         "completeness": Completeness(len(held), len(held)),
     }
     return Telemetry(**{**values, **fields})
+
+
+def make_sampled(**fields: Any) -> Sample:
+    """A slow exchange of a client with a server that its host does not know. fields: of `SampledExchange`."""
+    shop = Entity("OS_LINUX", "shop", "host", "shop")
+    flow = FlowKey(ProcessKey(10, 70), "shop", "client", "tcp", Peer(address="10.0.0.7", port=80))
+    start_ns = 1_700_000_001_000_000_000
+    request = SampledMessage(start_ns, start_ns + 1_000_000, 1536, "GET /orders?id=7 HTTP/1.1\nHost: store\n\n")
+    response = SampledMessage(start_ns + 300_000_000, start_ns + 350_000_000, 512, "HTTP/1.1 200 OK\n\nten boxes")
+    values: dict[str, Any] = {
+        "protocol": "http",
+        "reason": "slow",
+        "operation": "GET",
+        "subject": "/orders",
+        "status": "200",
+        "start_ns": start_ns,
+        "duration_ns": 350_000_000,
+        "trace": TraceContext("skywalking", "trace.1", "segment.1", "3"),
+        "request": request,
+        "response": response,
+    }
+    return Sample(flow, "10.0.0.7:80", SampledExchange(**{**values, **fields}), ((shop, None),))
 
 
 def this_process() -> Process:

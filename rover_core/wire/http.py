@@ -3,6 +3,8 @@
 import re
 from functools import lru_cache
 
+from rover_core.wire.records import Exchange
+
 _RFC_9110 = {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 _WEBDAV = {
     "PROPFIND",
@@ -25,6 +27,7 @@ OTHER_METHOD = "OTHER"
 SERVER_ERROR = 500
 """Statuses from here on are errors. 4xx is the client's doing, and is what `status` is for (contract section 3.6)."""
 
+_REASONS = {"4": "status_4xx", "5": "status_5xx"}
 _SEGMENTS = 8
 _LONG = 40
 _VALUE = re.compile(
@@ -57,3 +60,8 @@ def operation(method: str, path: str) -> str:
     segments = path.split("/", _SEGMENTS + 1)[1:]
     named = ["{}" if len(each) > _LONG or _VALUE.fullmatch(each) else each for each in segments[:_SEGMENTS]]
     return f"{operation_class(method)} /{'/'.join(named)}{'/...' if len(segments) > _SEGMENTS else ''}"
+
+
+def status_reason(exchange: Exchange) -> str:
+    """What an exchange is sampled for by its status (contract section 5.6): `status_4xx`, `status_5xx` or nothing."""
+    return _REASONS.get(exchange.status[:1], "")

@@ -3,24 +3,17 @@
 import re
 from base64 import b64decode
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from rover_core.model import TraceContext
 
 TRACE_HEADERS = ("sw8", "b3", "x-b3-traceid", "x-b3-spanid", "traceparent")
 """What `trace_context` looks at, lower case."""
 
 _W3C = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 _HEX_ID = re.compile(r"[0-9A-Fa-f]{1,32}")
+_LONGEST = 256  # characters of an id; SkyWalking's have about 60
 _SW8_PARTS = 8
 _SW8_PLAIN = (0, 3)  # the sample flag and the span id; the others are base64
-
-
-class TraceContext(NamedTuple):
-    """provider: `skywalking`, or `zipkin` (B3, and W3C's, whose ids have the same form). segment_id: SkyWalking's."""
-
-    provider: str
-    trace_id: str
-    segment_id: str
-    span_id: str
 
 
 def trace_context(headers: Mapping[str, str]) -> TraceContext | None:
@@ -45,7 +38,9 @@ def _skywalking(value: str) -> TraceContext | None:
     except ValueError:
         return None
     _, trace_id, segment_id, span_id = texts[:4]
-    return TraceContext("skywalking", trace_id, segment_id, span_id) if trace_id else None
+    if not trace_id or max(map(len, (trace_id, segment_id, span_id))) > _LONGEST:
+        return None
+    return TraceContext("skywalking", trace_id, segment_id, span_id)
 
 
 def _zipkin(trace_id: str = "", span_id: str = "") -> TraceContext | None:

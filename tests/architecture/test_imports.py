@@ -27,6 +27,7 @@ PUBLIC = {
     "tables",
     "flows",
     "flowtable",
+    "sampletable",
     "commands",
 }
 """What plugins may use outside their tests: floors 0 and 1 of rover_core, and what commands have in common."""

@@ -19,7 +19,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message_factory import GetMessageClass
 
-from rover_exporter_skywalking.protocol import meter_pb2, process_pb2, profiling_pb2
+from rover_exporter_skywalking.protocol import logging_pb2, meter_pb2, process_pb2, profiling_pb2, span_pb2
 from rover_exporter_skywalking.protocol.common_pb2 import Command, Commands, KeyStringValuePair
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ _SERVICES = [
     process_pb2.DESCRIPTOR.services_by_name["EBPFProcessService"],
     profiling_pb2.DESCRIPTOR.services_by_name["EBPFProfilingService"],
     meter_pb2.DESCRIPTOR.services_by_name["MeterReportService"],
+    logging_pb2.DESCRIPTOR.services_by_name["LogReportService"],
+    span_pb2.DESCRIPTOR.services_by_name["SpanAttachedEventReportService"],
 ]
 
 
@@ -73,6 +75,8 @@ class Backend:
         self.rows: dict[tuple[str, str, int, str, int], Row] = {}
         self.received = 0
         self.collections: list[Any] = []
+        self.logs: list[Any] = []
+        self.span_events: list[Any] = []
         self.port = 0
         self._server: grpc.aio.Server | None = None
 
@@ -232,7 +236,14 @@ class Backend:
         self.collections.append(collection)
 
     def collect(self, data: Any, state: dict[str, Any]) -> None:
-        raise AssertionError("Rover does not use it")
+        """Logs and span attached events, whose methods have one name; meters are not sent so."""
+        if isinstance(data, GetMessageClass(logging_pb2.DESCRIPTOR.message_types_by_name["LogData"])):
+            assert state.setdefault("service", data.service) == data.service, "one stream for each service"
+            self.logs.append(data)
+        elif isinstance(data, GetMessageClass(span_pb2.DESCRIPTOR.message_types_by_name["SpanAttachedEvent"])):
+            self.span_events.append(data)
+        else:
+            raise AssertionError("Rover does not use it")
 
 
 class BackendThread:

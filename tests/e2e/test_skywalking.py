@@ -1,8 +1,10 @@
 """The real agent on the real kernel, working for a backend: from the report of a process to its flame graph there."""
 
+import base64
 import json
 import re
 import shutil
+import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from certificates import Authority
 from end_to_end import ENVIRONMENT, folded, interrupt, until, wait_for_line
+from nginx import Nginx
 from skywalking_backend import Backend, BackendThread
 
 pytestmark = pytest.mark.kernel
@@ -83,6 +86,38 @@ def test_the_backends_flame_graph_is_the_one_that_rover_draws(
     there, here = shares(backend.folded("t")), shares(beside)
     assert there["three_quarters"] == pytest.approx(here["three_quarters"], abs=0.2)
     assert there["three_quarters"] > there["one_quarter"] > 0
+
+
+def test_sampled_traces_reach_the_backend(served: BackendThread, work: Any, nginx: Nginx) -> None:
+    """Broken: a task's sampling rules are not heeded, or the backend gets no logs and events of what they ask for."""
+    backend, agent = served.backend, work(served.backend)
+    mine = reported(backend, "nginx")
+    settings = {"RequireCompleteRequest": True, "RequireCompleteResponse": True, "MaxResponseSize": 200}
+    rule = {"URIRegex": "^/absent", "When4xx": True, "Settings": settings}
+    backend.order("t", [mine], "NETWORK", ExtensionConfigJSON=json.dumps({"NetworkSamplings": [rule]}))
+    wait_for_line(agent, "task started")
+    parts = ("trace.7", "segment.7", "shop", "pod", "/buy", "x:1")
+    trace, segment, *others = (base64.b64encode(part.encode()).decode() for part in parts)
+    sw8 = f"sw8: {'-'.join(['1', trace, segment, '3', *others])}"
+    command = ["curl", "-s", "-o", "/dev/null", "-H", sw8, "-H", "Cookie: a=hunter2"]
+    urls = [f"http://127.0.0.1:{nginx.port}{path}" for path in ("/absent?token=hunter2", "/page", "/gone")]
+    subprocess.run([*command, *urls], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    until(lambda: backend.logs and len(backend.span_events) == 2)
+    (log,) = backend.logs
+    body = json.loads(log.body.json.json)
+    assert (body["uri"], body["reason"], body["status"]) == ("/absent", "status_4xx", 404)
+    assert body["detect_point"] == "server"
+    assert body["server_process"]["process_id"] == mine
+    assert log.traceContext.traceId == "trace.7"
+    assert [event.event for event in backend.span_events] == ["HTTP Request Sampling", "HTTP Response Sampling"]
+    assert {event.traceContext.traceSegmentId for event in backend.span_events} == {"segment.7"}
+    request, response = ({tag.key: tag.value for tag in event.tags} for event in backend.span_events)
+    assert request["data_content"].startswith("GET /absent?token=[redacted] HTTP/1.1\n")
+    assert "hunter2" not in str(backend.span_events)
+    assert len(response["data_content"]) == 200
+    assert (request["data_direction"], response["data_direction"]) == ("inbound", "outbound")
+    interrupt(agent)
+    assert agent.returncode == 0
 
 
 def test_a_backend_that_restarts_misses_nothing(

@@ -18,7 +18,10 @@ http {{
     access_log {folder}/log account;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; keepalive_requests 100000;
-    server {{ listen 127.0.0.1:{port}; listen [::1]:{port}; root {folder}; location / {{ sendfile {sendfile}; }} }}
+    server {{
+        listen 127.0.0.1:{port}; listen [::1]:{port}; root {folder}; location / {{ sendfile {sendfile}; }}
+        location /slowly {{ limit_rate 1500k; alias {folder}/large; }}
+    }}
 }}
 """
 

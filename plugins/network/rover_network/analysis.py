@@ -1,15 +1,19 @@
 """Layer 7 of the profiler: its workers, from the first task to the last, and what they find."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
-from rover_core.model import Loss
+from rover_core.model import Loss, Sample, SamplingRule
 from rover_network.capture import MOST_PROTOCOLS, Layer7
 from rover_network.counter import Counted, NetworkCounter
 from rover_network.operations import FlowOf, Found, check, put_together
-from rover_network.settings import ProtocolAnalyzeSettings
+from rover_network.rulebook import content_size
+from rover_network.samplewords import rules_told, samples_read
+from rover_network.sampling import Taken
+from rover_network.settings import ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.workers import Report, Workers, describe
 
 _TALLIES = {
@@ -19,13 +23,16 @@ _TALLIES = {
     "calls_shipped": "calls captured",
     "ring_full": "records lost, ring full",
 }
+Rules = Sequence[SamplingRule]
 log = get_logger("network")
 
 
 class Analysis:
     """Nothing, and at no cost, where there are no protocols. missing: name of a protocol that is not read -> why."""
 
-    def __init__(self, protocols: Sequence[WireProtocol], settings: ProtocolAnalyzeSettings) -> None:
+    def __init__(
+        self, protocols: Sequence[WireProtocol], settings: ProtocolAnalyzeSettings, sampling: SamplingSettings
+    ) -> None:
         self.missing: dict[str, str] = {}
         self._settings = settings
         self._orders: list[dict[str, Any]] = []
@@ -40,6 +47,12 @@ class Analysis:
                 self.missing[protocol.name] = str(error)
         self._workers: Workers | None = None
         self._reports: list[Report] = []
+        self._sampling = {
+            "headers": sampling.secret_headers,
+            "parameters": sampling.secret_parameters,
+            "encodings": sampling.encodings,
+        }
+        self._samples: list[Taken[tuple[int, ...]]] = []
 
     @property
     def layer7(self) -> Layer7:
@@ -59,8 +72,28 @@ class Analysis:
             return
         orders = [None, *self._orders]
         settings = self._settings
-        self._workers = Workers(counter.capture.rings, orders, settings.queue_size, counter.capture.shipped)
+        rings, shipped = counter.capture.rings, counter.capture.shipped
+        self._workers = Workers(rings, orders, settings.queue_size, shipped, self._sampling)
         self._workers.wait()
+
+    def sample(self, counter: NetworkCounter, tasks: Mapping[str, tuple[Rules, Collection[int] | None]]) -> None:
+        """What is to be sampled from now on: rules by task, and of which pids; None for every process."""
+        if self._workers is None:
+            return
+        counter.capture.capture_content(content_size(rule for rules, _ in tasks.values() for rule in rules))
+        told = [
+            [task_id, rules_told(rules), None if pids is None else sorted(pids)]
+            for task_id, (rules, pids) in tasks.items()
+        ]
+        self._workers.assign(told)
+
+    def take_samples(self, flow_of: FlowOf) -> Iterator[tuple[str, Sample]]:
+        """What was gathered since the last time, with its task's id."""
+        taken, self._samples = self._samples, []
+        for task_id, (inode, tgid, peer, client, _), exchange in taken:
+            if flow := flow_of((inode, tgid, peer)):
+                key, address = flow
+                yield task_id, Sample(replace(key, role="client" if client else "server"), address, exchange)
 
     def gather(self, counter: NetworkCounter) -> None:
         """Take what the workers have found, before they hold too much of it."""
@@ -69,6 +102,7 @@ class Analysis:
         for number, report in self._workers.report():
             try:
                 check(report, len(self.protocols))
+                self._samples += samples_read(report["samples"])
             except ValueError as error:
                 self._workers.end(number, str(error))
                 continue

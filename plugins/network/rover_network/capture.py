@@ -18,7 +18,7 @@ FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "R
 """In the order of enum rover_slot."""
 _CLASSIFIER = Path(__file__).with_name("classifier.bpf.c")
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
-_POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,))])
+_POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
 MOST_RINGS = 64
 
@@ -78,16 +78,19 @@ class CaptureMaps:
         for number in range(layer7.rings):
             self.rings.append(make_ring(layer7.ring_bytes))
             BpfMap(program.maps["rover_rings"], "<u4", "<u4").update(number, self.rings[-1].fd)
-        slots, policies = (
-            BpfMap(program.maps["rover_slots"], "<u4", "<u4"),
-            BpfMap(program.maps["rover_policies"], "<u4", _POLICY),
-        )
-        for number, protocol in enumerate(layer7.protocols, 1):
-            policies.update(number, _policy(protocol))
+        slots = BpfMap(program.maps["rover_slots"], "<u4", "<u4")
+        self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
+        self._protocols = layer7.protocols
+        self.capture_content(0)
         chain = [*FUNCTIONS, *map(_name, usable)]
         for slot, name in enumerate(chain):
             slots.update(slot, program.functions[name])
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
+
+    def capture_content(self, size: int) -> None:
+        """Ship so many first bytes of each message from now on, where the protocol's policy says less."""
+        for number, protocol in enumerate(self._protocols if self.active else (), 1):
+            self._policies.update(number, _policy(protocol, size))
 
     def close(self) -> None:
         for ring in self.rings:
@@ -102,6 +105,7 @@ class CaptureMaps:
         return values.reshape(MOST_RINGS, -1).sum(axis=1)[: len(self.rings)].tolist()  # type: ignore[no-any-return]
 
 
-def _policy(protocol: WireProtocol) -> tuple[int, int, tuple[int, int]]:
+def _policy(protocol: WireProtocol, content: int) -> tuple[int, int, tuple[int, int], int]:
     capture = protocol.capture
-    return _MODES.index(capture.mode), int(protocol.datagrams is not None), (capture.client, capture.server)
+    datagrams = int(protocol.datagrams is not None)
+    return _MODES.index(capture.mode), datagrams, (capture.client, capture.server), content

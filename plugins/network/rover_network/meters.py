@@ -47,13 +47,19 @@ def labels_of(key: FlowKey, address: str, protocol: str, entity: Entity, entitie
 
 def _peer(key: FlowKey, address: str, entity: Entity, entities_of: EntitiesOf) -> tuple[str, str | Entity] | None:
     """A process of the same service and instance, or that it is local, or where it is; None if nothing is known."""
-    process = key.peer.process
-    for other in entities_of(process) if process else ():
-        if (other.service, other.instance) == (entity.service, entity.instance):
-            return "process_id", other
+    if other := peer_entity(key, entity, entities_of):
+        return "process_id", other
     if key.peer.local:
         return "local", "true"
     return ("address", address) if address else None
+
+
+def peer_entity(key: FlowKey, entity: Entity, entities_of: EntitiesOf) -> Entity | None:
+    """The other end, if it is a process of the same service and instance."""
+    process = key.peer.process
+    others = entities_of(process) if process else ()
+    same = (other for other in others if (other.service, other.instance) == (entity.service, entity.instance))
+    return next(same, None)
 
 
 def _values(flow: Flow) -> Iterator[tuple[str, float | Histogram]]:

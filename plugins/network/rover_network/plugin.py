@@ -2,9 +2,21 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from rover_core.api import Diagnostic, ProfileCommand, Profiler, Settings, SettingsSection, WireProtocol, hookimpl
+from rover_core.api import (
+    Diagnostic,
+    ProfileCommand,
+    ProfileOption,
+    Profiler,
+    Settings,
+    SettingsSection,
+    WireProtocol,
+    hookimpl,
+)
 from rover_core.model import Telemetry
-from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
+from rover_network.rules import parse_rules
+from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
+
+_SAMPLE = "Keep whole exchanges: slow>200ms, 4xx, 5xx, error, uri~REGEX; rules between semicolons."
 
 
 @hookimpl
@@ -12,6 +24,7 @@ def rover_settings() -> list[SettingsSection]:
     return [
         SettingsSection("profiling.task.network", NetworkSettings),
         SettingsSection("profiling.task.network.protocol_analyze", ProtocolAnalyzeSettings),
+        SettingsSection("profiling.task.network.protocol_analyze.sampling", SamplingSettings),
     ]
 
 
@@ -19,13 +32,15 @@ def rover_settings() -> list[SettingsSection]:
 def rover_profilers(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> list[Profiler]:
     from rover_network.profiler import create
 
-    return [create(settings.section(NetworkSettings), settings.section(ProtocolAnalyzeSettings), protocols)]
+    analyze, sampling = settings.section(ProtocolAnalyzeSettings), settings.section(SamplingSettings)
+    return [create(settings.section(NetworkSettings), analyze, protocols, sampling)]
 
 
 @hookimpl
 def rover_profile_commands() -> list[ProfileCommand]:
     summary = "Who exchanges how much with whom: every connection, its calls, bytes, times and losses."
-    return [ProfileCommand("NETWORK", "network", summary, delivers=Telemetry)]
+    options = (ProfileOption("sample", "RULES", _SAMPLE, parse_rules),)
+    return [ProfileCommand("NETWORK", "network", summary, options, delivers=Telemetry)]
 
 
 @hookimpl

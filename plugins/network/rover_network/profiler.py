@@ -18,6 +18,8 @@ from rover_core.model import (
     OperationKey,
     Process,
     ProcessKey,
+    Sample,
+    SamplingRule,
     Task,
     Telemetry,
 )
@@ -31,10 +33,13 @@ from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
 from rover_network.operations import Found, Socket
 from rover_network.peers import PeerBook, Recent
-from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
+from rover_network.rules import rules_of
+from rover_network.samples import entity_pairs, slowest
+from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 
 NAME = "NETWORK"
 _DEFAULTS = ProtocolAnalyzeSettings()
+_SAMPLING = SamplingSettings()
 _COLLECT_AT = 0.5  # fill of the kernel's rows, 0..1, from which they are emptied before the next drain is due
 log = get_logger("network")
 
@@ -54,6 +59,13 @@ class _Session:
     operations: dict[OperationKey, Operation] = field(default_factory=dict)
     losses: dict[Loss, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+    rules: Sequence[SamplingRule] = ()
+    samples: list[Sample] = field(default_factory=list)
+
+    @property
+    def pids(self) -> Collection[int] | None:
+        """Of the processes it watches; None for all."""
+        return None if self.targets is None else {process.pid for process in self.targets}
 
     def take_found(self, found: Found) -> None:
         """Keep what is of this session's processes; what became of the bytes is told of all that are watched."""
@@ -89,6 +101,7 @@ class NetworkProfiler:
         settings: NetworkSettings,
         analyze: ProtocolAnalyzeSettings = _DEFAULTS,
         protocols: Callable[[], Sequence[WireProtocol]] = tuple,
+        sampling: SamplingSettings = _SAMPLING,
     ) -> None:
         self.flush_interval_ns: int | None = settings.report_interval
         self._prefix = settings.meter_prefix
@@ -98,6 +111,7 @@ class NetworkProfiler:
         self._entities: Mapping[ProcessKey, Sequence[Entity]] = {}
         self._protocols = protocols
         self._analyze = analyze
+        self._sampling = sampling
         self._analysis: Analysis | None = None
         self._flow_keys: Recent[Socket, tuple[FlowKey, str]] = Recent()
 
@@ -112,7 +126,7 @@ class NetworkProfiler:
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
         counter = self._counter or self._open()
         targets = None if processes is None else {process.key: process for process in processes}
-        session = _Session(task, targets, time.time_ns())
+        session = _Session(task, targets, time.time_ns(), rules=rules_of(task, self._sampling.rules))
         try:
             self._collect()
             counter.watch(process.pid for process in targets or ())
@@ -124,9 +138,17 @@ class NetworkProfiler:
         self._counter = counter
         self._sessions[task.id] = session
         self._retarget(counter)
+        if session.rules:
+            self._sample()
 
     def _retarget(self, counter: NetworkCounter) -> None:
         counter.watch_all(any(session.targets is None for session in self._sessions.values()))
+
+    def _sample(self) -> None:
+        """Tell the workers which tasks sample what."""
+        if self._counter and self._analysis:
+            sampling = {name: (each.rules, each.pids) for name, each in self._sessions.items() if each.rules}
+            self._analysis.sample(self._counter, sampling)
 
     def _unwatch(self, counter: NetworkCounter, left: Iterable[ProcessKey]) -> None:
         wanted = {process.pid for session in self._sessions.values() for process in session.targets or ()}
@@ -138,6 +160,8 @@ class NetworkProfiler:
             self._collect()
             del session.targets[process]
             self._unwatch(self._counter, [process])
+            if session.rules:
+                self._sample()
 
     def tick(self) -> None:
         if self._counter and self._analysis:
@@ -157,6 +181,8 @@ class NetworkProfiler:
         telemetry = replace(self._telemetry(session), last=True)
         self._unwatch(self._counter, session.targets or ())
         self._retarget(self._counter)
+        if session.rules:
+            self._sample()
         if not self._sessions:
             self.close()
         return telemetry
@@ -174,7 +200,7 @@ class NetworkProfiler:
             self._analysis = None
 
     def _open(self) -> NetworkCounter:
-        analysis = Analysis(self._protocols(), self._analyze)
+        analysis = Analysis(self._protocols(), self._analyze, self._sampling)
         counter = NetworkCounter(layer7=analysis.layer7)
         try:
             for purpose, why in counter.probes.missing.items():
@@ -203,6 +229,11 @@ class NetworkProfiler:
         for session in self._sessions.values():
             session.take(flows, counted)
             session.take_found(found)
+        for task_id, sample in self._analysis.take_samples(self._flow_keys.get):
+            if task_id in self._sessions:
+                self._sessions[task_id].samples.append(sample)
+        for session in self._sessions.values():
+            session.samples = slowest(session.samples)
 
     def _entities_of(self, session: _Session, process: ProcessKey) -> Sequence[Entity]:
         """Of a process that this session watches, as discovery knows it now, or as it was when the task started."""
@@ -241,11 +272,12 @@ class NetworkProfiler:
             self._attributes(session),
             flows=flows,
             operations=operations,
+            samples=tuple(replace(each, entities=entity_pairs(each, entities_of)) for each in session.samples),
             steps=session.steps,
         )
         session.since_ns, session.flows, session.lost, session.evicted = now, {}, 0, 0
         session.reasons, session.uring = {}, set()
-        session.operations, session.losses, session.steps = {}, {}, {}
+        session.operations, session.losses, session.steps, session.samples = {}, {}, {}, []
         return telemetry
 
     def _attributes(self, session: _Session) -> dict[str, str]:
@@ -272,6 +304,7 @@ def create(
     settings: NetworkSettings,
     analyze: ProtocolAnalyzeSettings = _DEFAULTS,
     protocols: Callable[[], Sequence[WireProtocol]] = tuple,
+    sampling: SamplingSettings = _SAMPLING,
 ) -> NetworkProfiler:
     """The profiler that the plugin hands over. protocols: called when the first task starts."""
-    return NetworkProfiler(settings, analyze, protocols)
+    return NetworkProfiler(settings, analyze, protocols, sampling)

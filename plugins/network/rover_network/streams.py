@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rover_core.model import Loss
+from rover_core.model import Loss, TraceContext
 from rover_core.wire import Connection, Exchange, Limits
+from rover_core.wire.sampled import Render, no_reason, operation, untraced
 from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
 from rover_network.records import DATAGRAM, END, RECORD, Record
+from rover_network.samplewords import rules_read, samples_told
+from rover_network.sampling import Sampler, Source
 
 _CONNECTIONS = 16_384
 _LIMITS = Limits()
@@ -24,24 +28,30 @@ PARSER_FAILED = "parser failed"
 
 
 class Spoken(NamedTuple):
-    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange."""
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. The rest: `Sampleable`."""
 
     connect: Callable[[Limits], Connection]
     datagrams: Callable[[Limits], Connection] | None
     metrics: dict[str, Callable[[Exchange], int | None]]
+    label: str = ""
+    trace: Callable[[Exchange], TraceContext | None] = untraced
+    subject: Callable[[Exchange], str] = operation
+    reason: Callable[[Exchange], str] = no_reason
+    render: Render | None = None
 
 
 class _Stream:
     """A connection, and where in it the next byte of each direction (client's, server's) is expected."""
 
-    __slots__ = ("connection", "event", "expected", "place", "protocol", "seen_ns", "told")
+    __slots__ = ("connection", "event", "expected", "place", "protocol", "seen_ns", "source", "told")
 
-    def __init__(self, connection: Connection, record: Record) -> None:
+    def __init__(self, connection: Connection, record: Record, spoken: Spoken) -> None:
         client = record.sent != record.from_server
         self.connection = connection
         self.protocol = record.protocol
         self.event = record.event
         self.place: Place = (record.inode, record.tgid, record.peer, int(client), record.protocol)
+        self.source = Source(record.tgid, self.place, spoken)
         self.seen_ns = record.ended_ns
         self.expected = [record.position, record.other]
         if record.from_server:
@@ -56,9 +66,12 @@ class Streams:
     what looks at exchanges one by one.
     """
 
-    def __init__(self, spoken: Sequence[Spoken | None], interval: Interval, limits: Limits = _LIMITS) -> None:
+    def __init__(
+        self, spoken: Sequence[Spoken | None], interval: Interval, sampler: Sampler[Place], limits: Limits = _LIMITS
+    ) -> None:
         self._spoken = spoken
         self._interval = interval
+        self._sampler = sampler
         self._limits = limits
         self._streams: dict[Key, _Stream] = {}
         self._losses: dict[tuple[int, str], int] = {}
@@ -115,13 +128,23 @@ class Streams:
             self._end(key, old)
         spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
         connect = spoken and (spoken.datagrams if record.event & DATAGRAM else spoken.connect)
-        if connect is None:
+        if spoken is None or connect is None:
             return None
         if len(self._streams) >= _CONNECTIONS:
             self._make_room()
-        stream = self._streams[key] = _Stream(connect(self._limits), record)
+        stream = self._streams[key] = _Stream(connect(self._limits), record, spoken)
         self._count("connections")
         return stream
+
+    def assign(self, tasks: Sequence[tuple[str, Any, Sequence[int] | None]]) -> None:
+        """What is sampled from now on: all tasks that have rules."""
+        self._sampler.keep(task_id for task_id, _, _ in tasks)
+        for task_id, rules, pids in tasks:
+            self._sampler.assign(task_id, rules_read(rules), pids)
+        self._limits = replace(self._limits, content=self._sampler.content)
+        for stream in self._streams.values():
+            for reader in stream.connection.readers:
+                reader.buffer.content = self._sampler.content
 
     def _make_room(self) -> None:
         """Forget the quarter of all connections that has been quiet for longest."""
@@ -145,6 +168,7 @@ class Streams:
 
     def take(self, stream: _Stream, exchange: Exchange) -> None:
         """An exchange is known."""
+        self._sampler.offer(exchange, stream.source)
         sums = self._interval.sums(stream.place, exchange)
         spoken = self._spoken[stream.protocol]
         if sums is None or spoken is None:
@@ -214,11 +238,14 @@ class Streams:
             self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
         steps, self.steps = self.steps, {}
         losses, self._losses = self._losses, {}
+        for step, count in self._sampler.take_losses().items():
+            steps[step] = steps.get(step, 0) + count
         again, self.again = self.again, []
         return {
             "rows": self._interval.take(),
             "losses": [[tgid, cause, count] for (tgid, cause), count in losses.items()],
             "steps": steps,
+            "samples": samples_told(self._sampler.take()),
             "again": again,
             "open": len(self._streams),
         }

@@ -12,20 +12,22 @@ import socket
 import struct
 import sys
 import time
+import traceback
 from operator import attrgetter
 from typing import Any
 
 from rover_bpf.program import MapInfo
 from rover_bpf.ring import Ring
-from rover_core.wire import Limits
+from rover_core.wire import Limits, Redaction
 from rover_network.confinement import confine
 from rover_network.intervals import Interval
-from rover_network.streams import Spoken, Streams, feed_all
+from rover_network.sampling import Sampler, prepare
+from rover_network.streams import Place, Spoken, Streams, feed_all
 
 LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
-REPORT = b"r"
-"""The agent's only word."""
+REPORT, TASKS = b"r", b"t"
+"""The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples."""
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
@@ -35,7 +37,11 @@ def main(order: dict[str, Any]) -> None:
     channel = socket.socket(fileno=order["channel"])
     ring = Ring(MapInfo(order["ring"], 0, 0, 0, order["ring_bytes"]))
     spoken = [_spoken(each) for each in order["protocols"]]
-    streams = Streams(spoken, Interval(order["queue_size"]))
+    sampling = order["sampling"]
+    redaction = Redaction(sampling["headers"], sampling["parameters"])
+    prepare()
+    sampler: Sampler[Place] = Sampler(redaction, tuple(sampling["encodings"]))
+    streams = Streams(spoken, Interval(order["queue_size"]), sampler)
     with open("/proc/self/comm", "w") as comm:
         comm.write("rover-worker")
     with open(os.devnull, "w") as nowhere:
@@ -45,7 +51,9 @@ def main(order: dict[str, Any]) -> None:
     try:
         _work(channel, ring, order["ring"], streams)
     except Exception as error:  # noqa: BLE001 - its last word
-        _send(channel, {"failed": f"{type(error).__name__}: {error}"})
+        # Where, not what it says: that might be a message's.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _send(channel, {"failed": f"{type(error).__name__} in {place.name}, line {place.lineno}"})
 
 
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
@@ -54,7 +62,18 @@ def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
     connect, datagrams = _find(protocol["connect"]), protocol["datagrams"] and _find(protocol["datagrams"])
     for make in filter(None, (connect, datagrams)):
         make(Limits()).close()  # what it imports later, it imports now
-    return Spoken(connect, datagrams, {name: _find(place) for name, place in protocol["metrics"].items()})
+    metrics = {name: _find(place) for name, place in protocol["metrics"].items()}
+    render = _find(protocol["render"]) if protocol["render"] else None
+    return Spoken(
+        connect,
+        datagrams,
+        metrics,
+        protocol["label"],
+        _find(protocol["trace"]),
+        _find(protocol["subject"]),
+        _find(protocol["reason"]),
+        render,
+    )
 
 
 def _find(place: str) -> Any:
@@ -79,11 +98,18 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
             streams.steps["records read"] = streams.steps.get("records read", 0) + count
             streams.steps["worker ns"] = streams.steps.get("worker ns", 0) + time.thread_time_ns() - began_ns
         if any(fd == channel.fileno() for fd, _ in ready):
-            words = channel.recv(64)
-            if not words:
+            word = channel.recv(1)
+            if not word:
                 return  # the agent is gone
-            for _ in words:
+            if word == TASKS:
+                streams.assign(_receive(channel))
+            else:
                 _send(channel, streams.report())
+
+
+def _receive(channel: socket.socket) -> Any:
+    (length,) = LENGTH.unpack(channel.recv(LENGTH.size, socket.MSG_WAITALL))
+    return json.loads(channel.recv(length, socket.MSG_WAITALL))
 
 
 def _send(channel: socket.socket, message: dict[str, Any]) -> None:

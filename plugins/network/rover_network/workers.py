@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from rover_bpf.program import MapInfo
 from rover_bpf.ring import Ring
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
-from rover_network.worker import LENGTH, REPORT
+from rover_network.worker import LENGTH, REPORT, TASKS
 
 _START_WITHIN_S = 30.0
 _ANSWER_WITHIN_S = 5.0
@@ -29,8 +29,16 @@ Report = dict[str, Any]
 def describe(protocol: WireProtocol) -> dict[str, Any]:
     """What a worker is told of a protocol. ValueError if it could not find its functions."""
     metrics = {metric.name: _place(metric.value) for metric in protocol.metrics}
-    datagrams = _place(protocol.datagrams) if protocol.datagrams else None
-    return {"connect": _place(protocol.connect), "datagrams": datagrams, "metrics": metrics}
+    return {
+        "connect": _place(protocol.connect),
+        "datagrams": _place(protocol.datagrams) if protocol.datagrams else None,
+        "metrics": metrics,
+        "label": protocol.label,
+        "trace": _place(protocol.trace),
+        "subject": _place(protocol.subject),
+        "reason": _place(protocol.reason),
+        "render": _place(protocol.render) if protocol.render else None,
+    }
 
 
 def _place(function: Callable[..., Any]) -> str:
@@ -43,7 +51,14 @@ def _place(function: Callable[..., Any]) -> str:
 class _Worker:
     """One process and its end of the talk."""
 
-    def __init__(self, ring: MapInfo, protocols: Sequence[dict[str, Any] | None], queue_size: int) -> None:
+    def __init__(
+        self,
+        ring: MapInfo,
+        protocols: Sequence[dict[str, Any] | None],
+        queue_size: int,
+        sampling: Mapping[str, Any],
+        tasks: bytes,
+    ) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             order = {
@@ -52,6 +67,7 @@ class _Worker:
                 "channel": theirs.fileno(),
                 "queue_size": queue_size,
                 "protocols": protocols,
+                "sampling": sampling,
             }
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "rover_network.worker", json.dumps(order)],
@@ -63,6 +79,8 @@ class _Worker:
                 process_group=0,  # Ctrl-C is for the agent
             )
         self.ready = False
+        if tasks:
+            self.tell(tasks)
 
     def answer(self, within_s: float) -> Report:
         """Its next message. Raises OSError, EOFError or ValueError where there is none, or it is none."""
@@ -91,9 +109,12 @@ class _Worker:
             count -= len(part)
         return b"".join(parts)
 
-    def ask(self) -> None:
+    def tell(self, words: bytes) -> None:
         self._channel.settimeout(_ANSWER_WITHIN_S)
-        self._channel.sendall(REPORT)
+        self._channel.sendall(words)
+
+    def ask(self) -> None:
+        self.tell(REPORT)
 
     def close(self) -> None:
         self._channel.close()
@@ -114,9 +135,11 @@ class Workers:
         protocols: Sequence[dict[str, Any] | None],
         queue_size: int,
         shipped: Callable[[], Sequence[int]],
+        sampling: Mapping[str, Any],
     ) -> None:
         self._rings = rings
-        self._make = partial(_Worker, protocols=protocols, queue_size=queue_size)
+        self._order = partial(_Worker, protocols=protocols, queue_size=queue_size, sampling=sampling)
+        self._tasks = b""
         self._shipped = shipped
         self._told = [0] * len(rings)
         self._not_before_s = [0.0] * len(rings)
@@ -132,6 +155,17 @@ class Workers:
     @property
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers if worker]
+
+    def _make(self, ring: MapInfo) -> _Worker:
+        return self._order(ring, tasks=self._tasks)
+
+    def assign(self, tasks: Sequence[Sequence[Any]]) -> None:
+        """What is to be sampled: [task's id, rules (`samplewords`), pids or None] of each task that has rules."""
+        body = json.dumps(tasks).encode()
+        self._tasks = TASKS + LENGTH.pack(len(body)) + body
+        for number, worker in enumerate(self._workers):
+            if worker is not None:
+                self._try(number, partial(worker.tell, self._tasks))
 
     def report(self) -> list[tuple[int, Report]]:
         """What each has found since the last time, with its number. Waits until they have read what was shipped."""

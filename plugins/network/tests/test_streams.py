@@ -7,10 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from rover_core.wire import Connection, Limits
-from rover_http1.plugin import connect
+from rover_http1.plugin import connect, rover_protocols
 from rover_network.intervals import DURATION_BOUNDS, OTHER, SIZE_BOUNDS, Interval
 from rover_network.operations import check
 from rover_network.records import END, RECORD
+from rover_network.rules import parse_rules
+from rover_network.samplewords import rules_told, samples_read
+from rover_network.sampling import Sampler
 from rover_network.streams import _CONNECTIONS, PARSER_FAILED, Spoken, Streams
 
 MS = 1_000_000
@@ -43,7 +46,8 @@ class Tape:
 
 
 def make(connecting: Callable[[Limits], Connection] = connect, room: int = 100, **metrics: object) -> Streams:
-    return Streams([None, Spoken(connecting, None, metrics)], Interval(room))  # type: ignore[arg-type]
+    spoken = Spoken(connecting, None, metrics)  # type: ignore[arg-type]
+    return Streams([None, spoken], Interval(room), Sampler())
 
 
 def rows(streams: Streams) -> list[list[object]]:
@@ -185,3 +189,25 @@ def test_a_worker_that_says_something_else_is_not_believed(report: dict[str, obj
     check({**GOOD, "rows": [ROW]}, 1)
     with pytest.raises(ValueError, match=r"not|no such|nothing|none|values|literal"):
         check(report, 1)
+
+
+def test_what_is_sampled_changes_while_connections_last() -> None:
+    """Broken: rules hold for connections that are made later alone, stay when their task has ended, or for others."""
+    (http,) = rover_protocols()
+    spoken = Spoken(http.connect, None, {}, "http", http.trace, http.subject, http.reason, http.render)
+    streams = Streams([None, spoken], Interval(100), Sampler())
+    tape = Tape(streams)
+    rule = rules_told(parse_rules("slow>0s"))
+
+    def sampled() -> list[tuple[str, str | None]]:
+        tape.exchange()
+        taken = samples_read(json.loads(json.dumps(streams.report()))["samples"])
+        return [(each.task_id, each.exchange.request and each.exchange.request.text[:6]) for each in taken]
+
+    assert sampled() == []
+    streams.assign([("a", rule, [42]), ("b", rule, [43]), ("c", rule, None)])
+    assert sampled() == [("a", "GET /a"), ("c", "GET /a")]
+    streams.assign([("b", rule, [42])])
+    assert sampled() == [("b", "GET /a")]
+    streams.assign([])
+    assert sampled() == []

@@ -19,7 +19,7 @@ from rover_exporter_local.settings import SECTION, LocalSettings, store_path
 _LAST = "last"
 _FORMATS = ("html", "json", "folded", "pprof", "speedscope")
 
-_directory = click.option(
+directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path),
     help=f"Where the store lies. By default where the agent keeps it: the setting {SECTION}.directory.",
@@ -41,7 +41,7 @@ def history() -> None:
 
 
 @history.command("list")
-@_directory
+@directory_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 @config_options
 @pass_invocation
@@ -56,7 +56,7 @@ def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) ->
     from rover_exporter_local.listing import as_records, print_tasks
     from rover_exporter_local.store import Store
 
-    with closing(Store.read(_store(invocation, directory))) as store:
+    with closing(Store.read(store_of(invocation, directory))) as store:
         tasks = store.tasks()
     if as_json:
         click.echo(json.dumps(as_records(tasks), indent=2))
@@ -66,7 +66,7 @@ def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) ->
 
 @history.command()
 @click.argument("task")
-@_directory
+@directory_option
 @click.option("--limit", type=click.IntRange(1), default=15, show_default=True, help="How many functions or flows.")
 @config_options
 @pass_invocation
@@ -82,7 +82,7 @@ def show(invocation: Invocation, task: str, directory: Path | None, limit: int) 
     from rover_core.tables import print_completeness, print_hottest
     from rover_exporter_local.listing import print_heading
 
-    seen = _load(task, _store(invocation, directory))
+    seen = _load(task, store_of(invocation, directory))
     print_heading(seen)
     if isinstance(seen, Telemetry):
         print_flows(seen, limit=limit)
@@ -94,7 +94,7 @@ def show(invocation: Invocation, task: str, directory: Path | None, limit: int) 
 
 @history.command()
 @click.argument("task")
-@_directory
+@directory_option
 @click.option("--format", "format_name", type=click.Choice(_FORMATS), default="html", show_default=True)
 @click.option("--output", required=True, metavar="FILE", help="The file to write; - for standard output.")
 @config_options
@@ -113,7 +113,7 @@ def export(invocation: Invocation, task: str, directory: Path | None, format_nam
     binary = format_name in FORMATS and FORMATS[format_name].binary
     if output == "-" and binary and sys.stdout.isatty():
         raise UsageError(f"{format_name} is not text", why="it would spoil this terminal", remedy="Name a file")
-    seen = _load(task, _store(invocation, directory))
+    seen = _load(task, store_of(invocation, directory))
     chosen = bound(seen, format_name)
     if chosen is None:
         others = ", ".join(name for name in _FORMATS if bound(seen, name))
@@ -125,7 +125,7 @@ def export(invocation: Invocation, task: str, directory: Path | None, format_nam
         click.echo(f"{chosen.format.description}: {output}")
 
 
-def _store(invocation: Invocation, directory: Path | None) -> Path:
+def store_of(invocation: Invocation, directory: Path | None) -> Path:
     return store_path(directory or invocation.section(SECTION, LocalSettings).directory)
 
 

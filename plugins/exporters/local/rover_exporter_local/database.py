@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rover_core.errors import RoverError
-from rover_exporter_local.schema import APPLICATION_ID, FILES, MIGRATIONS, TABLES, VERSION
+from rover_exporter_local.schema import APPLICATION_ID, LATER, MIGRATIONS, TABLES, VERSION
 
 _BUSY_SECONDS = 10.0
 _CACHE = "PRAGMA cache_size = -1024"  # KB of pages in memory: a flush is many small inserts near each other
@@ -93,7 +93,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if version != VERSION:
         stamp = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         connection.executescript(f"BEGIN IMMEDIATE; {steps} {stamp} COMMIT;")
-    connection.execute(FILES)
+    for statement in LATER:
+        connection.execute(statement)
 
 
 def _check_owner(connection: sqlite3.Connection, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rover_core.api import AgentContext, Batch
 from rover_core.errors import RoverError
+from rover_core.model import Telemetry
 from rover_exporter_local.filewriter import FileWriter
 from rover_exporter_local.settings import LocalSettings, store_path
 
@@ -37,6 +38,8 @@ class LocalExporter:
 
     async def export(self, batch: Batch) -> None:
         """Store a profile or telemetry. With a task's last one its files are begun, which nobody waits for."""
+        if isinstance(batch, Telemetry) and batch.samples:
+            await self._in_thread(lambda: self._opened.add_samples(batch))
         task = await self._in_thread(lambda: self._opened.add(batch))
         if batch.last:
             self._unfinished.pop(task, None)

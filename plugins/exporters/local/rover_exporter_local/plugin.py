@@ -32,5 +32,7 @@ def rover_formats() -> Sequence[Format]:
 @hookimpl
 def rover_commands(cli: "click.Group") -> None:
     from rover_exporter_local.commands import history
+    from rover_exporter_local.tracing import trace
 
     cli.add_command(history)
+    cli.add_command(trace)

@@ -88,11 +88,24 @@ MIGRATIONS = {
 }
 """By version: what makes the next one of it."""
 
-FILES = """
+LATER = (
+    """
 CREATE TABLE IF NOT EXISTS files (
     name TEXT PRIMARY KEY,  -- in the store's directory
     size INTEGER NOT NULL,
     modified_ns INTEGER NOT NULL
 ) WITHOUT ROWID
-"""
-"""Made when missing: stores of the same version that lack it are only without a memory of their files."""
+""",
+    """
+CREATE TABLE IF NOT EXISTS exchanges (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    task TEXT NOT NULL,
+    trace TEXT NOT NULL,  -- its id, '' without one
+    end_ns INTEGER NOT NULL,
+    record BLOB NOT NULL  -- JSON, compressed
+)
+""",
+    "CREATE INDEX IF NOT EXISTS exchanges_by_end ON exchanges (end_ns)",
+    "CREATE INDEX IF NOT EXISTS exchanges_by_trace ON exchanges (trace)",
+)
+"""Made when missing: nothing else changes in a store of the same version that lacks them."""

@@ -7,12 +7,12 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rover_core.errors import UsageError
 from rover_core.logs import get_logger
 from rover_core.model import Completeness, Profile, StackSample, Telemetry
-from rover_exporter_local import filekeeping
+from rover_exporter_local import exchanges, filekeeping
 from rover_exporter_local.database import explained, open_for_reading, open_for_writing
 from rover_exporter_local.flowpacking import pack
 from rover_exporter_local.intern import Interner
@@ -21,6 +21,7 @@ from rover_exporter_local.retention import delete, end_of, oldest, size_in_use, 
 from rover_exporter_local.text import encodable
 
 log = get_logger("local")
+_NEVER = 1 << 63
 _Result = TypeVar("_Result")
 
 
@@ -68,6 +69,23 @@ class Store:
             del self._names[profile.task_id]
         self._retain()
         return name
+
+    def add_samples(self, telemetry: Telemetry) -> None:
+        """Store its sampled exchanges, all or none, then drop what is too old or too much."""
+        if telemetry.samples:
+            with explained(self.path, "write to"):
+                self._transaction(partial(exchanges.insert, self._connection, telemetry))
+            self._retain()
+
+    def samples(self, limit: int) -> list[dict[str, Any]]:
+        """Records of the last sampled exchanges, the oldest of them first."""
+        with explained(self.path, "read"):
+            return exchanges.read_latest(self._connection, limit)
+
+    def find_samples(self, name: str) -> list[dict[str, Any]]:
+        """The record of a sampled exchange by its id, or those of a trace."""
+        with explained(self.path, "read"):
+            return exchanges.read_named(self._connection, name)
 
     def add_file(self, path: str, size: int, modified_ns: int) -> None:
         """Remember a file in the store's directory, for retention to look after."""
@@ -155,6 +173,7 @@ class Store:
             if self._retention_ns:
                 self._drop(too_old(self._connection, self._retention_ns), "too old")
                 self._remove(filekeeping.older_than(self._connection, self._retention_ns), "too old")
+                self._told_dropped(exchanges.drop_older(self._connection, self._retention_ns), "too old")
             if self._too_large():
                 filekeeping.forget_missing(self._connection, self.path.parent)
             while self._too_large() and self._drop_oldest():
@@ -165,13 +184,24 @@ class Store:
         return 0 < self._max_size < used
 
     def _drop_oldest(self) -> bool:
-        """A file or some profiles, whichever is older; False if only the newest of each are left."""
+        """Sampled exchanges, a file or some profiles, whichever are oldest; False if only the newest are left."""
         file, profiles = filekeeping.oldest(self._connection), oldest(self._connection)
-        if file and (not profiles or file.modified_ns <= end_of(self._connection, profiles[0])):
+        profiles_end = end_of(self._connection, profiles[0]) if profiles else _NEVER
+        file_end = file.modified_ns if file else _NEVER
+        sampled = exchanges.oldest_end(self._connection)
+        if sampled is not None and sampled < min(file_end, profiles_end):
+            self._told_dropped(exchanges.drop_oldest(self._connection), "store full")
+            return True
+        if file and file_end <= profiles_end:
             self._remove([file], "store full")
         else:
             self._drop(profiles, "store full")
         return bool(file or profiles)
+
+    def _told_dropped(self, count: int, reason: str) -> None:
+        if count:
+            self._connection.executescript("PRAGMA incremental_vacuum")
+            log.info("sampled exchanges dropped", reason=reason, exchanges=count, store=str(self.path))
 
     def _remove(self, files: list[filekeeping.KeptFile], reason: str) -> None:
         removed = filekeeping.remove(self._connection, self.path.parent, files)

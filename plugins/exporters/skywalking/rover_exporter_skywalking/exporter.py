@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rover_core.api import AgentContext, Batch
 from rover_core.logs import get_logger
-from rover_core.model import Loss, Profile
+from rover_core.model import Loss, Profile, Telemetry
 from rover_exporter_skywalking.accepted import AcceptedOrders
 from rover_exporter_skywalking.backoff import Backoff
 from rover_exporter_skywalking.connection import BackendError, Connection
@@ -13,6 +14,7 @@ from rover_exporter_skywalking.meters import to_parcel
 from rover_exporter_skywalking.outbox import Outbox, Parcel
 from rover_exporter_skywalking.processes import ProcessBook
 from rover_exporter_skywalking.profiles import to_parcels
+from rover_exporter_skywalking.sampled import to_parcels as sampled_parcels
 
 log = get_logger("skywalking")
 
@@ -41,7 +43,7 @@ class BackendExporter:
         self._sender = asyncio.create_task(self._keep_sending(), name="skywalking uploads")
 
     async def export(self, batch: Batch) -> None:
-        """Take a profile of a task that the backend ordered, or anyone's meters."""
+        """Take a profile of a task that the backend ordered, or anyone's meters and sampled exchanges."""
         if isinstance(batch, Profile):
             accepted = self._accepted.find(batch.task_id)
             if accepted is None:
@@ -50,11 +52,17 @@ class BackendExporter:
             if batch.last:
                 accepted.finish()
         else:
-            parcel, lost = to_parcel(batch, self._processes)
-            parcels = [parcel] if parcel else []
+            parcels, lost = self._packed(batch)
         for cause, samples in lost.items():
             self._count_lost(samples, cause)
         self._outbox.put(parcels)
+
+    def _packed(self, telemetry: Telemetry) -> tuple[list[Parcel], dict[Loss, int]]:
+        """Meters, logs and events. What was sampled is among the events that meters count, so it counts once."""
+        meters, lost = to_parcel(telemetry, self._processes)
+        sampled = sampled_parcels(telemetry, self._processes)
+        logged = sum(parcel.kept for parcel in sampled)
+        return [*([replace(meters, kept=max(0, meters.kept - logged))] if meters else []), *sampled], lost
 
     async def stop(self) -> Sequence[str]:
         """Send what is left, if the backend is there."""

@@ -14,11 +14,19 @@ _OVERHEAD = 64  # bytes that each message takes in memory beside its own
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Serialized messages that belong together, and how many samples (or events) are lost with them."""
+    """Serialized messages that belong together, and how many samples (or events) are lost with them.
+
+    stream: parcels of different ones are not sent in one, whatever the call.
+    """
 
     rpc: Rpc[Any]
     messages: tuple[bytes, ...]
     kept: int
+    stream: str = ""
+
+    @property
+    def kind(self) -> tuple[Rpc[Any], str]:
+        return self.rpc, self.stream
 
     @property
     def size(self) -> int:
@@ -59,7 +67,7 @@ class Outbox:
         """The oldest parcels, all of one kind, of up to `most` bytes together or one; they are out then."""
         taken: list[Parcel] = []
         size = 0
-        while self._parcels and (not taken or self._parcels[0].rpc == taken[0].rpc):
+        while self._parcels and (not taken or self._parcels[0].kind == taken[0].kind):
             size += self._parcels[0].size
             if taken and size > most:
                 break

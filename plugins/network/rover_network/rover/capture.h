@@ -20,11 +20,13 @@
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
 enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_GENERATION = 4 /* and above */ };
 
-/* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. */
+/* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
+ * of each message, whatever the policy, while messages are sampled. */
 struct rover_policy {
     u32 mode;
     u32 datagrams;
     u64 wanted[2];
+    u64 content;
 };
 
 struct rover_record {
@@ -296,6 +298,8 @@ int rover_on_want(void *ctx)
         wanted = piece->length;
     else if (policy->mode == ROVER_MODE_MESSAGES)
         wanted = wanted > since ? wanted - since : 0;
+    if (since < policy->content && wanted < policy->content - since)
+        wanted = policy->content - since;
     piece->left = wanted < piece->length ? wanted : piece->length;
     piece->room = piece->segment = piece->shipped = 0;
     rover_tell(ROVER_CALLS_SHIPPED);

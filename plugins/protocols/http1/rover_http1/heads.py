@@ -18,7 +18,7 @@ _VALUE = r"[ \t]*:([^\r\n]*(?:\r?\n[ \t]+[^\r\n]*)*)"
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding|upgrade)" + _VALUE.encode(), re.IGNORECASE)
 _HEADER = re.compile(r"\n([^\s:]+)" + _VALUE)
 _FOLD = re.compile(r"\r?\n[ \t]+")
-_TRACED = re.compile(rb"\n(?:sw8|b3|x-b3-traceid|traceparent)[ \t]*:", re.IGNORECASE)
+_TRACE = re.compile(rb"\n(" + "|".join(TRACE_HEADERS).encode() + rb")" + _VALUE.encode(), re.IGNORECASE)
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _LONGEST_LENGTH = 19  # digits of 2^63; a longer number is nobody's length
 
@@ -149,6 +149,9 @@ def headers(head: bytes) -> Iterator[tuple[str, str]]:
 
 def trace_of(request: Request) -> TraceContext | None:
     """The trace context that a request carries."""
-    if not _TRACED.search(request.head):
+    found = _TRACE.findall(request.head)
+    if not found:
         return None
-    return trace_context({name: value for name, value in headers(request.head) if name in TRACE_HEADERS})
+    return trace_context(
+        {name.lower().decode(): _FOLD.sub(" ", value.decode("latin-1")).strip() for name, value in found}
+    )

@@ -3,18 +3,16 @@
 import doctest
 import http.client
 import shutil
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from relay import Relay
 
 from rover_core.api import WireProtocol
-from rover_core.wire import Connection, Direction, Exchange, Limits
 
 LARGE = 300_000
 
@@ -47,55 +45,6 @@ class Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-class Relay:
-    """Between clients and a server: each read is a call, of which the parser gets what the protocol wants of it."""
-
-    def __init__(self, protocol: WireProtocol, target: tuple[str, int]) -> None:
-        self._protocol, self._target = protocol, target
-        self._lock = threading.Lock()
-        self._open = 0
-        self._sockets: list[socket.socket] = []
-        self.exchanges: list[Exchange] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(self._target)
-            connection = self._protocol.connect(Limits())
-            with self._lock:
-                self._open += 2
-                self._sockets += [client, server]
-            for side, source, sink in ((Direction.CLIENT, client, server), (Direction.SERVER, server, client)):
-                threading.Thread(target=self._pass, args=(connection, side, source, sink), daemon=True).start()
-
-    def _pass(self, connection: Connection, side: Direction, source: socket.socket, sink: socket.socket) -> None:
-        wanted = self._protocol.capture.server if side else self._protocol.capture.client
-        while data := source.recv(65_536):
-            with self._lock:
-                seen = data[:wanted]
-                self.exchanges += connection.feed(side, seen, len(data) - len(seen), time.monotonic_ns())
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-        with self._lock:
-            self._open -= 1
-
-    def finish(self) -> list[Exchange]:
-        end = time.monotonic() + 30
-        while self._open and time.monotonic() < end:
-            time.sleep(0.01)
-        assert not self._open, "connections are left"
-        self._listener.shutdown(socket.SHUT_RDWR)  # ends the wait in accept
-        for each in (self._listener, *self._sockets):
-            each.close()
-        return self.exchanges
 
 
 @pytest.fixture
