@@ -20,6 +20,7 @@ from rover_bpf.plans import Attachment, Plan, attach
 from rover_bpf.program import Program
 from rover_bpf.ring import Ring
 from rover_bpf.source import ProgramSource
+from rover_bpf.targets import Targets
 from rover_bpf.unwind.kernelrules import KernelRules
 from rover_bpf.unwind.raw import RawStack, read_raw
 from rover_core.errors import RoverError
@@ -121,7 +122,7 @@ class StackCounter:
     def _open_maps(self) -> None:
         self._counts = [self._map(f"rover_counts_{epoch}", KEY, VALUE) for epoch in (0, 1)]
         self._stacks = [self._map(f"rover_stacks_{epoch}", "<u8", STACK) for epoch in (0, 1)]
-        self._targets = self._map("rover_targets", "<u4", "<u4")
+        self._targets = Targets(self._program.maps)
         self._config = self._map("rover_config", "<i4", CONFIG)
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
         self._epoch, self._generation, self._all = 0, 0, False
@@ -130,19 +131,10 @@ class StackCounter:
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
-        try:
-            for pid in pids:
-                self._targets.update(pid, 1)
-        except OSError as error:
-            raise RoverError(
-                f"cannot watch more than {self._targets.info.max_entries} processes one by one",
-                why=error.strerror or "",
-                remedy="profile all processes instead (--all)",
-            ) from error
+        self._targets.add(pids)
 
     def unwatch(self, pids: Iterable[int]) -> None:
-        for pid in pids:
-            self._targets.delete(pid)
+        self._targets.discard(pids)
 
     def watch_all(self, everything: bool) -> None:
         self._all = everything

@@ -5,7 +5,7 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -41,6 +41,21 @@ def captured(protocol: str) -> list[Published]:
     index = FOLDER / "captures.json"
     listed = json.loads(index.read_text())["captures"] if index.exists() else []
     return [Published(FOLDER / each["file"], each) for each in listed if protocol in each["protocols"]]
+
+
+def disagreements(
+    where: str, what: str, theirs: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """A line for each of our fields that the dissector has otherwise; one alone if it counts other messages.
+
+    where: the flow; what: the messages' kind, in the plural. Fields that we have not are not compared.
+    """
+    if len(theirs) != len(ours):
+        yield f"{where}: {len(theirs)} {what}, found {len(ours)}"
+        return
+    for their, our in zip(theirs, ours, strict=True):
+        for key in [key for key, value in our.items() if their.get(key) != value]:
+            yield f"frame {their['frame']}: {key} {their.get(key)}, found {our[key]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rover_bpf.maps import Array, BpfMap
 from rover_bpf.plans import Plan
 from rover_bpf.program import Program
 from rover_bpf.source import ProgramSource
+from rover_bpf.targets import Targets
 from rover_core.errors import RoverError
 from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
@@ -104,7 +105,7 @@ class NetworkCounter:
 
     def _open_maps(self) -> None:
         self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
-        self._targets = self._map("rover_targets", "<u4", "<u4")
+        self._targets = Targets(self._program.maps)
         self._config = self._map("rover_config", "<i4", CONFIG)
         self._kinds = self._map("rover_kinds", "<u4", "<u4")
         self._reasons = self._map("rover_reasons", REASON, "<u8")
@@ -124,19 +125,10 @@ class NetworkCounter:
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
-        try:
-            for pid in pids:
-                self._targets.update(pid, 1)
-        except OSError as error:
-            raise RoverError(
-                f"cannot watch more than {self._targets.info.max_entries} processes one by one",
-                why=error.strerror or "",
-                remedy="profile all processes instead (--all)",
-            ) from error
+        self._targets.add(pids)
 
     def unwatch(self, pids: Iterable[int]) -> None:
-        for pid in pids:
-            self._targets.delete(pid)
+        self._targets.discard(pids)
         self._forget_who_is_watched()
 
     def watch_all(self, everything: bool) -> None:

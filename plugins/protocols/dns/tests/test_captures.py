@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from captures import FOLDER, Flow, Published, captured, flows
+from captures import FOLDER, Flow, Published, captured, disagreements, flows
 from classifying import Classify, directed
 
 from rover_core.wire import Connection, Limits, Message
@@ -86,12 +86,7 @@ def differences(capture: Published, classify: Classify) -> Iterator[str]:
             key = (flow.transport, flow.index, kind)
             theirs = [each for each in capture.messages if (each["transport"], each["stream"], each["kind"]) == key]
             these = [each for each in found if each["kind"] == kind]
-            if len(theirs) != len(these):
-                yield f"{flow.transport} {flow.index}: {len(theirs)} {kind}s, found {len(these)}"
-                continue
-            for their, this in zip(theirs, these, strict=True):
-                for key in [key for key, value in this.items() if their.get(key) != value]:
-                    yield f"frame {their['frame']}: {key} {their.get(key)}, found {this[key]}"
+            yield from disagreements(f"{flow.transport} {flow.index}", f"{kind}s", theirs, these)
 
 
 KNOWN: dict[str, set[str]] = {}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from captures import FOLDER, Flow, Published, captured, flows
+from captures import FOLDER, Flow, Published, captured, disagreements, flows
 from classifying import Classify
 
 from rover_core.wire import Limits, Message
@@ -61,12 +61,7 @@ def differences(capture: Published, classify: Classify) -> Iterator[str]:
     for flow in flows(capture.file):
         found = listened(ours(flow, classify))
         expected = [each for each in capture.messages if each["stream"] == flow.index]
-        if len(expected) != len(found):
-            yield f"stream {flow.index}: {len(expected)} messages, found {len(found)}"
-            continue
-        for their, this in zip(expected, found, strict=True):
-            for key in [key for key, value in this.items() if their.get(key) != value]:
-                yield f"frame {their['frame']}: {key} {their.get(key)}, found {this[key]}"
+        yield from disagreements(f"stream {flow.index}", "messages", expected, found)
 
 
 KNOWN: dict[str, set[str]] = {}

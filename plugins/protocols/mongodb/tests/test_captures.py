@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from captures import FOLDER, Flow, Published, captured, flows
+from captures import FOLDER, Flow, Published, captured, disagreements, flows
 from classifying import Classify, directed
 
 from rover_core.wire import Limits, Message
@@ -80,12 +80,7 @@ def differences(capture: Published, classify: Classify) -> Iterator[str]:
         for kind in ("request", "response"):
             theirs = [each for each in capture.messages if (each["stream"], each["kind"]) == (flow.index, kind)]
             these = [each for each in found if each["kind"] == kind]
-            if len(theirs) != len(these):
-                yield f"stream {flow.index}: {len(theirs)} {kind}s, found {len(these)}"
-                continue
-            for their, this in zip(theirs, these, strict=True):
-                for key in [key for key, value in this.items() if their.get(key) != value]:
-                    yield f"frame {their['frame']}: {key} {their.get(key)}, found {this[key]}"
+            yield from disagreements(f"stream {flow.index}", f"{kind}s", theirs, these)
 
 
 KNOWN: dict[str, set[str]] = {
