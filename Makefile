@@ -16,7 +16,7 @@ KERNEL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rover/kernels
 KPROBE_TESTS := tests/kernel/test_probe_plans.py plugins/offcpu/tests/test_unfinished.py \
 	plugins/oncpu/tests/test_whole_stacks.py::test_cpython_is_whole_down_to_its_start
 
-.PHONY: help run test lint type imports unit kernel test-kernels test-kprobes packaging fuzz bench clean
+.PHONY: help run test lint type imports unit kernel test-e2e test-kernels test-kprobes packaging fuzz bench clean
 
 help: ## List the chores
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -36,10 +36,14 @@ imports: $(VENV)/.ready ## Who may import whom
 	$(VENV)/bin/lint-imports
 
 unit: $(VENV)/.ready ## Fast tests, no root needed
-	$(PY) -m pytest -m 'not kernel and not packaging'
+	$(PY) -m pytest -m 'not kernel and not packaging and not servers'
 
 kernel: $(VENV)/.ready ## Tests on this machine's kernel; need root
-	$(PY) -m pytest -m kernel
+	$(PY) -m pytest -m 'kernel and not servers'
+
+test-e2e: $(VENV)/.ready ## Tests against large servers (minutes); need root
+	@bash tests/apt-install servers
+	$(PY) -m pytest -m servers
 
 test-kernels: $(VENV)/.ready ## Kernel tests on kernels with kprobes, in emulated machines (minutes)
 	@bash tests/kernels/build-image '$(KERNEL_CACHE)' $(KERNELS)
@@ -79,7 +83,7 @@ $(UV):
 	.tools/uv/bin/pip install --quiet 'uv>=0.5'
 
 # What pip cannot bring: BCC, and the compilers and servers that the tests profile.
-.tools/apt:
+.tools/apt: tests/apt-install $(wildcard $(addsuffix /tests/debian-packages,$(dir $(PROJECTS))))
 	mkdir -p .tools
 	bash tests/apt-install
 	@touch $@
