@@ -116,6 +116,23 @@ def test_a_third_partys_plugin_needs_no_change_in_rover(
     environment.run("python", "-m", "pytest", "-q", cwd=example)
 
 
+def test_a_third_partys_protocol_needs_no_change_in_rover(
+    new_environment: Callable[[], Environment], tmp_path: Path
+) -> None:
+    """Broken: who follows docs/writing-a-protocol.md has a plugin that is not found, or that reads nothing."""
+    example = shutil.copytree(ROOT / "examples" / "rover-redis", tmp_path / "rover-redis")
+    environment = new_environment()
+    environment.install("rover-agent[network]", example, "pytest", "hypothesis")
+    plugin = environment.plugins()["redis"]
+    assert (plugin["distribution"], plugin["state"], plugin["hooks"]) == (
+        "rover-redis",
+        "loaded",
+        ["rover_protocols"],
+    )
+    report = environment.run("python", "-m", "pytest", "-q", "-rs", cwd=example)
+    assert "skipped" not in report or os.geteuid() != 0, report
+
+
 def test_the_tutorials_first_lines_work(new_environment: Callable[[], Environment], tmp_path: Path) -> None:
     """Broken: who follows docs/writing-a-plugin.md fails within the first ten lines."""
     tutorial = (ROOT / "docs" / "writing-a-plugin.md").read_text()

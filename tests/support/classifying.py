@@ -1,18 +1,14 @@
-"""Protocols' classifiers: every installed one, compiled for this machine, and what they are tried on."""
+"""Protocols' classifiers: every installed one, and what they are tried on."""
 
-import ctypes
 import random
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 from captures import FOLDER, Flow, captured, flows
 
 from rover_core.api import CLASSIFY_BYTES, WireProtocol
 from rover_core.config.loading import load_settings
 from rover_core.plugins import PluginManager
-
-Classify = Callable[[bytes], int]
+from rover_core.testing import Classify, compiled
 
 PROTOCOLS = {"http": "http1", "http2": "http2", "mysql": "mysql", "cql": "cql", "mongo": "mongodb", "kafka": "kafka"}
 PROTOCOLS["dns"] = "dns"
@@ -23,26 +19,6 @@ def installed() -> list[WireProtocol]:
     """Every protocol of every plugin in this environment."""
     manager = PluginManager.discover()
     return manager.protocols(load_settings(manager.sections(), environ={}))
-
-
-def compiled(protocol: WireProtocol, folder: Path) -> Classify:
-    """What the classifier says of a call's first bytes: 0 not this protocol, 1 a request, 2 a response."""
-    name = f"{protocol.name}_classify"
-    source = folder / f"{name}.c"
-    source.write_text(
-        f'#include "{protocol.classifier}"\n'
-        f"int classify(const unsigned char *head, unsigned int size) {{ return {name}(head, size); }}\n"
-    )
-    library = folder / f"{name}.so"
-    command = ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(library), str(source)]
-    subprocess.run(command, check=True, timeout=60)
-    function = ctypes.CDLL(str(library)).classify
-
-    def classify(data: bytes) -> int:
-        head = data[:CLASSIFY_BYTES]
-        return int(function(head.ljust(CLASSIFY_BYTES, b"\0"), len(head)))
-
-    return classify
 
 
 def directed(flow: Flow, classify: Classify) -> Flow | None:

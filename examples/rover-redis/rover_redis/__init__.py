@@ -1,0 +1,1 @@
+"""Reads Redis's protocol (RESP2 and RESP3)."""
