@@ -5,11 +5,11 @@ import random
 import tracemalloc
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rover_core.api import WireProtocol
-from rover_core.wire import Connection, Direction, Exchange, Limits
+from rover_core.wire import Connection, Direction, Exchange, Limits, Rendering
 
 _STEP_NS = 1_000_000
 FUZZ_SECONDS = "ROVER_FUZZ_SECONDS"
@@ -165,6 +165,18 @@ class ProtocolConformance(ABC):
                 found += connection.expire(steps[-1].timestamp_ns + 1)
             assert not connection.close(), (transcript.name, "something was kept")
             assert len(found) == sum(each[3] > 0 for each in self._whole(transcript)), transcript.name
+
+    def test_messages_become_text(self) -> None:
+        """Broken: a sampled message, whole or cut, has no text, too much of it, or makes the renderer stumble."""
+        render = self.make().render
+        for transcript in self.transcripts() if render else ():
+            cut = [replace(step, data=step.data[:9], gap=len(step.data[9:])) for step in _steps(transcript)]
+            for steps in (_steps(transcript), cut):
+                connection = self._connect(Limits(content=4096))
+                found = [each for step in steps for each in _feed(connection, step)]
+                for message in (half for each in found for half in (each.request, each.response) if half):
+                    assert render(message, Rendering()), transcript.name
+                    assert len(render(message, Rendering(most=20)).encode()) <= 20, transcript.name
 
     def test_random_bytes(self) -> None:
         """Broken: what is not of this protocol raises, or is taken for it."""

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-SOA, IXFR, AXFR = 6, 251, 252
+SOA, TXT, IXFR, AXFR = 6, 16, 251, 252
 
 
 def _from(first: int, names: str) -> dict[int, str]:
@@ -42,6 +42,10 @@ _REVERSE = (".in-addr.arpa", ".ip6.arpa", ".ip6.int")
 def type_name(number: int) -> str:
     """As in master files (RFC 3597 section 5): `AAAA`, `TYPE65280`."""
     return TYPES.get(number) or f"TYPE{number}"
+
+
+def opcode_name(opcode: int) -> str:
+    return _OPCODES.get(opcode, f"OPCODE{opcode}").strip() or "QUERY"
 
 
 def code_name(rcode: int) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
 from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
+from rover_dns.text import render_message
 
 # A query with the longest name and EDNS; a response as large as resolvers ask for (1232 bytes, DNS flag day 2020).
 _CAPTURE = Capture(CaptureMode.CALLS, client=512, server=1280)
@@ -50,4 +51,8 @@ def rover_protocols() -> list[WireProtocol]:
         ExchangeMetric("retries", "queries", retries),
         ExchangeMetric("unanswered", "queries", unanswered),
     )
-    return [WireProtocol("dns", "dns", header, _CAPTURE, connect, datagrams=converse, metrics=metrics)]
+    return [
+        WireProtocol(
+            "dns", "dns", header, _CAPTURE, connect, datagrams=converse, render=render_message, metrics=metrics
+        )
+    ]

@@ -1,15 +1,17 @@
 """The Kafka plugin's hooks."""
 
 from pathlib import Path
+from typing import Any
 
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
-from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
+from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits, Message, Rendering
 
 # What is looked at of a message, `rover_kafka.readers.HEAD`, with its header.
 _CAPTURE = Capture(CaptureMode.CALLS, client=4096, server=4096)
 
 
 def connect(limits: Limits) -> Connection:
+    import rover_kafka.text  # noqa: F401 - workers can import nothing later
     from rover_kafka.connection import KafkaConnection
 
     return KafkaConnection(limits)
@@ -33,6 +35,12 @@ def throttle(exchange: Exchange) -> int | None:
     return throttle(exchange)
 
 
+def render(message: Message[Any], rendering: Rendering) -> str:
+    from rover_kafka.text import render_message
+
+    return render_message(message, rendering)
+
+
 _METRICS = (
     ExchangeMetric("fetch_wait", "ms", fetch_wait),
     ExchangeMetric("record_bytes", "bytes", record_bytes),
@@ -43,4 +51,4 @@ _METRICS = (
 @hookimpl
 def rover_protocols() -> list[WireProtocol]:
     header = Path(__file__).with_name("kafka_classify.h")
-    return [WireProtocol("kafka", "kafka", header, _CAPTURE, connect, metrics=_METRICS)]
+    return [WireProtocol("kafka", "kafka", header, _CAPTURE, connect, render=render, metrics=_METRICS)]

@@ -43,6 +43,11 @@ _LONGEST = 80
 _VALUE = re.compile(r"(?=[a-f]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*|[0-9]{3,}|[^\w.$*{}-]+")
 
 
+def is_value(text: str) -> bool:
+    """Whether a name is likely one of many, made of a number or a date."""
+    return bool(_VALUE.search(text))
+
+
 def canonical(command: str) -> str:
     """`isMaster` for `ismaster`: servers ignore the case of some."""
     return _COMMANDS.get(command) or _COMMANDS.get(command.lower(), OTHER)

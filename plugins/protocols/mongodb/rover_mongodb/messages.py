@@ -78,7 +78,7 @@ def command_of(header: Header, data: bytes, at: int, end: int) -> tuple[Command,
     answered = opcode not in _UNANSWERED
     documents = False
     if opcode == MSG:
-        name, collection, database = _asked(data, _body(data, at, end), end)
+        name, collection, database = _asked(data, body_of(data, at, end), end)
         answered = not header.flags & MORE_TO_COME
     elif opcode == COMMAND:
         database, at = _cstring(data, at, end)
@@ -103,7 +103,7 @@ def reply_of(header: Header, data: bytes, at: int, end: int, whole: bool) -> tup
     flags, returned = 0, None
     documents = [at]
     if header.opcode == MSG:
-        documents = [_body(data, at, end)]
+        documents = [body_of(data, at, end)]
     elif header.opcode == COMMAND_REPLY:
         first = INT32.unpack_from(data, at)[0] if at + 4 <= end else 0
         documents.append(at + max(4, first))
@@ -128,7 +128,7 @@ def reply_of(header: Header, data: bytes, at: int, end: int, whole: bool) -> tup
     return reply, whole or said
 
 
-def _body(data: bytes, at: int, end: int) -> int:
+def body_of(data: bytes, at: int, end: int) -> int:
     """Index of the document of an OP_MSG's only section of kind 0; sections of kind 1 may stand before it."""
     while at + 5 <= end and data[at] == 1:
         at += 1 + max(4, INT32.unpack_from(data, at + 1)[0])

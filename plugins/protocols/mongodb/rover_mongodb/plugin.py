@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
 from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
+from rover_mongodb.text import render_message
 
 # A command stands before its documents, a reply's failure before everything else.
 _CAPTURE = Capture(CaptureMode.CALLS, client=1024, server=1024)
@@ -24,4 +25,4 @@ def documents(exchange: Exchange) -> int | None:
 def rover_protocols() -> list[WireProtocol]:
     header = Path(__file__).with_name("mongodb_classify.h")
     metrics = (ExchangeMetric("documents", "documents", documents),)
-    return [WireProtocol("mongodb", "mongodb", header, _CAPTURE, connect, metrics=metrics)]
+    return [WireProtocol("mongodb", "mongodb", header, _CAPTURE, connect, render=render_message, metrics=metrics)]

@@ -101,7 +101,7 @@ class MysqlConnection(Connection):
             if command.kind == packets.LOGIN and answer.kind == "ok":
                 self._session.compressed = bool(self._session.flags & (packets.COMPRESS | packets.ZSTD))
             if command.kind == packets.PREPARE and answer.kind == "prepared":
-                self._remember(answer.statement, self._digest(command.text) if request and request.complete else "")
+                self._remember(answer.statement, _digest(command) if request and request.complete else "")
         name, operation = self._named(command) if command else ("", "")
         if request and operation in _UNKNOWN and (self.losses or request.detail.statement in self._statements):
             request = request._replace(complete=False)  # its statement is among what is lost
@@ -113,22 +113,23 @@ class MysqlConnection(Connection):
             del known[next(iter(known))]
         known[statement] = known[_NEWEST] = text
 
-    def _digest(self, text: bytes) -> str:
-        return digest(text.decode("utf-8", "replace"), self._session.backslashes)
-
     def _named(self, command: Command) -> tuple[str, str]:
         """Operation class and operation. A prepared statement's are those of its text."""
         kind = command.kind
         name = COMMANDS[kind]
         if kind == packets.QUERY:
-            text = self._digest(command.text)
+            text = _digest(command)
             return (statement_class(text), text) if text else (name, name)
         if kind == packets.PREPARE:
-            return name, f"{name} {self._digest(command.text)}"
+            return name, f"{name} {_digest(command)}"
         known = self._statements.get(command.statement) if kind in _PREPARED else None
         if not known:
             return name, name
         return (statement_class(known), known) if kind != packets.FETCH else (name, f"{name} {known}")
+
+
+def _digest(command: Command) -> str:
+    return digest(command.text.decode("utf-8", "replace"), command.backslashes)
 
 
 def status(answer: Answer | None) -> str:

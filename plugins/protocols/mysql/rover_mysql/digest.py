@@ -43,11 +43,12 @@ def _replaced(found: "re.Match[str]") -> str:
 
 
 @lru_cache(maxsize=256)
-def digest(text: str, backslashes: bool = True) -> str:
-    """The statement with `?` for each literal, lists of them as one, without comments, in one line of 512 letters.
+def digest(text: str, backslashes: bool = True, longest: int = _LONGEST) -> str:
+    """The statement with `?` for each literal, lists of them as one, without comments, in one line.
 
     text: of which the end may be missing: what is open there counts as a literal. What stands in double quotes counts
-    as one too, whatever `sql_mode` says. backslashes: False where NO_BACKSLASH_ESCAPES holds.
+    as one too, whatever `sql_mode` says. backslashes: False where NO_BACKSLASH_ESCAPES holds. longest: letters of the
+    result.
     """
     plain = (_STATEMENT if backslashes else _PLAIN_STATEMENT).sub(_replaced, text)
     if "-?" in plain or "+?" in plain:
@@ -59,7 +60,7 @@ def digest(text: str, backslashes: bool = True) -> str:
     if ",(" in plain or ", (" in plain:
         plain = _LISTS.sub(r"\1", plain)
     plain = plain.strip(" ;\0")
-    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 3] + "..."
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
 
 
 def statement_class(statement: str) -> str:

@@ -73,12 +73,16 @@ class Session:
 
 
 class Command(NamedTuple):
-    """kind: of COMMANDS. text: a statement. name: of a user, a schema or a table. statement: a prepared one's id."""
+    """kind: of COMMANDS. text: a statement. name: of a user, a schema or a table. statement: a prepared one's id.
+
+    backslashes: escape, in the text.
+    """
 
     kind: int
     text: bytes = b""
     name: str = ""
     statement: int = 0
+    backslashes: bool = True
 
 
 class Answer(NamedTuple):
@@ -125,7 +129,7 @@ def is_command(payload: bytes | bytearray, length: int) -> bool:
     if kind in (QUERY, PREPARE):
         return _STATEMENT.match(payload, 1) is not None
     if kind == EXECUTE:
-        return length >= 10 and payload[3:5] == b"\0\0" and payload[5] < 9 and payload[6:10] == b"\1\0\0\0"
+        return length >= 10 and payload[3:5] == b"\0\0" and payload[6:10] == b"\1\0\0\0" and payload[5] < 9
     if kind in (INIT_DB, FIELD_LIST):
         return 1 < length <= 256 and len(payload) >= length and _PRINTABLE.fullmatch(payload, 1, length) is not None
     return False

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
 from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
+from rover_mysql.text import render_message
 
 # What is looked at of a statement, and what most answers are: 16 KB is also what servers send at once. A longer one
 # lasts until the client's next command.
@@ -34,4 +35,4 @@ _METRICS = (ExchangeMetric("rows", "rows", rows), ExchangeMetric("affected_rows"
 @hookimpl
 def rover_protocols() -> list[WireProtocol]:
     header = Path(__file__).with_name("mysql_classify.h")
-    return [WireProtocol("mysql", "mysql", header, _CAPTURE, connect, metrics=_METRICS)]
+    return [WireProtocol("mysql", "mysql", header, _CAPTURE, connect, render=render_message, metrics=_METRICS)]

@@ -211,7 +211,7 @@ class CommandReader(PacketReader[Command]):
         sequence, before = data[at + 3], self.session.sequence
         self.session.sequence = sequence
         if sequence == 0 and before != 255:
-            command = _command(payload, self.session.flags)
+            command = _command(payload, self.session)
         elif sequence < 3 and packets.is_login(payload):
             command = self._login(payload, length)
         else:
@@ -233,13 +233,13 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _command(payload: bytes, flags: int) -> Command | None:
+def _command(payload: bytes, session: Session) -> Command | None:
     kind = payload[0] if payload else 0
     match kind:
         case packets.QUERY:
-            return Command(kind, packets.statement_text(payload, flags))
+            return Command(kind, packets.statement_text(payload, session.flags), backslashes=session.backslashes)
         case packets.PREPARE:
-            return Command(kind, payload[1:])
+            return Command(kind, payload[1:], backslashes=session.backslashes)
         case packets.EXECUTE | packets.CLOSE | packets.RESET | packets.FETCH | packets.SEND_LONG_DATA:
             return Command(kind, statement=int.from_bytes(payload[1:5], "little"))
         case packets.BULK_EXECUTE:
