@@ -1,5 +1,6 @@
 """Real programs' traffic without a kernel's help."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -40,12 +41,13 @@ class Relay:
 
     def _pass(self, connection: Connection, side: Direction, source: socket.socket, sink: socket.socket) -> None:
         wanted = max(self._protocol.capture.server if side else self._protocol.capture.client, self._content)
-        while data := source.recv(65_536):
+        while data := _received(source):
             with self._lock:
                 seen = data[:wanted]
                 self.exchanges += connection.feed(side, seen, len(data) - len(seen), time.monotonic_ns())
             sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it may be gone
+            sink.shutdown(socket.SHUT_WR)
         with self._lock:
             self._open -= 1
 
@@ -58,3 +60,10 @@ class Relay:
         for each in (self._listener, *self._sockets):
             each.close()
         return self.exchanges
+
+
+def _received(source: socket.socket) -> bytes:
+    try:
+        return source.recv(65_536)
+    except ConnectionResetError:  # how some end
+        return b""
