@@ -178,6 +178,7 @@ class Half(Reader[Detail], Generic[Detail]):
         """plain: what is known of the frame's content. Each message gets its share of the bytes on the wire."""
         parts: list[Part[Detail]] = []
         pos = taken = 0
+        room = have - 1  # what is in hand is not at its end before the last part is taken
         while pos < frame.plain:
             header = header_at(plain, pos, self.answering) if pos + ENVELOPE.size <= len(plain) else None
             if header is None or header.version != V5:
@@ -189,9 +190,9 @@ class Half(Reader[Detail], Generic[Detail]):
                 break
             pos = body + header.length
             end = frame.size * min(pos, frame.plain) // frame.plain
-            cut = end > have and pos < frame.plain  # its share of the bytes cannot be told
-            parts.append(Part(detail, min(end, have) - taken, certain and not cut, pos <= frame.plain))
-            taken = min(end, have)
+            cut = end > room and pos < frame.plain  # its share of the bytes cannot be told
+            parts.append(Part(detail, min(end, room) - taken, certain and not cut, pos <= frame.plain))
+            taken = min(end, room)
         if pos < frame.plain and (parts or frame.contained):  # what follows was not captured, or is nonsense
             self._losses[Loss.GAP] = self._losses.get(Loss.GAP, 0) + 1
             parts.append(Part(None, 0, False, True))

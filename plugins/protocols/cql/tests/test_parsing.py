@@ -153,7 +153,7 @@ def test_text_for_people_holds_no_secret(protocol: WireProtocol) -> None:
             assert len(protocol.render(message, Rendering(most=20)).encode()) <= 20
     assert "s3cr3t" not in told
     assert "secret" not in told
-    for said in ("consistency QUORUM", "INSERT INTO t (a, b) VALUES (?)", "SYNTAX_ERROR", "1 of 2 replicas for QUORUM, BATCH"):
+    for said in ("consistency QUORUM", "INSERT INTO t (a, b) VALUES (?)", "SYNTAX_ERROR", "1 of 2 replicas for QUORUM"):
         assert said in told
 
 
@@ -170,16 +170,16 @@ def test_long_answers_of_which_the_beginning_was_captured() -> None:
 
 
 def test_many_messages_in_a_call_of_which_some_were_not_captured() -> None:
-    """Broken: what was not captured is lost without a count, or the rest with it."""
+    """Broken: what was not captured is lost without a count, or what follows with it."""
     connection = CqlConnection(Limits())
     asked = frame(b"".join(query(number, TEXT, 5) for number in range(20)))
     connection.feed(0, asked[:600], len(asked) - 600, 1)
     connection.feed(0, frame(query(50, TEXT, 5)), 0, 2)
-    connection.feed(1, frame(b"".join(rows(number, version=5) for number in [*range(20), 50])), 0, 3)
-    found = connection.close()
-    assert connection.losses[Loss.GAP] == 1
-    found = [*found]
-    assert len(found) == 0 or all(each.response for each in found)
+    assert connection.losses == {Loss.GAP: 1}
+    said = frame(b"".join(rows(number, version=5) for number in [*range(20), 50]))
+    found = [*connection.feed(1, said, 0, 3), *connection.close()]
+    assert [each.response.detail.stream for each in found if each.complete and each.response] == [*range(8), 50]
+    assert len(found) == 21
 
 
 PLAIN = b"".join(b"number %d and again and again, " % (n % 7) + bytes(n % 50) for n in range(400))
