@@ -242,6 +242,8 @@ int rover_on_ask(void *ctx)
     return 0;
 }
 
+#include <rover/gather.h>
+
 /* A classifier has found out what a connection speaks, and who asks and who answers. */
 static __always_inline int rover_settle(struct rover_config *config, struct rover_piece *piece,
                                         struct rover_connection *connection, struct rover_key *key)
@@ -336,6 +338,11 @@ int rover_on_ship(void *ctx)
     head.event = piece->event;
     head.from_server = piece->from_server;
     head.other = piece->other;
+    if (rover_is_scattered(piece)) {
+        if (rover_gather(config, piece, &head, last) && piece->left && !last)
+            rover_slots.call(ctx, ROVER_SHIP);
+        return 0;
+    }
     head.length = size;
     piece->left -= size;
     piece->length -= size;

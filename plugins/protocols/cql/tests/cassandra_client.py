@@ -1,7 +1,7 @@
 """cassandra-driver at work, and its own account of every message: JSON lines, for test_live.py.
 
-`python cassandra_client.py PORT VERSION COMPRESSION ROWS LARGE`, with COMPRESSION `none`, `lz4` or `snappy`; so many
-rows are written and read, and a value of so many bytes.
+`python cassandra_client.py PORT ROWS LARGE WAY...`, with ways as `4-lz4`, `5-none`: so many rows are written and read,
+and a value of so many bytes, in each version and compression. It begins with a line on standard input.
 """
 
 import contextlib
@@ -100,7 +100,6 @@ def work(session: Session, version: int, rows: int, large: int) -> None:
 
 
 def main(port: int, version: int, compression: str, rows: int, large: int) -> None:
-    listen()
     profile = ExecutionProfile(request_timeout=60, retry_policy=FallthroughRetryPolicy())
     cluster = Cluster(
         ["127.0.0.1"],
@@ -117,9 +116,13 @@ def main(port: int, version: int, compression: str, rows: int, large: int) -> No
     )
     work(cluster.connect(), version, rows, large)
     cluster.shutdown()
-    for entry in account:
-        print(json.dumps(entry))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
+    listen()
+    sys.stdin.readline()
+    for way in sys.argv[4:]:
+        version, _, compression = way.partition("-")
+        main(int(sys.argv[1]), int(version), compression, int(sys.argv[2]), int(sys.argv[3]))
+    for entry in account:
+        print(json.dumps(entry))

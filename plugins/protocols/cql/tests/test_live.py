@@ -38,12 +38,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
         yield running
 
 
-def work(port: int, version: int, compression: str, rows: int = ROWS, large: int = LARGE) -> Account:
+def begin(port: int, ways: list[tuple[int, str]], rows: int = ROWS, large: int = LARGE) -> "subprocess.Popen[str]":
+    """A client that waits to begin."""
+    command = [sys.executable, CLIENT, port, rows, large, *(f"{version}-{compression}" for version, compression in ways)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*map(str, command)], text=True, **pipes)  # type: ignore[call-overload,no-any-return]
+
+
+def work(client: "subprocess.Popen[str]") -> Account:
     """What the driver did, and says that it did."""
-    command = [sys.executable, CLIENT, port, version, compression, rows, large]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return read_account(done.stdout)
+    try:
+        output, errors = client.communicate("go\n", timeout=180)
+    finally:
+        client.kill()
+    assert client.returncode == 0, errors[-2000:]
+    return read_account(output)
 
 
 @pytest.mark.parametrize(("version", "compression"), WAYS, ids=lambda value: str(value))
@@ -52,7 +61,7 @@ def test_exchanges_are_those_of_the_drivers_account(
 ) -> None:
     """Broken: what real programs say to each other is missed, doubled or misread when calls are captured in part."""
     relay = Relay(protocol, ("127.0.0.1", server[0]))
-    account = told(work(relay.port, version, compression))
+    account = told(work(begin(relay.port, [(version, compression)])))
     exchanges = relay.finish()
     assert found(exchanges) == account
     assert sum(account.values()) > 600
@@ -61,21 +70,23 @@ def test_exchanges_are_those_of_the_drivers_account(
 @pytest.mark.kernel
 def test_the_agent_sees_every_exchange_once_on_both_sides(server: tuple[int, int], tmp_path: Path) -> None:
     """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name."""
-    command = [ROVER, "profile", "network", "--all", "--duration", "0", "--log-level", "info"]
+    client = begin(server[0], WAYS)
+    command = [ROVER, "profile", "network", "--pid", server[1], "--pid", client.pid, "--duration", "0"]
+    command += ["--log-level", "info"]
     with (tmp_path / "out").open("w") as output, (tmp_path / "errors").open("w") as errors:
         rover = subprocess.Popen([*map(str, command)], stdout=output, stderr=errors, env=ENVIRONMENT, process_group=0)
     try:
         until(lambda: "task started" in (tmp_path / "errors").read_text(), within_s=60)
-        accounts = [work(server[0], *way) for way in WAYS]
+        account = work(client)
         time.sleep(2)
     finally:
+        client.kill()
         rover.send_signal(signal.SIGINT)
         rover.wait(60)
     records = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     expected: Counter[tuple[str, str]] = Counter()
-    for account in accounts:
-        for (operation, status, *_), count in told(account).items():
-            expected[operation, status] += count
+    for (operation, status, *_), count in told(account).items():
+        expected[operation, status] += count
     mine = [each for each in records if each["type"] == "operation" and each["protocol"] == "cql"]
     assert _counted(each for each in mine if each["role"] == "server" and each["pid"] == server[1]) == expected
     assert _counted(each for each in mine if each["role"] == "client") == expected
@@ -102,7 +113,7 @@ def test_the_dissector_finds_the_same_messages(
     capture = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         until(lambda: file.stat().st_size >= 24)
-        work(server[0], version, compression, 40, 20_000)
+        work(begin(server[0], [(version, compression)], 40, 20_000))
         time.sleep(1)
     finally:
         capture.terminate()
