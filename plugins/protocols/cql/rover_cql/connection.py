@@ -120,7 +120,7 @@ def rows(exchange: Exchange) -> int | None:
 def batched(exchange: Exchange) -> int | None:
     """Statements of a batch."""
     asked: Request | None = exchange.request.detail if exchange.request else None
-    return asked.count if asked and asked.opcode == BATCH else None
+    return asked.number if asked and asked.opcode == BATCH else None
 
 
 def missing_replicas(exchange: Exchange) -> int | None:

@@ -28,8 +28,8 @@ _DEPTH = 3
 
 _CLASSES = frozenset(
     {
-        "SELECT", "INSERT", "UPDATE", "DELETE", "BATCH", "USE", "CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT", "REVOKE",
-        "LIST", "DESCRIBE",
+        "SELECT", "INSERT", "UPDATE", "DELETE", "BATCH", "USE", "CREATE", "ALTER", "DROP", "TRUNCATE", "GRANT",
+        "REVOKE", "LIST", "DESCRIBE",
     }
 )  # fmt: skip
 _SAME = {"BEGIN": "BATCH", "DESC": "DESCRIBE"}
@@ -43,7 +43,7 @@ def _replaced(found: "re.Match[str]") -> str:
 
 @lru_cache(maxsize=256)
 def digest(text: str, cut: bool = False) -> str:
-    """The statement with `?` for each literal, collections of them as one, without comments, in one line of 512 letters.
+    """The statement with `?` for each literal, collections of them as one, no comments, in a line of 512 letters.
 
     text: in which names stand in double quotes, as CQL has it. cut: its end is missing, and its last word with it.
     """

@@ -58,7 +58,9 @@ def frame_at(data: bytes | bytearray, at: int) -> Frame | None:
     if data[at + 4] < 8 and crc24(data, at, 5) == int.from_bytes(data[at + 5 : at + 8], "little"):
         bits = int.from_bytes(data[at : at + 5], "little")
         length, plain = bits & LONGEST, bits >> 17 & LONGEST
-        return Frame(COMPRESSED_HEADER, length, plain or length, bool(bits >> 34 & 1), bool(plain)) if length else None
+        return (
+            Frame(COMPRESSED_HEADER, length, plain or length, bool(bits >> 34 & 1), bool(plain)) if length else None
+        )
     return None
 
 

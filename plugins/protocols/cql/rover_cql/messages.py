@@ -3,6 +3,7 @@
 Sections are those of native_protocol_v5.spec; v3 and v4 lack what is said to be v5's.
 """
 
+import re
 import struct
 from typing import NamedTuple
 
@@ -10,8 +11,7 @@ from rover_cql.digest import digest
 
 HEADER = struct.Struct("!BBhBI")  # version, flags, stream, opcode, length
 LONGEST = 1 << 28  # bytes of a body, section 2.4.1.5
-VERSIONS = frozenset((3, 4, 5, 0x41, 0x42))
-"""0x41 and 0x42 are DSE's, which drivers of DataStax ask for first."""
+VERSIONS = frozenset((3, 4, 5))
 V4, V5 = 4, 5
 RESPONSE = 0x80
 COMPRESSED, TRACING, PAYLOAD, WARNING, BETA = 1, 2, 4, 8, 16
@@ -32,7 +32,8 @@ UNFRAMED = frozenset((STARTUP, OPTIONS, ERROR, READY, AUTHENTICATE, SUPPORTED))
 
 VOID, ROWS, SET_KEYSPACE, PREPARED, SCHEMA_CHANGE = range(1, 6)
 CONSISTENCIES = (
-    "ANY", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "EACH_QUORUM", "SERIAL", "LOCAL_SERIAL", "LOCAL_ONE"
+    "ANY", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_QUORUM", "EACH_QUORUM", "SERIAL", "LOCAL_SERIAL",
+    "LOCAL_ONE",
 )  # fmt: skip
 ERRORS = {
     0x0000: "SERVER_ERROR", 0x000A: "PROTOCOL_ERROR", 0x0100: "BAD_CREDENTIALS", 0x1000: "UNAVAILABLE",
@@ -52,14 +53,13 @@ _GLOBAL, _MORE, _NO_METADATA, _NEW_METADATA = 1, 2, 4, 8
 _REPLICAS = frozenset((0x1000, 0x1100, 0x1200, 0x1300, 0x1500, 0x1700))
 """Errors that say how many replicas answered and how many should."""
 
-_SHORT = struct.Struct("!H")
+_CONTROL = re.compile(rb"[^\t-\r -~]")
 _INT = struct.Struct("!i")
 _PAIR = struct.Struct("!ii")
-_TRIPLE = struct.Struct("!iii")
 _LEVEL = struct.Struct("!Hii")  # consistency, and numbers of replicas
 
 
-class Nonsense(ValueError):
+class Nonsense(ValueError):  # noqa: N818 - no error of ours
     """A body that no message of its opcode has."""
 
 
@@ -76,7 +76,7 @@ class Header(NamedTuple):
 class Request(NamedTuple):
     """What a client asks. Nothing of its values is kept.
 
-    statements: without literals as text, prepared ones as their ids; of a batch the first few that differ. count: of
+    statements: without literals as text, prepared ones as their ids; of a batch the first few that differ. number: of
     statements. values: that are bound. consistency, serial: names of levels; empty where there are none. page_size:
     rows asked for; 0 for all. continued: a further page. words: of STARTUP its options, of REGISTER its events.
     """
@@ -86,7 +86,7 @@ class Request(NamedTuple):
     opcode: int
     flags: int = 0
     statements: tuple[str | bytes, ...] = ()
-    count: int = 0
+    number: int = 0
     values: int = 0
     consistency: str = ""
     serial: str = ""
@@ -98,9 +98,9 @@ class Request(NamedTuple):
 class Response(NamedTuple):
     """What a server says. Of an error's text nothing is kept: it cites values.
 
-    kind: of a RESULT, else 0. code: of an ERROR, else None. rows, columns: None where they were not seen. more: further
-    pages are left. prepared: the id. consistency, received, required: of errors that are about replicas. words: what
-    changed, which event, which write failed. warnings: how many.
+    kind: of a RESULT, else 0. code: of an ERROR, else None. rows, columns: None where they were not seen. more:
+    further pages are left. prepared: the id. consistency, received, required: of errors that are about replicas.
+    words: what changed, which event, which write failed. warnings: how many.
     """
 
     version: int
@@ -122,7 +122,7 @@ class Response(NamedTuple):
     warnings: int = 0
 
 
-class _Cut(Exception):
+class _Cut(Exception):  # noqa: N818 - nor this
     """The body goes on behind what is there."""
 
 
@@ -149,14 +149,14 @@ def request_of(header: Header, data: bytes, whole: bool) -> tuple[Request, bool]
     request = Request(version, stream, opcode, flags)
     try:
         at = _payload(data, 0) if flags & PAYLOAD and version >= V4 else 0
-        if opcode == QUERY or opcode == PREPARE:
+        if opcode in (QUERY, PREPARE):
             return _statement(request, data, at, whole)
         if opcode == EXECUTE:
             prepared, at = _short_bytes(data, at)
-            request = request._replace(statements=(prepared,), count=1)
-            if version == V5 or version == 0x42:
+            request = request._replace(statements=(prepared,), number=1)
+            if version == V5:
                 _, at = _short_bytes(data, at)  # of the result's metadata
-            return _parameters(request, data, at, whole)
+            return _parameters(request, (prepared,), data, at, whole)
         if opcode == BATCH:
             return _batch(request, data, at, whole)
         if opcode == AUTH_RESPONSE:
@@ -177,12 +177,14 @@ def request_of(header: Header, data: bytes, whole: bool) -> tuple[Request, bool]
 def response_of(header: Header, data: bytes, whole: bool) -> tuple[Response, bool]:
     """As `request_of`, of a response."""
     version, flags, stream, opcode, length = header
+    at = warnings = 0
     response = Response(version, stream, opcode, flags)
     try:
-        at = 0
         if flags & (TRACING | WARNING | PAYLOAD):
             at, warnings = _before(data, flags, version)
             response = response._replace(warnings=warnings)
+        if opcode == RESULT and data[at : at + 4] == b"\0\0\0\2":
+            return _rows(header, data, at + 4, warnings), True
         if opcode == RESULT:
             return _result(response, data, at, whole)
         if opcode == ERROR:
@@ -211,19 +213,17 @@ def response_of(header: Header, data: bytes, whole: bool) -> tuple[Response, boo
 
 def _statement(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
     text, at, seen = _long_string(data, at, whole)
-    request = request._replace(statements=(text,), count=1)
-    if not seen:
-        return request, False
-    if request.opcode == PREPARE:  # flags and keyspace of v5 tell nothing more
-        return request, True
-    return _parameters(request, data, at, whole)
+    if not seen or request.opcode == PREPARE:  # flags and keyspace of v5 tell nothing more
+        return request._replace(statements=(text,), number=1), seen
+    return _parameters(request, (text,), data, at, whole)
 
 
-def _parameters(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
+def _parameters(
+    request: Request, statements: tuple[str | bytes, ...], data: bytes, at: int, whole: bool
+) -> tuple[Request, bool]:
     """Section 4.1.4. What is cut off is missing, without harm."""
-    level, flags, at = _level(data, at, request.version, whole)
-    if not level:
-        return request, True
+    version, stream, opcode, about = request[:4]
+    level, flags, at = _level(data, at, version, whole)
     values = 0
     serial, page_size = "", 0
     try:
@@ -239,9 +239,8 @@ def _parameters(request: Request, data: bytes, at: int, whole: bool) -> tuple[Re
         if whole:
             raise Nonsense from None
     more = bool(flags & _PAGING)
-    return request._replace(
-        values=values, consistency=level, serial=serial, page_size=max(0, page_size), continued=more
-    ), True
+    found = Request(version, stream, opcode, about, statements, 1, values, level, serial, max(0, page_size), more)
+    return found, True
 
 
 def _batch(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
@@ -277,13 +276,13 @@ def _batch(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request
         if whole:
             raise Nonsense from None
         seen = seen and len(found) == _STATEMENTS
-    request = request._replace(statements=tuple(found), count=count, values=values, consistency=level)
+    request = request._replace(statements=tuple(found), number=count, values=values, consistency=level)
     return request, seen
 
 
 def _level(data: bytes, at: int, version: int, whole: bool) -> tuple[str, int, int]:
     """Consistency, flags, and the index behind them; an empty name if they were cut off."""
-    size = 6 if version >= V5 else 3
+    size = 6 if version == V5 else 3
     if len(data) < at + size:
         if whole:
             raise Nonsense
@@ -299,8 +298,6 @@ def _result(response: Response, data: bytes, at: int, whole: bool) -> tuple[Resp
     response = response._replace(kind=kind)
     at += 4
     try:
-        if kind == ROWS:
-            return _rows(response, data, at), True
         if kind == SET_KEYSPACE:
             keyspace, _ = _string(data, at)
             return response._replace(keyspace=keyspace), True
@@ -320,18 +317,19 @@ def _result(response: Response, data: bytes, at: int, whole: bool) -> tuple[Resp
     return response, True
 
 
-def _rows(response: Response, data: bytes, at: int) -> Response:
+def _rows(header: Header, data: bytes, at: int, warnings: int) -> Response:
     """Metadata and the number of rows (section 4.2.5.2); without the number if it lies too far behind."""
-    if len(data) < at + 8:
-        raise _Cut
-    flags, columns = _PAIR.unpack_from(data, at)
-    if not 0 <= flags < 1 << 16 or not 0 <= columns < 1 << 16:
-        raise Nonsense
-    more = bool(flags & _MORE)
-    rows = None
+    rows = columns = None
+    more = False
     keyspace = table = ""
-    at += 8
     try:
+        if len(data) < at + 8:
+            raise _Cut
+        flags, columns = _PAIR.unpack_from(data, at)
+        if not 0 <= flags < 1 << 16 or not 0 <= columns < 1 << 16:
+            raise Nonsense
+        more = bool(flags & _MORE)
+        at += 8
         if more:
             at += 4 + max(0, _int(data, at))
         if flags & _NEW_METADATA:
@@ -345,7 +343,10 @@ def _rows(response: Response, data: bytes, at: int) -> Response:
             raise Nonsense
     except _Cut:
         pass
-    return response._replace(rows=rows, columns=columns, more=more, keyspace=keyspace, table=table)
+    version, about, stream, opcode, _ = header
+    return Response(
+        version, stream, opcode, about, ROWS, None, rows, columns, more, keyspace, table, warnings=warnings
+    )
 
 
 def _columns(data: bytes, at: int, count: int, named: bool) -> int:
@@ -504,7 +505,7 @@ def _long_string(data: bytes, at: int, whole: bool) -> tuple[str, int, bool]:
     if length < 0 or (whole and at + length > len(data)):
         raise Nonsense
     text = data[at : at + min(length, _STATEMENT)]
-    if not text[:16].isascii() or not text[:16].decode().replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+    if _CONTROL.search(text, 0, 16):
         raise Nonsense
     seen = len(text) == min(length, _STATEMENT)
     return digest(text.decode("utf-8", "replace"), len(text) < length), at + length, seen

@@ -12,6 +12,7 @@ from rover_cql.frames import COMPRESSED_HEADER, HEADER, TRAILER, Frame, frame_at
 from rover_cql.messages import (
     COMPRESSED,
     LOOKED_AT,
+    ROWS,
     UNFRAMED,
     V5,
     Nonsense,
@@ -52,6 +53,8 @@ class Half(Reader[Detail], Generic[Detail]):
     answering: ClassVar[bool]
     start: ClassVar["re.Pattern[bytes]"]
     """What envelopes begin with."""
+    first: ClassVar[int] = LOOKED_AT
+    """Bytes of a compressed body that are looked at before it is known that this is not enough."""
 
     def __init__(self, limits: Limits, losses: dict[Loss, int]) -> None:
         super().__init__(limits)
@@ -66,6 +69,10 @@ class Half(Reader[Detail], Generic[Detail]):
     @abstractmethod
     def _parse(self, header: Header, data: bytes, whole: bool) -> tuple[Detail, bool]:
         """The message, and whether what is there says it; Nonsense."""
+
+    def _is_enough(self, detail: Detail) -> bool:
+        """Whether there is nothing more to find."""
+        return True
 
     def read(self) -> Message[Detail] | Outcome:
         if self._parts:
@@ -146,9 +153,14 @@ class Half(Reader[Detail], Generic[Detail]):
     def _look(self, header: Header, body: bytes) -> tuple[Detail, bool]:
         """body: its beginning."""
         whole = len(body) == header.length
-        if header.flags & COMPRESSED and header.version < V5:
-            body, whole = _beginning(body, header.length)
-        return self._parse(header, body, whole)
+        if not header.flags & COMPRESSED or header.version == V5:
+            return self._parse(header, body, whole)
+        for most in (self.first, LOOKED_AT):
+            plain, whole = _beginning(body, header.length, most)
+            detail, certain = self._parse(header, plain, whole)
+            if whole or len(plain) < most or self._is_enough(detail):
+                break
+        return detail, certain
 
     def _open_frame(self, frame: Frame, data: bytes | bytearray, at: int, have: int) -> Outcome | None:
         """Parts of all messages that a frame holds, as far as they are in hand."""
@@ -156,9 +168,9 @@ class Half(Reader[Detail], Generic[Detail]):
             return NEED_MORE
         start = at + frame.header
         payload = bytes(data[start : start + min(frame.payload, FRAME)])
-        if have >= frame.size and len(payload) == frame.payload:
-            if not intact(payload, data[start + frame.payload : start + frame.payload + TRAILER]):
-                return INVALID
+        end = start + frame.payload
+        if have >= frame.size and len(payload) == frame.payload and not intact(payload, data[end : end + TRAILER]):
+            return INVALID
         self._version = V5
         self._certain = True
         plain = payload
@@ -251,26 +263,26 @@ class Half(Reader[Detail], Generic[Detail]):
         return True
 
 
-def _beginning(body: bytes, length: int) -> tuple[bytes, bool]:
+def _beginning(body: bytes, length: int, most: int) -> tuple[bytes, bool]:
     """What a compressed body begins with, and whether that is all of it: LZ4 has a length in front, Snappy another.
 
-    length: of the whole body.
+    length: of the whole body. most: bytes to begin with.
     """
     whole = len(body) == length
     size = int.from_bytes(body[:4], "big")
     if len(body) > 4 and size < _LARGEST:
         if size == 0:
             return b"", True
-        plain = lz4(body[4:], min(size, LOOKED_AT))
+        plain = lz4(body[4:], min(size, most))
         if plain:
             return plain, whole and len(plain) == size
-    plain = snappy(body, LOOKED_AT)
-    return plain, whole and len(plain) < LOOKED_AT
+    plain = snappy(body, most)
+    return plain, whole and len(plain) < most
 
 
 class RequestReader(Half[Request]):
     answering = False
-    start = re.compile(rb"(?=[\x03-\x05\x41\x42][\x00-\x1f][\x00-\x7f].[\x01\x05\x07\x09-\x0b\x0d\x0f][\x00-\x10])", re.S)
+    start = re.compile(rb"(?=[\x03-\x05][\x00-\x1f][\x00-\x7f].[\x01\x05\x07\x09-\x0b\x0d\x0f][\x00-\x10])", re.S)
 
     def _parse(self, header: Header, data: bytes, whole: bool) -> tuple[Request, bool]:
         return request_of(header, data, whole)
@@ -278,7 +290,11 @@ class RequestReader(Half[Request]):
 
 class ResponseReader(Half[Response]):
     answering = True
-    start = re.compile(rb"(?=[\x83-\x85\xc1\xc2][\x00-\x1f]..[\x00\x02\x03\x06\x08\x0c\x0e\x10][\x00-\x10])", re.S)
+    first = 512
+    start = re.compile(rb"(?=[\x83-\x85][\x00-\x1f]..[\x00\x02\x03\x06\x08\x0c\x0e\x10][\x00-\x10])", re.S)
 
     def _parse(self, header: Header, data: bytes, whole: bool) -> tuple[Response, bool]:
         return response_of(header, data, whole)
+
+    def _is_enough(self, detail: Response) -> bool:
+        return bool(detail.kind) and (detail.kind != ROWS or detail.rows is not None)

@@ -22,7 +22,7 @@ def _asked(request: Request) -> list[str]:
         f"consistency {request.consistency}" if request.consistency else "",
         f"serial {request.serial}" if request.serial else "",
         f"{request.values} values" if request.values else "",
-        f"{request.count} statements" if request.count > 1 else "",
+        f"{request.number} statements" if request.number > 1 else "",
         f"pages of {request.page_size} rows" if request.page_size else "",
         "a further page" if request.continued else "",
         "traced" if request.flags & TRACING else "",

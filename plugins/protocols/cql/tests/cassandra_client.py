@@ -1,7 +1,7 @@
 """cassandra-driver at work, and its own account of every message: JSON lines, for test_live.py.
 
-`python cassandra_client.py PORT ROWS LARGE WAY...`, with ways as `4-lz4`, `5-none`: so many rows are written and read,
-and a value of so many bytes, in each version and compression. It begins with a line on standard input.
+`python cassandra_client.py PORT ROWS LARGE WAY...`, with ways as `4-lz4`, `5-none`: so many rows are written and
+read, and a value of so many bytes, in each version and compression. It begins with a line on standard input.
 """
 
 import contextlib
@@ -29,7 +29,11 @@ def listen() -> None:
     send, push = Connection.send_msg, Connection.handle_pushed
 
     def sent(self: Any, message: Any, number: int, cb: Any, *more: Any, **others: Any) -> Any:
-        entry: dict[str, Any] = {"message": type(message).__name__, "statements": _statements(message), "outcome": None}
+        entry: dict[str, Any] = {
+            "message": type(message).__name__,
+            "statements": _statements(message),
+            "outcome": None,
+        }
         if (level := getattr(message, "consistency_level", None)) is not None:
             entry["consistency"] = ConsistencyLevel.value_to_name[level]
         account.append(entry)
@@ -82,7 +86,9 @@ def work(session: Session, version: int, rows: int, large: int) -> None:
     session.execute("INSERT INTO orders (id, name) VALUES (%s, %s)", (9000, SECRET))
     session.execute(f"INSERT INTO orders (id, name) VALUES (9001, '{SECRET}') IF NOT EXISTS")
     insert = session.prepare("INSERT INTO orders (id, name, body) VALUES (?, ?, ?)")
-    execute_concurrent_with_args(session, insert, [(each, SECRET, b"x" * each) for each in range(rows)], concurrency=40)
+    execute_concurrent_with_args(
+        session, insert, [(each, SECRET, b"x" * each) for each in range(rows)], concurrency=40
+    )
     select = session.prepare("SELECT id, name FROM orders WHERE id = ?")
     select.consistency_level = ConsistencyLevel.QUORUM
     execute_concurrent_with_args(session, select, [(each,) for each in range(rows)], concurrency=40)
@@ -95,7 +101,9 @@ def work(session: Session, version: int, rows: int, large: int) -> None:
     assert len(list(session.execute(SimpleStatement("SELECT * FROM orders", fetch_size=50)))) == rows + 2
     session.execute("SELECT name FROM orders WHERE id = 5", trace=True)
     if version >= 4:
-        session.execute(SimpleStatement("SELECT name FROM orders WHERE id = 6"), custom_payload={"key": SECRET.encode()})
+        session.execute(
+            SimpleStatement("SELECT name FROM orders WHERE id = 6"), custom_payload={"key": SECRET.encode()}
+        )
     session.execute("DROP KEYSPACE shop")
 
 

@@ -18,7 +18,9 @@ def with_lz4(body: bytes) -> bytes:
     return struct.pack("!I", len(body)) + lz4.block.compress(body, store_size=False)
 
 
-def envelope(opcode: int, stream: int, body: bytes = b"", version: int = 4, flags: int = 0, coding: str = "") -> bytes:
+def envelope(
+    opcode: int, stream: int, body: bytes = b"", version: int = 4, flags: int = 0, coding: str = ""
+) -> bytes:
     if coding:
         flags |= 1
         body = with_lz4(body) if coding == "lz4" else snappy.compress(body)
@@ -87,7 +89,9 @@ def prepare(stream: int, text: str, version: int = 4) -> bytes:
     return envelope(PREPARE, stream, long_string(text) + (bytes(4) if version >= 5 else b""), version)
 
 
-def execute(stream: int, identity: bytes = ID, version: int = 4, values: Sequence[bytes | None] = (b"secret", None)) -> bytes:
+def execute(
+    stream: int, identity: bytes = ID, version: int = 4, values: Sequence[bytes | None] = (b"secret", None)
+) -> bytes:
     of_result = struct.pack("!H", 16) + bytes(16) if version >= 5 else b""
     body = struct.pack("!H", len(identity)) + identity + of_result + parameters(values, version=version)
     return envelope(EXECUTE, stream, body, version)
@@ -108,11 +112,27 @@ def startup(stream: int = 0, version: int = 4, **options: str) -> bytes:
     return envelope(STARTUP, stream, body, version)
 
 
-def result(stream: int, kind: int = 1, more: bytes = b"", version: int = 4, flags: int = 0, coding: str = "", before: bytes = b"") -> bytes:
+def result(
+    stream: int,
+    kind: int = 1,
+    more: bytes = b"",
+    version: int = 4,
+    flags: int = 0,
+    coding: str = "",
+    before: bytes = b"",
+) -> bytes:
     return envelope(RESULT, stream, before + struct.pack("!i", kind) + more, version, flags, coding)
 
 
-def rows(stream: int, *found: bytes, version: int = 4, flags: int = 0, coding: str = "", before: bytes = b"", paging: bytes = b"") -> bytes:
+def rows(
+    stream: int,
+    *found: bytes,
+    version: int = 4,
+    flags: int = 0,
+    coding: str = "",
+    before: bytes = b"",
+    paging: bytes = b"",
+) -> bytes:
     """Of one column, `name` of shop.orders."""
     metadata = struct.pack("!ii", 1 | (2 if paging else 0), 1) + (value(paging) if paging else b"")
     metadata += strings("shop", "orders", "name") + struct.pack("!H", 13)
@@ -122,10 +142,17 @@ def rows(stream: int, *found: bytes, version: int = 4, flags: int = 0, coding: s
 
 def prepared(stream: int, identity: bytes = ID, version: int = 4) -> bytes:
     of_result = struct.pack("!H", 16) + bytes(16) if version >= 5 else b""
-    return result(stream, 4, struct.pack("!H", len(identity)) + identity + of_result + struct.pack("!iiiii", 4, 0, 0, 4, 0), version)
+    return result(
+        stream,
+        4,
+        struct.pack("!H", len(identity)) + identity + of_result + struct.pack("!iiiii", 4, 0, 0, 4, 0),
+        version,
+    )
 
 
-def error(stream: int, code: int, more: bytes = b"", version: int = 4, text: str = "no viable alternative at 'secret'") -> bytes:
+def error(
+    stream: int, code: int, more: bytes = b"", version: int = 4, text: str = "no viable alternative at 'secret'"
+) -> bytes:
     return envelope(ERROR, stream, struct.pack("!i", code) + string(text) + more, version)
 
 

@@ -58,7 +58,12 @@ def asked(detail: Request) -> dict[str, Any]:
 def said(detail: Response) -> dict[str, Any]:
     if detail.opcode != RESULT:
         return {"error_code": detail.code} if detail.opcode == ERROR else {}
-    rows = {"rows": detail.rows, "columns": detail.columns, "keyspace": detail.keyspace or None, "table": detail.table or None}
+    rows = {
+        "rows": detail.rows,
+        "columns": detail.columns,
+        "keyspace": detail.keyspace or None,
+        "table": detail.table or None,
+    }
     return {"result": KINDS[detail.kind], "change": list(detail.words) or None, **rows}
 
 

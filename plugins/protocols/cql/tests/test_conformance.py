@@ -48,6 +48,13 @@ PAYLOAD = struct.pack("!H", 1) + string("key") + value(b"secret")
 OTHER_ID = ID[::-1]
 
 
+OFFERED = struct.pack("!H", 1) + string("COMPRESSION") + struct.pack("!H", 1) + string("lz4")
+LOGIN = value(b"\0jane\0secret")
+DROPPED = strings("DROPPED", "TABLE", "Shop", "orders")
+EVENTS = struct.pack("!H", 1) + string("SCHEMA_CHANGE")
+PASSWORDS = string("org.apache.PasswordAuthenticator")
+
+
 class TestCql(ProtocolConformance):
     def make(self) -> WireProtocol:
         (protocol,) = plugin.rover_protocols()
@@ -88,11 +95,12 @@ class TestCql(ProtocolConformance):
                 "a login, events, keyspaces, version 3",
                 [
                     (C, envelope(OPTIONS, 0, version=3)),
-                    (S, envelope(SUPPORTED, 0, struct.pack("!H", 1) + string("COMPRESSION") + struct.pack("!H", 1) + string("lz4"), 3)),
-                    (C, startup(version=3)), (S, envelope(AUTHENTICATE, 0, string("org.apache.PasswordAuthenticator"), 3)),
-                    (C, envelope(AUTH_RESPONSE, 0, value(b"\0jane\0secret"), 3)), (S, envelope(AUTH_CHALLENGE, 0, value(b"again"), 3)),
-                    (C, envelope(AUTH_RESPONSE, 0, value(b"\0jane\0secret"), 3)), (S, envelope(AUTH_SUCCESS, 0, value(None), 3)),
-                    (C, envelope(REGISTER, 1, struct.pack("!H", 1) + string("SCHEMA_CHANGE"), 3)), (S, envelope(READY, 1, version=3)),
+                    (S, envelope(SUPPORTED, 0, OFFERED, 3)),
+                    (C, startup(version=3)), (S, envelope(AUTHENTICATE, 0, PASSWORDS, 3)),
+                    (C, envelope(AUTH_RESPONSE, 0, LOGIN, 3)),
+                    (S, envelope(AUTH_CHALLENGE, 0, value(b"again"), 3)),
+                    (C, envelope(AUTH_RESPONSE, 0, LOGIN, 3)), (S, envelope(AUTH_SUCCESS, 0, value(None), 3)),
+                    (C, envelope(REGISTER, 1, EVENTS, 3)), (S, envelope(READY, 1, version=3)),
                     (C, query(2, 'USE "Shop"', 3)), (S, result(2, 3, string("Shop"), 3)),
                     (C, query(3, "DROP TABLE orders", 3)),
                     (S, event("SCHEMA_CHANGE", "DROPPED", "TABLE", "Shop", "orders", version=3)),
@@ -123,9 +131,10 @@ class TestCql(ProtocolConformance):
                 "version 5: frames with several messages, and messages in several frames",
                 [
                     (C, envelope(OPTIONS, 0, version=5)),
-                    (S, envelope(SUPPORTED, 0, struct.pack("!H", 1) + string("COMPRESSION") + struct.pack("!H", 0), 5)),
+                    (S, envelope(SUPPORTED, 0, OFFERED, 5)),
                     (C, startup(version=5)), (S, envelope(READY, 0, version=5)),
-                    (C, frame(query(1, TEXT, 5) + query(2, INSERT, 5))), (S, frame(rows(1, b"a", version=5) + result(2, version=5))),
+                    (C, frame(query(1, TEXT, 5) + query(2, INSERT, 5))),
+                    (S, frame(rows(1, b"a", version=5) + result(2, version=5))),
                     *_in_frames(C, query(3, TEXT, 5), 60), *_in_frames(S, rows(3, *[b"apple"] * 9, version=5), 64),
                     (C, frame(prepare(4, "SELECT * FROM b WHERE c = ?", 5))), (S, frame(prepared(4, OTHER_ID, 5))),
                     (C, frame(execute(5, OTHER_ID, 5) + batch(6, OTHER_ID, version=5))),
@@ -142,8 +151,10 @@ class TestCql(ProtocolConformance):
             Transcript(
                 "version 5, compressed or not worth it, joined at any place",
                 [
-                    (C, frame(query(1, LONG, 5), compress=True)), (S, frame(rows(1, *[b"apple"] * 9, version=5), compress=True)),
-                    (C, frame(query(2, INSERT, 5), compress=False)), (S, frame(result(2, version=5), compress=False)),
+                    (C, frame(query(1, LONG, 5), compress=True)),
+                    (S, frame(rows(1, *[b"apple"] * 9, version=5), compress=True)),
+                    (C, frame(query(2, INSERT, 5), compress=False)),
+                    (S, frame(result(2, version=5), compress=False)),
                     (C, frame(query(3, TEXT, 5))), (S, frame(error(3, 0x2000, version=5))),
                     (C, frame(query(1, TEXT, 5))), (S, frame(rows(1, version=5))),
                 ],

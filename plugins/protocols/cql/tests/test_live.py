@@ -1,5 +1,6 @@
 """Apache Cassandra and its driver: the agent's account and an independent dissector's against the driver's own."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import json
 import pytest
 from accounts import Account, found, read_account, told
 from captures import Flow, flows
@@ -28,7 +28,15 @@ CLIENT = Path(__file__).with_name("cassandra_client.py")
 ROWS, LARGE = 300, 300_000
 WAYS = [(3, "none"), (3, "lz4"), (3, "snappy"), (4, "none"), (4, "lz4"), (4, "snappy"), (5, "none"), (5, "lz4")]
 DISSECTED = [way for way in WAYS if way[0] < 5]
-FIELDS = ("frame.number", "tcp.stream", "cql.direction", "cql.protocol_version", "cql.stream", "cql.opcode", "cql.message_length")
+FIELDS = (
+    "frame.number",
+    "tcp.stream",
+    "cql.direction",
+    "cql.protocol_version",
+    "cql.stream",
+    "cql.opcode",
+    "cql.message_length",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]
 
 def begin(port: int, ways: list[tuple[int, str]], rows: int = ROWS, large: int = LARGE) -> "subprocess.Popen[str]":
     """A client that waits to begin."""
-    command = [sys.executable, CLIENT, port, rows, large, *(f"{version}-{compression}" for version, compression in ways)]
+    command = [
+        sys.executable,
+        CLIENT,
+        port,
+        rows,
+        large,
+        *(f"{version}-{compression}" for version, compression in ways),
+    ]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([*map(str, command)], text=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
