@@ -1,10 +1,10 @@
 """The CQL plugin's hooks."""
 
 from pathlib import Path
-from typing import Any
 
 from rover_core.api import ExchangeMetric, WireProtocol, hookimpl
-from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits, Message, Rendering
+from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits
+from rover_cql.text import render_message
 
 # Clients and servers gather many messages in a call, of which each is an exchange.
 _CAPTURE = Capture(CaptureMode.CALLS, client=16_384, server=16_384)
@@ -40,12 +40,6 @@ def quorum(exchange: Exchange) -> int | None:
     return quorum(exchange)
 
 
-def render(message: Message[Any], rendering: Rendering) -> str:
-    from rover_cql.text import render
-
-    return render(message, rendering)
-
-
 _METRICS = (
     ExchangeMetric("rows", "rows", rows),
     ExchangeMetric("batched", "statements", batched),
@@ -57,4 +51,4 @@ _METRICS = (
 @hookimpl
 def rover_protocols() -> list[WireProtocol]:
     header = Path(__file__).with_name("cql_classify.h")
-    return [WireProtocol("cql", "cql", header, _CAPTURE, connect, render=render, metrics=_METRICS)]
+    return [WireProtocol("cql", "cql", header, _CAPTURE, connect, render=render_message, metrics=_METRICS)]

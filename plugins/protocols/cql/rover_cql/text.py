@@ -10,7 +10,7 @@ from rover_cql.messages import ERROR, NAMES, RESULT, TRACING, Request, Response
 _KINDS = ("", "void", "rows", "set keyspace", "prepared", "schema change")
 
 
-def render(message: Message[Any], rendering: Rendering) -> str:
+def render_message(message: Message[Any], rendering: Rendering) -> str:
     """At most `rendering.most` bytes."""
     detail = message.detail
     lines = _asked(detail) if isinstance(detail, Request) else _said(detail)
