@@ -18,7 +18,7 @@ from turns import NOTHING, Cell, Rounds, against_nothing, median, parser, run
 
 from rover_core.plugins import DISABLED_VARIABLE
 
-PROTOCOLS = "dns,http1,kafka,mongodb,mysql"
+PROTOCOLS = "cql,dns,http1,kafka,mongodb,mysql"
 _HERE = Path(__file__).parent
 _NO_KPROBES = (
     "tcptop-bpfcc and tcplife-bpfcc are missing: they attach kprobes, and this kernel has none. The bpftrace script "
