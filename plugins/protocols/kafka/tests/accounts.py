@@ -31,6 +31,6 @@ def found(exchanges: Iterable[Exchange]) -> "Counter[Told]":
 
 
 def plain(operation: str) -> str:
-    """The API of an operation or its class: of a Fetch the client's account does not say whether it brought anything."""
+    """The API of an operation: the client's account does not say which Fetch brought nothing."""
     name = operation.split(" ")[0]
     return APIS[FETCH].name if name == APIS[FETCH].name else name

@@ -1,4 +1,4 @@
-"""Everything that kafka-python does in an application's day, and its own account of it: `kafka_client.py PORT MESSAGES`.
+"""What kafka-python does in an application's day, and its own account of it: `kafka_client.py PORT MESSAGES`.
 
 A line of JSON for each request that it sent: API key, version, the error codes of its answer, null without one.
 """
@@ -41,7 +41,9 @@ def keep_account() -> None:
     def receiving(self: KafkaProtocol, data: bytes) -> Any:
         answers = receive(self, data)
         for number, answer in answers:
-            ACCOUNT[id(self), number]["errors"] = list(codes(answer.SCHEMA, [getattr(answer, name) for name in answer.SCHEMA.names]))
+            ACCOUNT[id(self), number]["errors"] = list(
+                codes(answer.SCHEMA, [getattr(answer, name) for name in answer.SCHEMA.names])
+            )
         return answers
 
     KafkaProtocol.send_request, KafkaProtocol.receive_bytes = sending, receiving
@@ -71,9 +73,10 @@ def work(port: int, messages: int) -> None:
         group_id="billing",
         auto_offset_reset="earliest",
         fetch_max_wait_ms=200,
-        consumer_timeout_ms=1500,
+        consumer_timeout_ms=60_000,
     )
-    seen = sum(1 for _ in consumer)
+    seen = sum(1 for _, _ in zip(range(2 * messages), consumer, strict=False))
+    consumer.poll(500)
     consumer.commit()
     consumer.close()
     assert seen == 2 * messages, seen

