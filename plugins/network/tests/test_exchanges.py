@@ -235,6 +235,38 @@ def test_datagrams_of_connected_and_of_other_sockets(script: Script) -> None:
         assert {status for each in mine for status in each.statuses} == {"NXDOMAIN"}
 
 
+HEADER_ALONE = """
+import socket, struct
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+print("ready", flush=True)
+input()
+for number in (1, 2):
+    request = struct.pack("!hhih", 18, 0, number, 6) + b"tester"
+    client.sendall(struct.pack("!i", len(request)) + request)
+    (length,) = struct.unpack("!i", server.recv(4))
+    server.recv(length)
+    server.sendall(struct.pack("!iihi", 10, number, 0, 0))
+    client.recv(100)
+print("done", flush=True)
+input()
+"""
+
+
+def test_a_length_that_is_read_alone_belongs_to_what_follows(script: Script) -> None:
+    """Broken: of each connection to a server that reads lengths first, as Kafka's does, the first request is lost."""
+    kafka = pytest.importorskip("rover_kafka.plugin")
+    profiler = make(*kafka.rover_protocols())
+    try:
+        telemetry = watched(profiler, script(HEADER_ALONE))
+    finally:
+        profiler.close()
+    expected = {"ApiVersions": {"NONE": 2}}
+    assert by_role(telemetry, "client") == by_role(telemetry, "server") == expected
+    assert not telemetry.completeness.lost
+
+
 def test_connections_that_were_there_before_and_those_that_change(reading: NetworkProfiler, script: Script) -> None:
     """Broken: of connections that are kept nothing is seen but what is opened during a task; or one that was upgraded
     is read as HTTP for ever, or never again."""

@@ -125,6 +125,8 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
         (*shipped)++;
 }
 
+#include <rover/before.h>
+
 /* Where a call's data are in user space, for its message of that number. */
 static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 message)
 {
@@ -236,6 +238,7 @@ int rover_on_ask(void *ctx)
     stream->tries += stream->tries < ROVER_TRIES;
     rover_tell(ROVER_CALLS_ASKED);
     rover_read_head(piece);
+    rover_keep(&call->key, piece);
     piece->slot = ROVER_CLASSIFIERS;
     if (piece->size)
         rover_slots.call(ctx, ROVER_CLASSIFIERS);
@@ -279,7 +282,8 @@ int rover_on_want(void *ctx)
         return 0;
     struct rover_stream *stream = &connection->stream;
     struct rover_piece *piece = &call->piece;
-    if (!stream->protocol && !rover_settle(config, piece, connection, &call->key))
+    int first = !stream->protocol;
+    if (first && !rover_settle(config, piece, connection, &call->key))
         return 0;
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
@@ -295,6 +299,13 @@ int rover_on_want(void *ctx)
     piece->event = stream->generation * ROVER_GENERATION;
     if (connection->facts.protocol == IPPROTO_UDP)
         piece->event |= ROVER_IS_DATAGRAM;
+    if (first) {
+        struct rover_record head = {.key = call->key, .other = piece->other, .protocol = number};
+        head.from_server = piece->from_server;
+        head.sent = piece->way;
+        head.event = piece->event;
+        rover_ship_before(config, piece, &head);
+    }
     u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
     if (policy->mode == ROVER_MODE_ALL)
         wanted = piece->length;
