@@ -16,6 +16,7 @@ from rover_core.api import (
     Format,
     ProfileCommand,
     Profiler,
+    RecordCommand,
     Settings,
     SettingsSection,
     TaskSource,
@@ -55,6 +56,11 @@ def rover_protocols(settings: Settings) -> Sequence[WireProtocol]:  # type: igno
 @hookspec
 def rover_profile_commands() -> Sequence[ProfileCommand]:  # type: ignore[empty-body]
     """Sub-commands of `rover profile`. Called when the command line is built: import lazily. Since 0.1."""
+
+
+@hookspec
+def rover_record_commands() -> Sequence[RecordCommand]:  # type: ignore[empty-body]
+    """Sub-commands of `rover record`, and what `rover replay` reads. Called when either is built. Since 0.1."""
 
 
 @hookspec

@@ -20,6 +20,7 @@ from rover_core.api import (
     Format,
     ProfileCommand,
     Profiler,
+    RecordCommand,
     Settings,
     SettingsSection,
     TaskSource,
@@ -126,6 +127,9 @@ class PluginManager:
 
     def profile_commands(self) -> list[ProfileCommand]:
         return self._collect("rover_profile_commands", ProfileCommand)
+
+    def record_commands(self) -> list[RecordCommand]:
+        return self._collect("rover_record_commands", RecordCommand)
 
     def exporters(self, settings: Settings) -> list[Exporter]:
         return self._collect("rover_exporters", settings=settings)
