@@ -1,6 +1,5 @@
 """Layer 7 of the profiler: its workers, from the first task to the last, and what they find."""
 
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -126,8 +125,6 @@ class Analysis:
             self._reports.append(report)
             for inode, tgid, peer in report["again"]:
                 counter.ask_again((inode, tgid, peer))
-        if self._recorder:
-            self._recorder.gathered(time.monotonic_ns())
 
     def put_together(self, counted: Counted, flow_of: FlowOf) -> Found:
         """All that was gathered since the last time, and what became of it on the way."""

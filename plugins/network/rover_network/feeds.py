@@ -4,14 +4,14 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
 from rover_bpf.program import MapInfo
 from rover_bpf.ring import Ring
 from rover_network.records import RECORD
-from rover_network.tape import CLOCK, LARGEST, RECORDS
+from rover_network.tape import BLOCK, GATHERED, LARGEST, RECORDS
 
 _length_of = struct.Struct("<56xI").unpack_from  # of a record
 _BATCH = 64 << 10  # bytes of records that are sent on together
@@ -89,6 +89,9 @@ class Source(Protocol):
 
     fd: int
 
+    given_up: Callable[[], None] | None
+    """To be called when the recorded worker told the agent what it had; None for a source that does not know."""
+
     def drain(self) -> Iterator[memoryview]:
         """Every record that is there now. A view is valid until the next one is asked for."""
         ...
@@ -105,6 +108,8 @@ def open_source(order: dict[str, Any]) -> Source:
 
 
 class _RingSource:
+    given_up: Callable[[], None] | None = None
+
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
         self.drain = Ring(MapInfo(fd, 0, 0, 0, size)).drain
@@ -118,6 +123,7 @@ class _TapeSource:
         self.fd = fd
         self._socket = socket.socket(fileno=fd)
         self._now_ns = 0
+        self.given_up: Callable[[], None] | None = lambda: None
 
     def now_ns(self) -> int:
         return self._now_ns
@@ -125,14 +131,18 @@ class _TapeSource:
     def drain(self) -> Iterator[memoryview]:
         with suppress(BlockingIOError):
             while block := self._socket.recv(LARGEST, socket.MSG_DONTWAIT):
-                if len(block) >= CLOCK.size:
-                    (self._now_ns,) = CLOCK.unpack_from(block)
+                if len(block) < BLOCK.size:
+                    continue
+                self._now_ns, _ = BLOCK.unpack_from(block)
+                if len(block) > BLOCK.size:
                     yield from split(block)
+                elif self.given_up:
+                    self.given_up()
 
 
 def split(block: bytes) -> Iterator[memoryview]:
     """The records of a RECORDS frame's content, up to one that is not whole."""
-    view, at = memoryview(block), CLOCK.size
+    view, at = memoryview(block), BLOCK.size
     while at + _HEAD <= len(block):
         (length,) = _length_of(block, at)
         end = at + _HEAD + length
@@ -143,10 +153,10 @@ def split(block: bytes) -> Iterator[memoryview]:
 
 
 class Tee:
-    """Sends on what passes, in blocks: messages of a socket, so that half of one is never there."""
+    """Sends on what passes, in blocks: messages of a socket, so half of one is never there. number: the worker's."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, number: int) -> None:
+        self._fd, self._number = fd, number
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -161,8 +171,14 @@ class Tee:
         if self._parts:
             self._send()
 
+    def mark(self) -> None:
+        """The agent asks for what there is."""
+        self._put(GATHERED)
+
     def _send(self) -> None:
-        block = b"".join((RECORDS, CLOCK.pack(time.monotonic_ns()), *self._parts))
-        self._parts, self._size = [], 0
+        parts, self._parts, self._size = self._parts, [], 0
+        self._put(RECORDS, *parts)
+
+    def _put(self, kind: bytes, *parts: bytes) -> None:
         with suppress(OSError):  # the agent is ending
-            os.write(self._fd, block)
+            os.write(self._fd, b"".join((kind, BLOCK.pack(time.monotonic_ns(), self._number), *parts)))

@@ -16,8 +16,6 @@ from rover_network.dropreasons import drop_reasons
 from rover_network.records import RECORD
 from rover_network.rowtext import told
 from rover_network.tape import (
-    CLOCK,
-    GATHERED,
     HEADER,
     INTERVAL,
     LARGEST,
@@ -72,6 +70,7 @@ class Recorder:
             "protocols": [protocol.name for protocol in protocols],
             "policies": [_policy(protocol) for protocol in protocols],
             "content": self.content,
+            "workers": len(counter.capture.feeds),
             "time_ns": time.time_ns(),
             "now_ns": time.monotonic_ns(),
             "host": platform.node(),
@@ -82,10 +81,6 @@ class Recorder:
             "drop reasons": drop_reasons(),
         }
         self._send(HEADER, encoded(header))
-
-    def gathered(self, now_ns: int) -> None:
-        """Workers were asked for what they had."""
-        self._send(GATHERED, CLOCK.pack(now_ns))
 
     def interval(self, counted: Counted, times: Mapping[str, int], host: Mapping[str, Any], lost: int) -> None:
         """What the kernel has counted. lost: records that ended with their workers."""

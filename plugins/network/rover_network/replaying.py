@@ -20,11 +20,12 @@ from rover_network.records import RECORD, Record
 from rover_network.rows import KEY, ROW, TALLIES
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.tape import (
-    CLOCK,
+    BLOCK,
     END,
     GATHERED,
     HEADER,
     INTERVAL,
+    MOST_WORKERS,
     PROCESSES,
     RECORDS,
     ROWS,
@@ -35,14 +36,16 @@ from rover_network.tape import (
 _MOST_ROWS = 200_000  # of an interval
 _PROTOCOL_AT = RECORD.size - 4
 _PROTOCOL_NUMBERS = 255
+_PENDING = 64 << 20  # bytes of records
 _END_OF_TIME_NS = 1 << 63
 _Damaged = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 Protocols = Callable[[], Sequence[WireProtocol]]
 
 
 class Header(NamedTuple):
-    """What a recording says of itself. protocols: names, by number from 1 on."""
+    """What a recording says of itself. protocols: names, by number from 1 on. workers: how many read the rings."""
 
+    workers: int
     protocols: Sequence[str]
     host: str
     probe: str
@@ -63,6 +66,7 @@ def read_header(frames: Iterator[Frame], name: str) -> Header:
         if told["record"] != RECORD.format:
             raise ValueError("its records have another layout than this Rover's")
         return Header(
+            min(_count(told["workers"]), MOST_WORKERS),
             [str(each) for each in told["protocols"]][:_PROTOCOL_NUMBERS],
             str(told["host"]),
             str(told["probe"]),
@@ -95,10 +99,12 @@ class _Attached(NamedTuple):
 class _Tape:
     """A `counting.Counter` and its `Capture`: what is put into it by hand, instead of by a kernel.
 
-    numbers: the protocols' by those of the recording; what is of others is left out.
+    numbers: the protocols' by those of the recording; what is of others is left out. workers: how many read it.
     """
 
-    def __init__(self, probes: _Attached, missing: Mapping[str, str], numbers: Mapping[int, int]) -> None:
+    def __init__(
+        self, probes: _Attached, missing: Mapping[str, str], numbers: Mapping[int, int], workers: int
+    ) -> None:
         self.probes = probes
         self.missing = missing
         self.capture = self
@@ -106,25 +112,44 @@ class _Tape:
         for theirs, ours in numbers.items():
             self._numbers[theirs] = ours
         self._same = all(theirs == ours for theirs, ours in numbers.items())
-        self._feed = TapeFeed()
-        self.feeds = [self._feed]
-        self._sent = 0
+        self.feeds = [TapeFeed() for _ in range(workers)]
+        self._sent = [0] * workers
+        self._pending: list[list[bytes]] = [[] for _ in range(workers)]
+        self._room = _PENDING
         self.untaken = 0
         self.put(*_nothing())
 
     def shipped(self) -> list[int]:
-        return [self._sent]
+        return self._sent
 
-    def play(self, block: bytes) -> None:
-        """A RECORDS frame's content."""
-        records = [bytes(view) for view in split(block)] if self._same else list(self._renumbered(block))
-        if self._feed.send(block[: CLOCK.size] + b"".join(records)):
-            self._sent += len(records)
-        else:
-            self.untaken += len(records)
+    def play(self, kind: bytes, block: bytes) -> int:
+        """The content of a RECORDS or GATHERED frame. Returns whose it is; ValueError if there is no such worker.
 
-    def tell_time(self, clock: bytes) -> None:
-        self._feed.send(clock)
+        Records are kept until their worker told of them: until then what they are of is not known to the agent.
+        """
+        if len(block) < BLOCK.size:
+            raise ValueError("no block")
+        number: int = BLOCK.unpack_from(block)[1]
+        if number >= len(self.feeds):
+            raise ValueError("a block of nobody")
+        self._pending[number].append(block)
+        self._room -= len(block)
+        if kind == GATHERED or self._room < 0:
+            self.send(number)
+        return number
+
+    def send(self, number: int) -> None:
+        """What was kept of that worker's."""
+        blocks, self._pending[number] = self._pending[number], []
+        for block in blocks:
+            self._room += len(block)
+            records = [bytes(view) for view in split(block)] if self._same else list(self._renumbered(block))
+            if not records and len(block) > BLOCK.size:
+                continue  # it would be a mark
+            if self.feeds[number].send(block[: BLOCK.size] + b"".join(records)):
+                self._sent[number] += len(records)
+            else:
+                self.untaken += len(records)
 
     def _renumbered(self, block: bytes) -> Iterator[bytes]:
         for view in split(block):
@@ -157,7 +182,8 @@ class _Tape:
         return 0.0
 
     def close(self) -> None:
-        self._feed.close()
+        for feed in self.feeds:
+            feed.close()
 
     def watch(self, pids: Iterable[int]) -> None:
         """All that was recorded is."""
@@ -218,6 +244,7 @@ class Replay:
         ours = [self._installed[name] for name in self.header.protocols if name in self._installed]
         profiler = self._profiler(ours)
         profiler.start(task, None)
+        profiler.tick()  # their answer tells that the workers know what to sample, before they read
         try:
             for frame in self._frames:
                 if self._due and frame.kind != END:  # what is due at the end comes with the last
@@ -228,6 +255,8 @@ class Replay:
                 except _Damaged as error:
                     self._reader.damage = f"a frame is none of ours ({type(error).__name__})"
                     break
+            for number in range(0 if self._ended else self.header.workers):
+                self._tape.send(number)
             last = profiler.stop(task.id)
             if last:
                 yield last
@@ -238,7 +267,8 @@ class Replay:
         header, names = self.header, [protocol.name for protocol in ours]
         numbers = {at: names.index(name) + 1 for at, name in enumerate(header.protocols, 1) if name in names}
         absent = {name: "not installed" for name in header.protocols if name not in names}
-        tape = self._tape = _Tape(_Attached(header.probe, header.missing), {**header.unread, **absent}, numbers)
+        probes, missing = _Attached(header.probe, header.missing), {**header.unread, **absent}
+        tape = self._tape = _Tape(probes, missing, numbers, header.workers)
         origin = Origin(
             lambda layer7: tape,
             lambda: self._host,
@@ -250,11 +280,9 @@ class Replay:
         return NetworkProfiler(self._settings, self._analyze, lambda: ours, self._sampling, origin=origin)
 
     def _play(self, frame: Frame, profiler: NetworkProfiler) -> None:
-        if frame.kind == RECORDS:
-            self._tape.play(frame.content)
-        elif frame.kind == GATHERED:
-            self._tape.tell_time(frame.content)
-            profiler.tick()
+        if frame.kind in (RECORDS, GATHERED):
+            if self._tape.play(frame.kind, frame.content) == 0 and frame.kind == GATHERED:
+                profiler.tick()
         elif frame.kind == ROWS:
             self._rows.append(rowtext.read(frame.json()["rows"]))
             if sum(len(keys) for keys, _ in self._rows) > _MOST_ROWS:

@@ -237,9 +237,10 @@ class Streams:
     def _count(self, step: str, more: int = 1) -> None:
         self.steps[step] = self.steps.get(step, 0) + more
 
-    def report(self) -> dict[str, Any]:
+    def report(self, expire: bool = True) -> dict[str, Any]:
         """What was found since the last one, for JSON. again: connections that are not what they seemed."""
-        self.expire()
+        if expire:
+            self.expire()
         if self._interval.lost:
             self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
         steps, self.steps = self.steps, {}

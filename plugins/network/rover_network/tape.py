@@ -20,8 +20,10 @@ HEADER, RECORDS, GATHERED, ROWS, INTERVAL, PROCESSES, END = b"H", b"B", b"G", b"
 """Kinds of frames."""
 LARGEST = 256 << 10
 """Bytes of a frame's content."""
-CLOCK = struct.Struct("<Q")
-"""What the records' clock (CLOCK_MONOTONIC) was, ns: all of GATHERED, and in front of the records of RECORDS."""
+BLOCK = struct.Struct("<QI")
+"""What the records' clock (CLOCK_MONOTONIC) was, ns, and which worker's it is: all of GATHERED, and in front of the
+records of RECORDS."""
+MOST_WORKERS = 64
 _FRAME = struct.Struct("<IIc")  # the content's length, CRC-32 of kind and content, kind
 _KINDS = {HEADER, RECORDS, GATHERED, ROWS, INTERVAL, PROCESSES, END}
 _FIRST_LINE = 64

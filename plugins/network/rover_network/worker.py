@@ -36,13 +36,15 @@ _MANY = 200  # unless there were so many records
 def main(order: dict[str, Any]) -> None:
     channel = socket.socket(fileno=order["channel"])
     source = open_source(order)
-    tee = None if order["recording"] is None else Tee(order["recording"])
+    tee = None if order["recording"] is None else Tee(*order["recording"])
     spoken = [_spoken(each) for each in order["protocols"]]
     sampling = order["sampling"]
     redaction = Redaction(sampling["headers"], sampling["parameters"])
     prepare()
     sampler: Sampler[Place] = Sampler(redaction, tuple(sampling["encodings"]), sampling.get("offset_ns"))
     streams = Streams(spoken, Interval(order["queue_size"]), sampler, now_ns=source.now_ns)
+    if source.given_up:
+        source.given_up = streams.expire
     with open("/proc/self/comm", "w") as comm:
         comm.write("rover-worker")
     with open(os.devnull, "w") as nowhere:
@@ -104,8 +106,10 @@ def _work(channel: socket.socket, source: Source, tee: Tee | None, streams: Stre
                 return  # the agent is gone
             if word == TASKS:
                 streams.assign(_receive(channel))
-            else:
-                _send(channel, streams.report())
+                continue
+            if tee:
+                tee.mark()
+            _send(channel, streams.report(expire=source.given_up is None))
 
 
 def _receive(channel: socket.socket) -> Any:

@@ -52,6 +52,7 @@ class _Worker:
 
     def __init__(
         self,
+        number: int,
         feed: Feed,
         protocols: Sequence[dict[str, Any] | None],
         queue_size: int,
@@ -63,7 +64,7 @@ class _Worker:
         with theirs:
             order = {
                 **feed.order(),
-                "recording": recording,
+                "recording": None if recording is None else (recording, number),
                 "channel": theirs.fileno(),
                 "queue_size": queue_size,
                 "protocols": protocols,
@@ -150,8 +151,8 @@ class Workers:
         self.restarts = self.lost = 0
         self._workers: list[_Worker | None] = []
         try:
-            for feed in feeds:
-                self._workers.append(self._make(feed))
+            for number in range(len(feeds)):
+                self._workers.append(self._make(number))
         except BaseException:
             self.close()
             raise
@@ -160,8 +161,8 @@ class Workers:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers if worker]
 
-    def _make(self, feed: Feed) -> _Worker:
-        return self._order(feed, tasks=self._tasks)
+    def _make(self, number: int) -> _Worker:
+        return self._order(number, self._feeds[number], tasks=self._tasks)
 
     def assign(self, tasks: Sequence[Sequence[Any]]) -> None:
         """What is to be sampled: [task's id, rules (`samplewords`), pids or None] of each task that has rules."""
@@ -226,7 +227,7 @@ class Workers:
         self.lost += shipped - self._told[number]
         self._told[number] = shipped
         with suppress(OSError):  # no memory, no processes: it is tried again
-            self._workers[number] = self._make(self._feeds[number])
+            self._workers[number] = self._make(number)
 
     def take_losses(self) -> tuple[int, int]:
         """restarts and lost, which begin anew."""
