@@ -84,8 +84,13 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:  # type: igno
 
 
 @hookspec
-def rover_checks() -> Sequence[Check]:  # type: ignore[empty-body]
-    """What `rover doctor` looks at when asked by an option. Called when the command line is built. Since 0.1."""
+def rover_checks(  # type: ignore[empty-body]
+    protocols: Callable[[Settings], Sequence[WireProtocol]],
+) -> Sequence[Check]:
+    """What `rover doctor` looks at when asked by an option. Called when the command line is built. Since 0.1.
+
+    protocols: what `rover_protocols` of all plugins brings; leave it out otherwise.
+    """
 
 
 @hookspec

@@ -144,7 +144,7 @@ class PluginManager:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
 
     def checks(self) -> list[Check]:
-        return self._collect("rover_checks", Check)
+        return self._collect("rover_checks", Check, protocols=self.protocols)
 
     def add_commands(self, cli: "click.Group") -> None:
         """Let plugins add sub-commands to a group."""

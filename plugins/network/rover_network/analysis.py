@@ -9,6 +9,7 @@ from rover_core.logs import get_logger
 from rover_core.model import Loss, Sample, SamplingRule
 from rover_network.capture import MOST_PROTOCOLS, Layer7
 from rover_network.counting import Counted, Counter
+from rover_network.ladder import in_order
 from rover_network.operations import FlowOf, Found, check, put_together
 from rover_network.recorder import Recorder
 from rover_network.rulebook import content_size
@@ -139,7 +140,7 @@ class Analysis:
             steps["workers replaced"] = replaced
             steps["records lost, worker ended"] = lost + counted.lost
             _add(losses, Loss.WORKER_ENDED, steps["records lost, worker ended"])
-        return found._replace(steps=steps, losses=losses)
+        return found._replace(steps=in_order(steps), losses=losses)
 
     def close(self) -> None:
         if self._workers:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rover_core.api import (
+    Check,
     Diagnostic,
     ProfileCommand,
     ProfileOption,
@@ -72,6 +73,17 @@ def _compare(*arguments: Any) -> Any:
     from rover_network.recordings import check
 
     return check(*arguments)
+
+
+@hookimpl
+def rover_checks(protocols: Callable[[Settings], Sequence[WireProtocol]]) -> list[Check]:
+    def climb(settings: Settings) -> Iterable[Diagnostic]:
+        from rover_network.climbing import climb
+
+        profilers = rover_profilers(settings, lambda: protocols(settings))
+        return list(climb(profilers[0], [each.name for each in protocols(settings)]))
+
+    return [Check("network", "Follow requests from the system call to the exchange, for five seconds, too.", climb)]
 
 
 @hookimpl
