@@ -12,7 +12,7 @@ _WHERE = "docs/debugging.md"
 
 
 class Rung(NamedTuple):
-    """A step that counts. below: the one without which it counts nothing; why: what is wrong if only that one does."""
+    """A step that counts. below: the one without which it counts nothing; why: what is wrong if only that does."""
 
     step: str
     below: str = ""
