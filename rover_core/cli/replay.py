@@ -81,8 +81,9 @@ def _replay(invocation: Invocation, options: Mapping[str, Any]) -> int:
         if options["check"]:
             return _check(command, plugins, settings, file)
         exporters = _chosen(plugins.exporters(settings), options["exporters"])
+        task = _task(plugins, command, options)
         recorded = command.replay(settings, lambda: plugins.protocols(settings), file)
-        run = partial(_run, recorded, _task(plugins, command, options), exporters)
+        run = partial(_run, recorded, task, exporters)
         show(plugins, "replay", f"{command.profiler} of {options['file']}", options, run)
         for note in recorded.notes:
             say(note)
