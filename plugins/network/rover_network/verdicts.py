@@ -1,24 +1,20 @@
 """What installed classifiers say of recorded connections, against what the kernel's said at the time."""
 
-import ctypes
-import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from rover_core.api import CLASSIFY_BYTES, Diagnostic, Health, WireProtocol
-from rover_core.errors import RoverError
+from rover_core.classifiers import Classify, compiled
 from rover_network.feeds import split
 from rover_network.records import END, RECORD, Record
 from rover_network.replaying import read_header
 from rover_network.tape import RECORDS, Frame, Reader
 
-Classify = Callable[[bytes], int]
 Verdict = tuple[str, int]
 """A protocol's name, and 1 for a request or 2 for a response; ("", 0) where no classifier knows it."""
-_COMPILED_WITHIN_S = 60
 _REQUEST, _RESPONSE = 1, 2
 
 
@@ -82,29 +78,3 @@ def _first_calls(frames: Iterator[Frame], names: Sequence[str]) -> Iterator[tupl
             head = bytes(view[RECORD.size : RECORD.size + CLASSIFY_BYTES])
             if len(head) == CLASSIFY_BYTES or not record.after:
                 yield (names[record.protocol - 1], _RESPONSE if record.from_server else _REQUEST), head
-
-
-def compiled(protocol: WireProtocol, folder: Path) -> Classify:
-    """What the classifier says of a call's first bytes: 0 not this protocol, 1 a request, 2 a response."""
-    name = f"{protocol.name}_classify"
-    source, library = folder / f"{name}.c", folder / f"{name}.so"
-    source.write_text(
-        f'#include "{protocol.classifier}"\n'
-        f"int classify(const unsigned char *head, unsigned int size) {{ return {name}(head, size); }}\n"
-    )
-    try:
-        command = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source)]
-        subprocess.run(command, check=True, timeout=_COMPILED_WITHIN_S, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        remedy = "apt-get install gcc"
-        raise RoverError("classifiers cannot be compared", why="there is no C compiler", remedy=remedy) from error
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.strip().splitlines() or [f"the compiler ended with {error.returncode}"]
-        raise RoverError(f"the classifier of {protocol.name} does not compile", why=words[0]) from error
-    function = ctypes.CDLL(str(library)).classify
-
-    def classify(data: bytes) -> int:
-        head = data[:CLASSIFY_BYTES]
-        return int(function(head.ljust(CLASSIFY_BYTES, b"\0"), len(head)))
-
-    return classify
