@@ -11,16 +11,22 @@ if TYPE_CHECKING:
     from rover_core.plugins import PluginManager
 
 
+_LEAST = 1 << 20
+
+
 class SizeParameter(click.ParamType[int]):
-    """`64MB` -> bytes."""
+    """`64MB` -> bytes, enough of them for a file that is of use."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return value if isinstance(value, int) else parse_size(value)
+            size = value if isinstance(value, int) else parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if size < _LEAST:
+            self.fail(f"{value} is too little: at least 1MB", param, ctx)
+        return size
 
 
 def recorders() -> tuple["PluginManager", list[RecordCommand]]:

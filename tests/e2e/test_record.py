@@ -90,6 +90,7 @@ def test_what_cannot_be_replayed_or_recorded_is_said_in_one_sentence(tmp_path: P
         (("replay", later, "--sample", "fast"), 2, "--sample is not usable"),
         (("record", "network"), 2, "Missing option '-o' / '--output'"),
         (("record", "network", "-o", "x", "--max-size", "many"), 2, "--max-size"),
+        (("record", "network", "-o", "x", "--max-size", "1KB"), 2, "at least 1MB"),
         (("record", "network", "-o", "x", "--content", "many"), 2, "--content is not usable"),
         (("record", "network", "-o", tmp_path), 1, "Is a directory"),
         (("record", "network", "-o", tmp_path / "no" / "x"), 1, "No such file"),
