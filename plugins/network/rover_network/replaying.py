@@ -1,7 +1,6 @@
 """A recording played to the profiler, which reads it as it reads a kernel: its workers, its sums, its telemetry."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -11,16 +10,12 @@ from rover_core.api import WireProtocol
 from rover_core.errors import RoverError
 from rover_core.model import Entity, Process, ProcessKey, Task, Telemetry
 from rover_network import rowtext
-from rover_network.counting import Counted, Origin
-from rover_network.feeds import TapeFeed, split
+from rover_network.counting import Origin
 from rover_network.host import RecordedHost
 from rover_network.profiler import NetworkProfiler
-from rover_network.records import END as ENDED
-from rover_network.records import RECORD, Record
-from rover_network.rows import KEY, ROW, TALLIES
+from rover_network.records import RECORD
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.tape import (
-    BLOCK,
     END,
     GATHERED,
     HEADER,
@@ -32,12 +27,10 @@ from rover_network.tape import (
     Frame,
     Reader,
 )
+from rover_network.tapecounter import Attached, TapeCounter, checked_count, nothing
 
 _MOST_ROWS = 200_000  # of an interval
-_PROTOCOL_AT = RECORD.size - 4
 _PROTOCOL_NUMBERS = 255
-_PENDING = 64 << 20  # bytes of records
-_END_OF_TIME_NS = 1 << 63
 _Damaged = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 Protocols = Callable[[], Sequence[WireProtocol]]
 
@@ -66,12 +59,12 @@ def read_header(frames: Iterator[Frame], name: str) -> Header:
         if told["record"] != RECORD.format:
             raise ValueError("its records have another layout than this Rover's")
         return Header(
-            min(_count(told["workers"]), MOST_WORKERS),
+            min(checked_count(told["workers"]), MOST_WORKERS),
             [str(each) for each in told["protocols"]][:_PROTOCOL_NUMBERS],
             str(told["host"]),
             str(told["probe"]),
-            _count(told["time_ns"]),
-            _count(told["now_ns"]),
+            checked_count(told["time_ns"]),
+            checked_count(told["now_ns"]),
             {int(number): str(text) for number, text in told["drop reasons"].items()},
             _texts(told["not measured"]),
             _texts(told["not recognised"]),
@@ -85,129 +78,9 @@ def _texts(pairs: Mapping[Any, Any]) -> dict[str, str]:
     return {str(name): str(text) for name, text in pairs.items()}
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or not 0 <= value < _END_OF_TIME_NS:
-        raise ValueError("not a count")
-    return value
-
-
-class _Attached(NamedTuple):
-    label: str
-    missing: Mapping[str, str]
-
-
-class _Tape:
-    """A `counting.Counter` and its `Capture`: what is put into it by hand, instead of by a kernel.
-
-    numbers: the protocols' by those of the recording; what is of others is left out. workers: how many read it.
-    """
-
-    def __init__(
-        self, probes: _Attached, missing: Mapping[str, str], numbers: Mapping[int, int], workers: int
-    ) -> None:
-        self.probes = probes
-        self.missing = missing
-        self.capture = self
-        self._numbers = np.zeros(256, np.uint8)
-        for theirs, ours in numbers.items():
-            self._numbers[theirs] = ours
-        self._same = all(theirs == ours for theirs, ours in numbers.items())
-        self.feeds = [TapeFeed() for _ in range(workers)]
-        self._sent = [0] * workers
-        self._pending: list[list[bytes]] = [[] for _ in range(workers)]
-        self._room = _PENDING
-        self.untaken = 0
-        self.put(*_nothing())
-
-    def shipped(self) -> list[int]:
-        return self._sent
-
-    def play(self, kind: bytes, block: bytes) -> int:
-        """The content of a RECORDS or GATHERED frame. Returns whose it is; ValueError if there is no such worker.
-
-        Records are kept until their worker told of them: until then what they are of is not known to the agent.
-        """
-        if len(block) < BLOCK.size:
-            raise ValueError("no block")
-        number: int = BLOCK.unpack_from(block)[1]
-        if number >= len(self.feeds):
-            raise ValueError("a block of nobody")
-        self._pending[number].append(block)
-        self._room -= len(block)
-        if kind == GATHERED or self._room < 0:
-            self.send(number)
-        return number
-
-    def send(self, number: int) -> None:
-        """What was kept of that worker's."""
-        blocks, self._pending[number] = self._pending[number], []
-        for block in blocks:
-            self._room += len(block)
-            records = [bytes(view) for view in split(block)] if self._same else list(self._renumbered(block))
-            if not records and len(block) > BLOCK.size:
-                continue  # it would be a mark
-            if self.feeds[number].send(block[: BLOCK.size] + b"".join(records)):
-                self._sent[number] += len(records)
-            else:
-                self.untaken += len(records)
-
-    def _renumbered(self, block: bytes) -> Iterator[bytes]:
-        for view in split(block):
-            record = bytearray(view)
-            number = int(self._numbers[record[_PROTOCOL_AT]])
-            if number or Record._make(RECORD.unpack_from(record)).event & ENDED:
-                record[_PROTOCOL_AT] = number
-                yield bytes(record)
-
-    def put(self, keys: Array, rows: Array, counted: Mapping[str, Any]) -> None:
-        """An interval, for the next `collect`."""
-        rows["facts"]["speaks"] = self._numbers[np.minimum(rows["facts"]["speaks"], 255)]
-        self._counted = Counted(
-            keys,
-            rows,
-            {(_count(pid), _count(reason)): _count(count) for pid, reason, count in counted["reasons"]},
-            {name: _count(counted["tally"].get(name, 0)) for name in TALLIES},
-            [_count(pid) for pid in counted["uring"]],
-            _count(counted["evicted"]),
-            _count(counted["lost"]),
-        )
-
-    def collect(self) -> Counted:
-        counted, untaken = self._counted, self.untaken
-        self.untaken = 0
-        self.put(*_nothing())
-        return replace(counted, lost=counted.lost + untaken)
-
-    def fill(self) -> float:
-        return 0.0
-
-    def close(self) -> None:
-        for feed in self.feeds:
-            feed.close()
-
-    def watch(self, pids: Iterable[int]) -> None:
-        """All that was recorded is."""
-
-    unwatch = watch
-
-    def watch_all(self, everything: bool) -> None:
-        pass
-
-    def ask_again(self, connection: tuple[int, int, int]) -> None:
-        """What came of it is in the recording."""
-
-    def capture_content(self, size: int) -> None:
-        """There is what there is."""
-
-
 def _entity(told: Mapping[str, Any]) -> Entity:
     layer, service, instance, process = (str(told[name]) for name in ("layer", "service", "instance", "process"))
     return Entity(layer, service, instance, process, tuple(map(str, told["labels"])))
-
-
-def _nothing() -> tuple[Array, Array, Mapping[str, Any]]:
-    empty = {"reasons": (), "tally": {}, "uring": (), "evicted": 0, "lost": 0}
-    return np.zeros(0, KEY), np.zeros(0, ROW), empty
 
 
 class Replay:
@@ -267,8 +140,8 @@ class Replay:
         header, names = self.header, [protocol.name for protocol in ours]
         numbers = {at: names.index(name) + 1 for at, name in enumerate(header.protocols, 1) if name in names}
         absent = {name: "not installed" for name in header.protocols if name not in names}
-        probes, missing = _Attached(header.probe, header.missing), {**header.unread, **absent}
-        tape = self._tape = _Tape(probes, missing, numbers, header.workers)
+        probes, missing = Attached(header.probe, header.missing), {**header.unread, **absent}
+        tape = self._tape = TapeCounter(probes, missing, numbers, header.workers)
         origin = Origin(
             lambda layer7: tape,
             lambda: self._host,
@@ -295,18 +168,18 @@ class Replay:
             self._ended = True
 
     def _close_interval(self, told: Mapping[str, Any]) -> None:
-        parts, self._rows = [_nothing()[:2], *self._rows], []
+        parts, self._rows = [nothing()[:2], *self._rows], []
         keys, rows = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         self._host.take(told["host"])
         self._tape.put(keys, rows, told)
         self._due = True
-        self._now_ns = max(self._now_ns, _count(told["time_ns"]))
+        self._now_ns = max(self._now_ns, checked_count(told["time_ns"]))
 
     def _meet(self, told: Mapping[str, Any], profiler: NetworkProfiler) -> None:
         """Who the recorded processes are."""
         if told["first"]:
             self.processes = []
         for pid, start_ticks, entities in told["processes"]:
-            key = ProcessKey(_count(pid), _count(start_ticks))
+            key = ProcessKey(checked_count(pid), checked_count(start_ticks))
             self.processes.append(Process(key, 0, "", None, (), 0, entities=tuple(map(_entity, entities))))
         profiler.inform(self.processes)
