@@ -6,7 +6,7 @@ conformance suites to subclass in a plugin's own tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -248,6 +248,62 @@ class ProfileCommand:
     help: str
     options: tuple[ProfileOption, ...] = ()
     delivers: type[Batch] = Profile
+
+
+@runtime_checkable
+class RecordingProfiler(Profiler, Protocol):
+    """A profiler that also writes what it reads to a file. It has one task; `close` ends the file."""
+
+    @property
+    def written(self) -> int:
+        """Bytes of the file."""
+        ...
+
+    @property
+    def stopped(self) -> str:
+        """Why nothing more is written before the task is over; "" while all is."""
+        ...
+
+
+class Replay(Protocol):
+    """A recording that is read, once. `run` blocks, and is used by one thread."""
+
+    @property
+    def processes(self) -> Collection[Process]:
+        """Those of the recording that have entities, as far as it was read."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences about the file, once it was read: what of it could not be used."""
+        ...
+
+    def run(self, task: Task) -> Iterator[Telemetry]:
+        """What the task's profiler makes of it, in the intervals of then; the last one is marked as such."""
+        ...
+
+
+Protocols = Callable[[], Sequence["WireProtocol"]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCommand:
+    """What a profiler adds to `rover record`, and to `rover replay` for files that begin with `magic`.
+
+    profiler, command, help, options: as of `ProfileCommand`, whose options replaying has. record: makes the
+    profiler that writes to a file of at most so many bytes, with the values of `options`. replay: opens a file;
+    RoverError says why it is none. check: what the installed plugins would decide otherwise than was decided when it
+    was recorded.
+    """
+
+    profiler: str
+    command: str
+    help: str
+    magic: bytes
+    record: Callable[[Settings, Protocols, BinaryIO, int, Mapping[str, Any]], RecordingProfiler]
+    replay: Callable[[Settings, Protocols, BinaryIO], Replay]
+    check: Callable[[Settings, Protocols, BinaryIO], Iterable[Diagnostic]]
+    options: tuple[ProfileOption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from rover_core.api import (
     Format,
     ProfileCommand,
     Profiler,
+    RecordCommand,
     Settings,
     SettingsSection,
     TaskSource,
@@ -58,6 +59,11 @@ def rover_profile_commands() -> Sequence[ProfileCommand]:  # type: ignore[empty-
 
 
 @hookspec
+def rover_record_commands() -> Sequence[RecordCommand]:  # type: ignore[empty-body]
+    """Sub-commands of `rover record`, and what `rover replay` reads. Called when either is built. Since 0.1."""
+
+
+@hookspec
 def rover_exporters(settings: Settings) -> Sequence[Exporter]:  # type: ignore[empty-body]
     """Exporters, not started. Called once, when the agent starts. Since 0.1."""
 
@@ -78,8 +84,13 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:  # type: igno
 
 
 @hookspec
-def rover_checks() -> Sequence[Check]:  # type: ignore[empty-body]
-    """What `rover doctor` looks at when asked by an option. Called when the command line is built. Since 0.1."""
+def rover_checks(  # type: ignore[empty-body]
+    protocols: Callable[[Settings], Sequence[WireProtocol]],
+) -> Sequence[Check]:
+    """What `rover doctor` looks at when asked by an option. Called when the command line is built. Since 0.1.
+
+    protocols: what `rover_protocols` of all plugins brings; leave it out otherwise.
+    """
 
 
 @hookspec

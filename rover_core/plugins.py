@@ -20,6 +20,7 @@ from rover_core.api import (
     Format,
     ProfileCommand,
     Profiler,
+    RecordCommand,
     Settings,
     SettingsSection,
     TaskSource,
@@ -127,6 +128,9 @@ class PluginManager:
     def profile_commands(self) -> list[ProfileCommand]:
         return self._collect("rover_profile_commands", ProfileCommand)
 
+    def record_commands(self) -> list[RecordCommand]:
+        return self._collect("rover_record_commands", RecordCommand)
+
     def exporters(self, settings: Settings) -> list[Exporter]:
         return self._collect("rover_exporters", settings=settings)
 
@@ -140,7 +144,7 @@ class PluginManager:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
 
     def checks(self) -> list[Check]:
-        return self._collect("rover_checks", Check)
+        return self._collect("rover_checks", Check, protocols=self.protocols)
 
     def add_commands(self, cli: "click.Group") -> None:
         """Let plugins add sub-commands to a group."""

@@ -15,6 +15,8 @@ from rover_core.commands import config_options
 COMMANDS = {
     "run": ("rover_core.cli.run:run", "Run the agent until it is told to stop."),
     "profile": ("rover_core.cli.profile:profile", "Profile processes now and write the result."),
+    "record": ("rover_core.cli.record:record", "Write down what a profiler sees, to be replayed."),
+    "replay": ("rover_core.cli.replay:replay", "Profile what was recorded, without root."),
     "processes": ("rover_core.cli.processes:processes", "List the processes that can be profiled."),
     "plugins": ("rover_core.cli.plugins:plugins", "List the installed plugins and what became of them."),
     "config": ("rover_core.cli.config:config", "Check a configuration; show the effective settings."),

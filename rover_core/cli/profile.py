@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rover_core.api import ProfileCommand, ProfileFormat, ProfileOption
+from rover_core.api import Batch, ProfileCommand, ProfileFormat, ProfileOption, RecordCommand
 from rover_core.cli.parameters import DURATION
 from rover_core.commands import Invocation, config_options
 from rover_core.errors import UsageError
@@ -81,7 +81,7 @@ def _make_command(name: str, summary: str, commands: Sequence[ProfileCommand]) -
     delivers = commands[0].delivers
     help_text = _telemetry_help(name, summary) if delivers is Telemetry else _help(name, summary, len(commands) > 1)
     made: click.Command = click.command(name, help=help_text)(callback)
-    for option in _options(commands):
+    for option in [*target_options(), *output_options(commands[0].delivers), *own_options(commands)]:
         made = option(made)
     return config_options(made)
 
@@ -114,25 +114,35 @@ def _telemetry_help(name: str, summary: str) -> str:
     """
 
 
-def _options(commands: Sequence[ProfileCommand]) -> list[Any]:
-    options = [
+def target_options() -> list[Any]:
+    """Which processes, and how long."""
+    return [
         click.option("--pid", "pids", type=int, multiple=True, metavar="PID", help="This process. Repeatable."),
         click.option(
             "--comm", "comms", multiple=True, metavar="NAME", help="Every process of this name. Repeatable."
         ),
         click.option("--all", "everything", is_flag=True, help="Every process of the host (the default)."),
         click.option("--duration", type=DURATION, default="10s", show_default=True, help="How long; 0 until Ctrl-C."),
-        click.option("--format", "format_name", metavar="NAME", help=_FORMATS[commands[0].delivers]),
+    ]
+
+
+def output_options(delivers: type[Batch]) -> list[Any]:
+    return [
+        click.option("--format", "format_name", metavar="NAME", help=_FORMATS[delivers]),
         click.option("--output", metavar="FILE", help="Where to write; - is standard output."),
     ]
+
+
+def own_options(commands: Sequence[ProfileCommand | RecordCommand]) -> list[Any]:
+    """Of plugins."""
     own = {option.name: option for command in commands for option in command.options}
-    return options + [
+    return [
         click.option(f"--{each.name.replace('_', '-')}", each.name, metavar=each.metavar, help=each.help)
         for each in own.values()
     ]
 
 
-def _task_settings(command: ProfileCommand, options: Mapping[str, Any]) -> dict[str, Any]:
+def own_settings(command: ProfileCommand | RecordCommand, options: Mapping[str, Any]) -> dict[str, Any]:
     """The command's own options that were given, parsed."""
     given = [own for own in command.options if options[own.name] is not None]
     return {own.name: _parsed(own, options[own.name]) for own in given}
@@ -159,19 +169,20 @@ def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, 
     if commands[0].delivers is Telemetry:
         from rover_core.cli.watching import watch
 
-        (task,) = _tasks(commands, options)
+        (task,) = make_tasks(commands, options)
         return watch(plugins, settings, task, name, options)
     formats = {item.name: item for item in plugins.formats() if isinstance(item, ProfileFormat)}
     parts = {command.profiler: command.command for command in commands} if len(commands) > 1 else None
     chosen = check_output(options["format_name"], options["output"], formats, name, parts)
-    result = run_to_end(profile_once(plugins, settings, _tasks(commands, options)))
+    result = run_to_end(profile_once(plugins, settings, make_tasks(commands, options)))
     write_output(result, chosen)
     for failure in result.failures:
         raise failure
     return None
 
 
-def _tasks(commands: Sequence[ProfileCommand], options: Mapping[str, Any]) -> list[Task]:
+def make_tasks(commands: Sequence[ProfileCommand | RecordCommand], options: Mapping[str, Any]) -> list[Task]:
+    """One for each command. UsageError for processes there are not."""
     from rover_core.cli.targets import find_targets
 
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -182,7 +193,7 @@ def _tasks(commands: Sequence[ProfileCommand], options: Mapping[str, Any]) -> li
             command.profiler,
             targets,
             duration_ns=options["duration"] or None,
-            settings=_task_settings(command, options),
+            settings=own_settings(command, options),
             trigger=COMMAND_LINE,
         )
         for command in commands

@@ -2,12 +2,13 @@
 
 import io
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rover_core.agent import Agent, Outcome, Parts, Timing
-from rover_core.api import AgentContext, Batch, Settings, TelemetryFormat
+from rover_core.api import AgentContext, Batch, Exporter, Settings, TelemetryFormat
 from rover_core.cli.output_choice import Output, check_output
 from rover_core.cli.output_file import write_data, writing_stdout
 from rover_core.cli.session import describe, run_to_end, say
@@ -118,11 +119,22 @@ class _Table(_Silent):
 
 def watch(plugins: "PluginManager", settings: Settings, task: Task, command: str, options: Mapping[str, Any]) -> None:
     """Run a task to its end and show it as --format and --output say, which is checked first."""
+    show(plugins, command, describe([task]), options, partial(_run, plugins, settings, task))
+
+
+def show(
+    plugins: "PluginManager",
+    command: str,
+    title: str,
+    options: Mapping[str, Any],
+    run: Callable[[Exporter], Coroutine[Any, Any, Outcome]],
+) -> None:
+    """Show what `run` hands to the exporter that it is given, as --format and --output say."""
     chosen = _choose(plugins, command, options["format_name"], options["output"])
-    view = _view(chosen, describe([task]))
+    view = _view(chosen, title)
     watcher = _Watcher(view)
     try:
-        outcome = run_to_end(_run(plugins, settings, task, watcher))
+        outcome = run_to_end(run(watcher))
     finally:
         view.close()
     whole = watcher.whole
@@ -153,7 +165,7 @@ def _view(chosen: Output[TelemetryFormat], title: str) -> _View:
     return _Silent() if chosen.format else _Table(title)
 
 
-async def _run(plugins: "PluginManager", settings: Settings, task: Task, watcher: _Watcher) -> Outcome:
+async def _run(plugins: "PluginManager", settings: Settings, task: Task, watcher: Exporter) -> Outcome:
     profilers = [item for item in plugins.profilers(settings) if item.name == task.profiler]
     timing = Timing(settings.section(ProfilingSettings).flush_interval)
     agent = Agent(Parts(profilers=profilers, exporters=[watcher]), timing)

@@ -4,7 +4,7 @@ Needs pytest for nothing; works with any runner that collects `test_*` methods. 
 docs/writing-a-plugin.md and docs/writing-a-protocol.md have examples.
 """
 
-from rover_core.testing.classifiers import Classify, compiled
+from rover_core.classifiers import Classify, compiled
 from rover_core.testing.conformance import ExporterConformance, FormatConformance, ProfilerConformance
 from rover_core.testing.fakes import FakeContext, FakeDiscoverer, FakeExporter, FakeProfiler
 from rover_core.testing.protocols import ProtocolConformance, Transcript

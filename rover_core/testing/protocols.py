@@ -54,9 +54,11 @@ class ProtocolConformance(ABC):
     """Give it `make`, `transcripts` and, if a minute of fuzzing shall begin with more, `seeds`.
 
     datagrams: the transcripts are UDP's: a step is a datagram, which may be lost or captured in part, but not cut.
+    fuzz_seconds: how long fuzzing lasts, unless ROVER_FUZZ_SECONDS says it.
     """
 
     datagrams: ClassVar[bool] = False
+    fuzz_seconds: ClassVar[float] = 5.0
 
     @abstractmethod
     def make(self) -> WireProtocol:
@@ -217,11 +219,11 @@ class ProtocolConformance(ABC):
             assert [each for each in found if each[3] and each[4]][-len(whole) :] == whole, transcript.name
 
     def test_fuzzed(self) -> None:
-        """Broken: some input raises, or makes exchanges that cannot be. For ROVER_FUZZ_SECONDS (5) at most."""
+        """Broken: some input raises, or makes exchanges that cannot be. For ROVER_FUZZ_SECONDS at most."""
         from rover_core.testing.fuzzing import fuzz
 
         material = [data for transcript in self.transcripts() for _, data in transcript.steps]
-        seconds = float(os.environ.get(FUZZ_SECONDS, "5"))
+        seconds = float(os.environ.get(FUZZ_SECONDS, self.fuzz_seconds))
         fuzz(self._connect, [*material, *self.seeds()], seconds, either=self.datagrams)
 
     def _connect(self, limits: Limits | None = None) -> Connection:

@@ -29,6 +29,7 @@ PUBLIC = {
     "flowtable",
     "sampletable",
     "commands",
+    "classifiers",
 }
 """What plugins may use outside their tests: floors 0 and 1 of rover_core, and what commands have in common."""
 

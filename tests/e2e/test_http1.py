@@ -6,18 +6,9 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from nginx import Nginx, lines, watching
+from nginx import Nginx, exchanges, lines, watching
 
 pytestmark = pytest.mark.kernel
-
-
-def exchanges(records: list[dict[str, Any]], **which: object) -> "Counter[tuple[str, str]]":
-    """How many of each operation and status."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for record in records:
-        if record["type"] == "operation" and all(record[name] == value for name, value in which.items()):
-            counts.update({(record["operation"], status): count for status, count in record["statuses"].items()})
-    return counts
 
 
 def steps(records: list[dict[str, Any]]) -> "Counter[str]":

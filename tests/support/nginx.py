@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ http {{
     server {{
         listen 127.0.0.1:{port}; listen [::1]:{port}; root {folder}; location / {{ sendfile {sendfile}; }}
         location /slowly {{ limit_rate 1500k; alias {folder}/large; }}
+        location /zipped {{ gzip on; gzip_types *; alias {folder}/words; }}
+        location /taken {{ return 200 "thanks"; }}
+        location /broken {{ return 500 "sorry"; }}
     }}
 }}
 """
@@ -33,6 +37,7 @@ class Nginx:
         self.port = free_port()
         self.log = folder / "log"
         (folder / "page").write_bytes(b"x" * 1400)
+        (folder / "words").write_text("a few words, again and again; " * 500)
         (folder / "large").write_bytes(b"y" * 3_000_000)
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port, sendfile=sendfile))
         folder.chmod(0o755)
@@ -76,3 +81,12 @@ def lines(rover: "subprocess.Popen[str]") -> list[dict[str, Any]]:
     output, errors = rover.communicate(timeout=60)
     assert rover.returncode == 0, errors
     return [json.loads(text) for text in output.splitlines()]
+
+
+def exchanges(records: list[dict[str, Any]], **which: object) -> "Counter[tuple[str, str]]":
+    """How many of each operation and status."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        if record["type"] == "operation" and all(record[name] == value for name, value in which.items()):
+            counts.update({(record["operation"], status): count for status, count in record["statuses"].items()})
+    return counts

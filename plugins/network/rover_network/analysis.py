@@ -8,8 +8,10 @@ from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_core.model import Loss, Sample, SamplingRule
 from rover_network.capture import MOST_PROTOCOLS, Layer7
-from rover_network.counter import Counted, NetworkCounter
+from rover_network.counting import Counted, Counter
+from rover_network.ladder import in_order
 from rover_network.operations import FlowOf, Found, check, put_together
+from rover_network.recorder import Recorder
 from rover_network.rulebook import content_size
 from rover_network.samplewords import rules_told, samples_read
 from rover_network.sampling import Taken
@@ -28,11 +30,20 @@ log = get_logger("network")
 
 
 class Analysis:
-    """Nothing, and at no cost, where there are no protocols. missing: name of a protocol that is not read -> why."""
+    """Nothing, and at no cost, where there are no protocols. missing: name of a protocol that is not read -> why.
+
+    recorder: what records are copied to. offset_ns: as for `Sampler`.
+    """
 
     def __init__(
-        self, protocols: Sequence[WireProtocol], settings: ProtocolAnalyzeSettings, sampling: SamplingSettings
+        self,
+        protocols: Sequence[WireProtocol],
+        settings: ProtocolAnalyzeSettings,
+        sampling: SamplingSettings,
+        recorder: Recorder | None = None,
+        offset_ns: int | None = None,
     ) -> None:
+        self._recorder = recorder
         self.missing: dict[str, str] = {}
         self._settings = settings
         self._orders: list[dict[str, Any]] = []
@@ -51,6 +62,7 @@ class Analysis:
             "headers": sampling.secret_headers,
             "parameters": sampling.secret_parameters,
             "encodings": sampling.encodings,
+            "offset_ns": offset_ns,
         }
         self._samples: list[Taken[tuple[int, ...]]] = []
 
@@ -63,24 +75,29 @@ class Analysis:
         """Of the worker processes."""
         return self._workers.pids if self._workers else []
 
-    def start(self, counter: NetworkCounter) -> None:
+    def start(self, counter: Counter) -> None:
         """Have the rings of a loaded program read."""
         self.missing.update(counter.capture.missing)
         for name, why in self.missing.items():
             log.warning("not recognised", protocol=name, reason=why)
-        if not counter.capture.rings:
+        feeds = counter.capture.feeds
+        if self._recorder:
+            self._recorder.begin(self.protocols, counter, self.missing)
+            counter.capture.capture_content(self._recorder.content)
+        if not feeds:
             return
         orders = [None, *self._orders]
-        settings = self._settings
-        rings, shipped = counter.capture.rings, counter.capture.shipped
-        self._workers = Workers(rings, orders, settings.queue_size, shipped, self._sampling)
+        recording = self._recorder.fd if self._recorder else None
+        queue_size, shipped = self._settings.queue_size, counter.capture.shipped
+        self._workers = Workers(feeds, orders, queue_size, shipped, self._sampling, recording)
         self._workers.wait()
 
-    def sample(self, counter: NetworkCounter, tasks: Mapping[str, tuple[Rules, Collection[int] | None]]) -> None:
+    def sample(self, counter: Counter, tasks: Mapping[str, tuple[Rules, Collection[int] | None]]) -> None:
         """What is to be sampled from now on: rules by task, and of which pids; None for every process."""
         if self._workers is None:
             return
-        counter.capture.capture_content(content_size(rule for rules, _ in tasks.values() for rule in rules))
+        wanted = content_size(rule for rules, _ in tasks.values() for rule in rules)
+        counter.capture.capture_content(max(wanted, self._recorder.content if self._recorder else 0))
         told = [
             [task_id, rules_told(rules), None if pids is None else sorted(pids)]
             for task_id, (rules, pids) in tasks.items()
@@ -95,7 +112,7 @@ class Analysis:
                 key, address = flow
                 yield task_id, Sample(replace(key, role="client" if client else "server"), address, exchange)
 
-    def gather(self, counter: NetworkCounter) -> None:
+    def gather(self, counter: Counter) -> None:
         """Take what the workers have found, before they hold too much of it."""
         if self._workers is None:
             return
@@ -119,9 +136,11 @@ class Analysis:
         _add(losses, Loss.RING_FULL, counted.tally["ring_full"])
         _add(losses, Loss.PROCESS_GONE, found.homeless)
         if self._workers:
-            steps["workers replaced"], steps["records lost, worker ended"] = self._workers.take_losses()
+            replaced, lost = self._workers.take_losses()
+            steps["workers replaced"] = replaced
+            steps["records lost, worker ended"] = lost + counted.lost
             _add(losses, Loss.WORKER_ENDED, steps["records lost, worker ended"])
-        return found._replace(steps=steps, losses=losses)
+        return found._replace(steps=in_order(steps), losses=losses)
 
     def close(self) -> None:
         if self._workers:

@@ -13,6 +13,7 @@ from rover_bpf.ring import make_ring
 from rover_bpf.source import Extension
 from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
+from rover_network.feeds import RingFeed
 
 FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "RAW_TRACEPOINT")
 """In the order of enum rover_slot."""
@@ -86,6 +87,11 @@ class CaptureMaps:
         for slot, name in enumerate(chain):
             slots.update(slot, program.functions[name])
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
+
+    @property
+    def feeds(self) -> Sequence[RingFeed]:
+        """For workers, one each."""
+        return [RingFeed(ring) for ring in self.rings]
 
     def capture_content(self, size: int) -> None:
         """Ship so many first bytes of each message from now on, where the protocol's policy says less."""

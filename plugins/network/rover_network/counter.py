@@ -65,7 +65,8 @@ class Counted:
 
     keys, rows: shape (n,), dtypes KEY and ROW. reasons: (tgid, skb drop reason) -> packets. tally: what happened in
     that time, by the names of TALLIES. uring: processes that use io_uring, by pid, since the start. evicted:
-    connections that had to be forgotten to make room; their role may no longer be known.
+    connections that had to be forgotten to make room; their role may no longer be known. lost: records that ended
+    with their worker when this was recorded.
     """
 
     keys: Array
@@ -74,6 +75,7 @@ class Counted:
     tally: Mapping[str, int]
     uring: Collection[int]
     evicted: int
+    lost: int = 0
 
 
 class NetworkCounter:

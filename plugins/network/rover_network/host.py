@@ -2,8 +2,9 @@
 
 import ipaddress
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rover_core.procfs import proc_root
 
@@ -31,6 +32,11 @@ class Host:
     def look_again(self) -> None:
         """Forget the ports: what listens now is found out when somebody asks."""
         self._ports.clear()
+
+    def facts(self) -> dict[str, Any]:
+        """What was asked for since `look_again`, for JSON."""
+        ports = [[netns, transport, sorted(ports)] for (netns, transport), ports in self._ports.items()]
+        return {"ports": ports, "addresses": [address.hex() for address in self._addresses]}
 
     def _listening(self, pid: int, transport: str) -> Iterator[int]:
         for name in (transport, f"{transport}6"):
@@ -61,6 +67,24 @@ class Host:
     def _addresses_6(self) -> Iterator[bytes]:
         for line in _lines(self._root / "net/if_inet6"):
             yield bytes.fromhex(line.split()[0])
+
+
+class RecordedHost(Host):
+    """What another one's `facts` say."""
+
+    def take(self, facts: Mapping[str, Any]) -> None:
+        """ValueError, KeyError or TypeError for what these are not."""
+        self._ports = {(netns, transport): frozenset(ports) for netns, transport, ports in facts["ports"]}
+        self._addresses = frozenset(map(bytes.fromhex, facts["addresses"]))
+
+    def listens(self, pid: int, netns: int, transport: str, port: int) -> bool:
+        return port in self._ports.get((netns, transport), ())
+
+    def look_again(self) -> None:
+        pass
+
+    def has_address(self, address: bytes) -> bool:
+        return address in self._addresses
 
 
 def _ports_in_state(lines: Iterator[str], state: str, first: bool) -> Iterator[int]:

@@ -104,12 +104,14 @@ def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireP
     totals: dict[OperationKey, _Totals] = {}
     losses: dict[tuple[int, str], int] = {}
     steps: dict[str, int] = {}
-    homeless = exchanges = 0
+    homeless = exchanges = paired = messages = 0
     for report in reports:
         for row in report["rows"]:
             inode, tgid, peer, client, number, kind, operation, status = row[:8]
             flow = flow_of((inode, tgid, peer))
             exchanges += row[8]
+            paired += row[11][0]
+            messages += row[12][0] + row[13][0]
             if flow is None:
                 homeless += row[8]
                 continue
@@ -126,7 +128,7 @@ def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireP
             losses[tgid, cause] = losses.get((tgid, cause), 0) + count
         for name, count in report["steps"].items():
             steps[name] = steps.get(name, 0) + count
-    steps["exchanges"] = exchanges
+    steps |= {"messages parsed": messages, "exchanges paired": paired, "exchanges": exchanges}
     labels = {protocol.name: protocol.label for protocol in protocols}
     made = [_operation(key, labels[key.protocol], each) for key, each in totals.items()]
     return Found(made, losses, steps, homeless)

@@ -1,22 +1,30 @@
 """The network plugin's hooks."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from rover_core.api import (
+    Check,
     Diagnostic,
     ProfileCommand,
     ProfileOption,
     Profiler,
+    RecordCommand,
     Settings,
     SettingsSection,
     WireProtocol,
     hookimpl,
 )
+from rover_core.config import parse_size
 from rover_core.model import Telemetry
 from rover_network.rules import parse_rules
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
+from rover_network.tape import MAGIC
 
 _SAMPLE = "Keep whole exchanges: slow>200ms, 4xx, 5xx, error, uri~REGEX; rules between semicolons."
+
+_RECORD = "What connections carry, as the rings of `rover profile network` have it, and what is counted of them."
+_CONTENT = "Bytes to record of each message, beyond what reading it takes: for --sample when it is replayed."
 
 
 @hookimpl
@@ -41,6 +49,41 @@ def rover_profile_commands() -> list[ProfileCommand]:
     summary = "Who exchanges how much with whom: every connection, its calls, bytes, times and losses."
     options = (ProfileOption("sample", "RULES", _SAMPLE, parse_rules),)
     return [ProfileCommand("NETWORK", "network", summary, options, delivers=Telemetry)]
+
+
+@hookimpl
+def rover_record_commands() -> list[RecordCommand]:
+    options = (ProfileOption("content", "SIZE", _CONTENT, parse_size),)
+    return [RecordCommand("NETWORK", "network", _RECORD, MAGIC, _record, _replay, _compare, options)]
+
+
+def _record(*arguments: Any) -> Any:
+    from rover_network.recordings import record
+
+    return record(*arguments)
+
+
+def _replay(*arguments: Any) -> Any:
+    from rover_network.recordings import replay
+
+    return replay(*arguments)
+
+
+def _compare(*arguments: Any) -> Any:
+    from rover_network.recordings import check
+
+    return check(*arguments)
+
+
+@hookimpl
+def rover_checks(protocols: Callable[[Settings], Sequence[WireProtocol]]) -> list[Check]:
+    def climb(settings: Settings) -> Iterable[Diagnostic]:
+        from rover_network.climbing import climb
+
+        profilers = rover_profilers(settings, lambda: protocols(settings))
+        return list(climb(profilers[0], [each.name for each in protocols(settings)]))
+
+    return [Check("network", "Follow requests from the system call to the exchange, for five seconds, too.", climb)]
 
 
 @hookimpl

@@ -1,6 +1,5 @@
 """The network profiler: one program for all tasks, flows and meters for each."""
 
-import platform
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,14 +24,13 @@ from rover_core.model import (
 )
 from rover_network.analysis import Analysis
 from rover_network.connections import end_text, read_connections
-from rover_network.counter import Counted, NetworkCounter
-from rover_network.dropreasons import drop_reasons
+from rover_network.counting import KERNEL, Counted, Counter, Origin
 from rover_network.flows import events, make_flows, merge_flows
-from rover_network.host import Host
 from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
 from rover_network.operations import Found, Socket
 from rover_network.peers import PeerBook, Recent
+from rover_network.recorder import Recorder
 from rover_network.rules import rules_of
 from rover_network.samples import entity_pairs, slowest
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
@@ -102,12 +100,17 @@ class NetworkProfiler:
         analyze: ProtocolAnalyzeSettings = _DEFAULTS,
         protocols: Callable[[], Sequence[WireProtocol]] = tuple,
         sampling: SamplingSettings = _SAMPLING,
+        recorder: Recorder | None = None,
+        origin: Origin = KERNEL,
     ) -> None:
+        self._recorder = recorder
+        self._origin = origin
+        self._host = origin.host()
         self.flush_interval_ns: int | None = settings.report_interval
         self._prefix = settings.meter_prefix
-        self._counter: NetworkCounter | None = None
+        self._counter: Counter | None = None
         self._sessions: dict[str, _Session] = {}
-        self._book = PeerBook(Host())
+        self._book = PeerBook(self._host)
         self._entities: Mapping[ProcessKey, Sequence[Entity]] = {}
         self._protocols = protocols
         self._analyze = analyze
@@ -122,11 +125,13 @@ class NetworkProfiler:
 
     def inform(self, processes: Collection[Process]) -> None:
         self._entities = {process.key: process.entities for process in processes if process.entities}
+        if self._recorder:
+            self._recorder.processes(processes)
 
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
         counter = self._counter or self._open()
         targets = None if processes is None else {process.key: process for process in processes}
-        session = _Session(task, targets, time.time_ns(), rules=rules_of(task, self._sampling.rules))
+        session = _Session(task, targets, self._origin.now_ns(), rules=rules_of(task, self._sampling.rules))
         try:
             self._collect()
             counter.watch(process.pid for process in targets or ())
@@ -141,7 +146,7 @@ class NetworkProfiler:
         if session.rules:
             self._sample()
 
-    def _retarget(self, counter: NetworkCounter) -> None:
+    def _retarget(self, counter: Counter) -> None:
         counter.watch_all(any(session.targets is None for session in self._sessions.values()))
 
     def _sample(self) -> None:
@@ -150,7 +155,7 @@ class NetworkProfiler:
             sampling = {name: (each.rules, each.pids) for name, each in self._sessions.items() if each.rules}
             self._analysis.sample(self._counter, sampling)
 
-    def _unwatch(self, counter: NetworkCounter, left: Iterable[ProcessKey]) -> None:
+    def _unwatch(self, counter: Counter, left: Iterable[ProcessKey]) -> None:
         wanted = {process.pid for session in self._sessions.values() for process in session.targets or ()}
         counter.unwatch({process.pid for process in left} - wanted)
 
@@ -199,9 +204,10 @@ class NetworkProfiler:
             self._analysis.close()
             self._analysis = None
 
-    def _open(self) -> NetworkCounter:
-        analysis = Analysis(self._protocols(), self._analyze, self._sampling)
-        counter = NetworkCounter(layer7=analysis.layer7)
+    def _open(self) -> Counter:
+        offset_ns = self._origin.offset_ns
+        analysis = Analysis(self._protocols(), self._analyze, self._sampling, self._recorder, offset_ns)
+        counter = self._origin.open(analysis.layer7)
         try:
             for purpose, why in counter.probes.missing.items():
                 log.warning("not measured", what=purpose, reason=why)
@@ -226,6 +232,10 @@ class NetworkProfiler:
         for socket, key, connection in zip(counted.keys.tolist(), keys, connections, strict=True):
             self._flow_keys.note(socket, (key, end_text(connection.remote)))
         found = self._analysis.put_together(counted, self._flow_keys.get)
+        if self._recorder:
+            times = {"time_ns": self._origin.now_ns(), "now_ns": time.monotonic_ns()}
+            lost = found.steps.get("records lost, worker ended", 0)
+            self._recorder.interval(counted, times, self._host.facts(), lost)
         for session in self._sessions.values():
             session.take(flows, counted)
             session.take_found(found)
@@ -243,7 +253,7 @@ class NetworkProfiler:
         return self._entities.get(process, known.entities if known else ())
 
     def _telemetry(self, session: _Session) -> Telemetry:
-        now, flows = time.time_ns(), tuple(session.flows.values())
+        now, flows = self._origin.now_ns(), tuple(session.flows.values())
         operations = tuple(session.operations.values())
         kept = events(flows) + sum(operation.exchanges for operation in operations)
         untimed = sum(figure.calls - figure.timed for flow in flows for figure in flow.figures.values())
@@ -282,7 +292,7 @@ class NetworkProfiler:
 
     def _attributes(self, session: _Session) -> dict[str, str]:
         """How it was measured, and what may be missing."""
-        names = drop_reasons()
+        names = self._origin.reasons()
         reasons = ", ".join(
             f"{names.get(reason, f'reason {reason}')} {count}" for reason, count in sorted(session.reasons.items())
         )
@@ -290,7 +300,7 @@ class NetworkProfiler:
         unread = self._analysis.missing if self._analysis else {}
         said = {
             "probe": self._counter.probes.label if self._counter else "",
-            "host": platform.node(),
+            "host": self._origin.node(),
             "not measured": "; ".join(f"{purpose}: {why}" for purpose, why in missing.items()),
             "drop reasons": reasons,
             "io_uring": ", ".join(map(str, sorted(session.uring))),

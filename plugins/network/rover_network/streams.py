@@ -63,12 +63,18 @@ class Streams:
     """The connections of one ring.
 
     spoken: protocols by number; None for those that cannot be had. `take` is called with each exchange: the place for
-    what looks at exchanges one by one.
+    what looks at exchanges one by one. now_ns: by the records' clock.
     """
 
     def __init__(
-        self, spoken: Sequence[Spoken | None], interval: Interval, sampler: Sampler[Place], limits: Limits = _LIMITS
+        self,
+        spoken: Sequence[Spoken | None],
+        interval: Interval,
+        sampler: Sampler[Place],
+        limits: Limits = _LIMITS,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self._now_ns = now_ns
         self._spoken = spoken
         self._interval = interval
         self._sampler = sampler
@@ -206,7 +212,7 @@ class Streams:
 
     def expire(self, now_ns: int | None = None) -> None:
         """Give up on halves that have waited for a minute. Also finds out what was lost."""
-        before = (time.monotonic_ns() if now_ns is None else now_ns) - _WAIT_NS
+        before = (self._now_ns() if now_ns is None else now_ns) - _WAIT_NS
         for key, stream in list(self._streams.items()):
             if stream.protocol == _LEFT:
                 continue
@@ -231,9 +237,10 @@ class Streams:
     def _count(self, step: str, more: int = 1) -> None:
         self.steps[step] = self.steps.get(step, 0) + more
 
-    def report(self) -> dict[str, Any]:
+    def report(self, expire: bool = True) -> dict[str, Any]:
         """What was found since the last one, for JSON. again: connections that are not what they seemed."""
-        self.expire()
+        if expire:
+            self.expire()
         if self._interval.lost:
             self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
         steps, self.steps = self.steps, {}

@@ -1,7 +1,8 @@
-"""A worker: reads one ring, parses what strangers sent, and tells the agent sums. Run by workers.py, not by hand.
+"""A worker: reads one ring (or a recording of one), parses what strangers sent, and tells the agent sums.
 
-`python -P -m rover_network.worker ORDER`, with the order in JSON and the descriptors it names inherited. Before it
-reads the first byte it gives up every privilege; the agent takes nothing from it but JSON, whose shape it checks.
+`python -P -m rover_network.worker ORDER`, run by workers.py, with the order in JSON and the descriptors it names
+inherited. Before it reads the first byte it gives up every privilege; the agent takes nothing from it but
+JSON, whose shape it checks.
 """
 
 import importlib
@@ -16,10 +17,9 @@ import traceback
 from operator import attrgetter
 from typing import Any
 
-from rover_bpf.program import MapInfo
-from rover_bpf.ring import Ring
 from rover_core.wire import Limits, Redaction
 from rover_network.confinement import confine
+from rover_network.feeds import Source, Tee, open_source
 from rover_network.intervals import Interval
 from rover_network.sampling import Sampler, prepare
 from rover_network.streams import Place, Spoken, Streams, feed_all
@@ -35,13 +35,16 @@ _MANY = 200  # unless there were so many records
 
 def main(order: dict[str, Any]) -> None:
     channel = socket.socket(fileno=order["channel"])
-    ring = Ring(MapInfo(order["ring"], 0, 0, 0, order["ring_bytes"]))
+    source = open_source(order)
+    tee = None if order["recording"] is None else Tee(*order["recording"])
     spoken = [_spoken(each) for each in order["protocols"]]
     sampling = order["sampling"]
     redaction = Redaction(sampling["headers"], sampling["parameters"])
     prepare()
-    sampler: Sampler[Place] = Sampler(redaction, tuple(sampling["encodings"]))
-    streams = Streams(spoken, Interval(order["queue_size"]), sampler)
+    sampler: Sampler[Place] = Sampler(redaction, tuple(sampling["encodings"]), sampling.get("offset_ns"))
+    streams = Streams(spoken, Interval(order["queue_size"]), sampler, now_ns=source.now_ns)
+    if source.given_up:
+        source.given_up = streams.expire
     with open("/proc/self/comm", "w") as comm:
         comm.write("rover-worker")
     with open(os.devnull, "w") as nowhere:
@@ -49,7 +52,7 @@ def main(order: dict[str, Any]) -> None:
     confine(_MEMORY)
     _send(channel, {"pid": os.getpid()})
     try:
-        _work(channel, ring, order["ring"], streams)
+        _work(channel, source, tee, streams)
     except Exception as error:  # noqa: BLE001 - its last word
         # Where, not what it says: that might be a message's.
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -82,10 +85,10 @@ def _find(place: str) -> Any:
     return attrgetter(name)(importlib.import_module(module))
 
 
-def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) -> None:
+def _work(channel: socket.socket, source: Source, tee: Tee | None, streams: Streams) -> None:
     waiting = select.poll()
     waiting.register(channel, select.POLLIN)
-    waiting.register(ring_fd, select.POLLIN)
+    waiting.register(source.fd, select.POLLIN)
     asked = select.poll()
     asked.register(channel, select.POLLIN)
     count = 0
@@ -93,7 +96,7 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
         # A ring that holds anything is readable at once, so while there is something only time makes a batch.
         ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll()
         began_ns = time.thread_time_ns()
-        count = feed_all(streams, ring.drain())
+        count = feed_all(streams, tee.through(source.drain()) if tee else source.drain())
         if count:
             streams.steps["records read"] = streams.steps.get("records read", 0) + count
             streams.steps["worker ns"] = streams.steps.get("worker ns", 0) + time.thread_time_ns() - began_ns
@@ -103,8 +106,10 @@ def _work(channel: socket.socket, ring: Ring, ring_fd: int, streams: Streams) ->
                 return  # the agent is gone
             if word == TASKS:
                 streams.assign(_receive(channel))
-            else:
-                _send(channel, streams.report())
+                continue
+            if tee:
+                tee.mark()
+            _send(channel, streams.report(expire=source.given_up is None))
 
 
 def _receive(channel: socket.socket) -> Any:

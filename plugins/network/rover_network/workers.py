@@ -11,10 +11,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from rover_bpf.program import MapInfo
-from rover_bpf.ring import Ring
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
+from rover_network.feeds import Feed
 from rover_network.worker import LENGTH, REPORT, TASKS
 
 _START_WITHIN_S = 30.0
@@ -53,17 +52,19 @@ class _Worker:
 
     def __init__(
         self,
-        ring: MapInfo,
+        number: int,
+        feed: Feed,
         protocols: Sequence[dict[str, Any] | None],
         queue_size: int,
         sampling: Mapping[str, Any],
+        recording: int | None,
         tasks: bytes,
     ) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             order = {
-                "ring": ring.fd,
-                "ring_bytes": ring.max_entries,
+                **feed.order(),
+                "recording": None if recording is None else (recording, number),
                 "channel": theirs.fileno(),
                 "queue_size": queue_size,
                 "protocols": protocols,
@@ -75,7 +76,7 @@ class _Worker:
                 stdout=subprocess.DEVNULL,
                 env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # no secrets of ours
                 cwd="/",
-                pass_fds=(ring.fd, theirs.fileno()),
+                pass_fds=[feed.fd, theirs.fileno(), *([] if recording is None else [recording])],
                 process_group=0,  # Ctrl-C is for the agent
             )
         self.ready = False
@@ -123,31 +124,35 @@ class _Worker:
 
 
 class Workers:
-    """One for each ring. Used by one thread.
+    """One for each feed. Used by one thread.
 
-    shipped: records put into each ring so far; what a worker that ended had taken since its last report is lost.
+    shipped: records put into each so far; what a worker that ended had taken since its last report is lost.
+    recording: descriptor of a socket that takes a copy of all records.
     restarts, lost: how many ended, and the records that went with them, since the last `report`.
     """
 
     def __init__(
         self,
-        rings: Sequence[MapInfo],
+        feeds: Sequence[Feed],
         protocols: Sequence[dict[str, Any] | None],
         queue_size: int,
         shipped: Callable[[], Sequence[int]],
         sampling: Mapping[str, Any],
+        recording: int | None = None,
     ) -> None:
-        self._rings = rings
-        self._order = partial(_Worker, protocols=protocols, queue_size=queue_size, sampling=sampling)
+        self._feeds = feeds
+        self._order = partial(
+            _Worker, protocols=protocols, queue_size=queue_size, sampling=sampling, recording=recording
+        )
         self._tasks = b""
         self._shipped = shipped
-        self._told = [0] * len(rings)
-        self._not_before_s = [0.0] * len(rings)
+        self._told = [0] * len(feeds)
+        self._not_before_s = [0.0] * len(feeds)
         self.restarts = self.lost = 0
         self._workers: list[_Worker | None] = []
         try:
-            for ring in rings:
-                self._workers.append(self._make(ring))
+            for number in range(len(feeds)):
+                self._workers.append(self._make(number))
         except BaseException:
             self.close()
             raise
@@ -156,8 +161,8 @@ class Workers:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers if worker]
 
-    def _make(self, ring: MapInfo) -> _Worker:
-        return self._order(ring, tasks=self._tasks)
+    def _make(self, number: int) -> _Worker:
+        return self._order(number, self._feeds[number], tasks=self._tasks)
 
     def assign(self, tasks: Sequence[Sequence[Any]]) -> None:
         """What is to be sampled: [task's id, rules (`samplewords`), pids or None] of each task that has rules."""
@@ -217,14 +222,12 @@ class Workers:
         if self._workers[number] or now_s < self._not_before_s[number]:
             return
         self._not_before_s[number] = now_s + _RESTART_AFTER_S
-        ring = Ring(self._rings[number])
-        ring.skip()
-        ring.close()
+        self._feeds[number].skip()
         shipped = self._shipped()[number]
         self.lost += shipped - self._told[number]
         self._told[number] = shipped
         with suppress(OSError):  # no memory, no processes: it is tried again
-            self._workers[number] = self._make(self._rings[number])
+            self._workers[number] = self._make(number)
 
     def take_losses(self) -> tuple[int, int]:
         """restarts and lost, which begin anew."""

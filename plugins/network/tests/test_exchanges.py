@@ -289,7 +289,7 @@ def test_connections_that_were_there_before_and_those_that_change(reading: Netwo
 
 def test_without_the_tracepoints_that_tell_lengths(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """Broken: on kernels before 6.3 nothing is captured, or other bytes."""
-    from rover_network import profiler as module
+    from rover_network import counting as module
     from rover_network.counter import NetworkCounter
     from rover_network.probes import RECEIVED, SENT
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -211,3 +212,18 @@ def test_what_is_sampled_changes_while_connections_last() -> None:
     assert sampled() == [("b", "GET /a")]
     streams.assign([])
     assert sampled() == []
+
+
+def test_ten_thousand_open_requests_stay_small() -> None:
+    """Broken: connections that ask and are never answered fill the worker's memory."""
+    streams = make(room=5000)
+    tapes = [Tape(streams, inode=number) for number in range(10_000)]
+    tracemalloc.start()
+    try:
+        for tape in tapes:
+            tape.move(0, REQUEST)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert streams.report()["open"] == 10_000
+    assert kept < 10_000 * 8192

@@ -1,8 +1,9 @@
 """Opening the store's SQLite file, and saying in one sentence what is wrong with it."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rover_core.errors import RoverError
@@ -10,6 +11,8 @@ from rover_exporter_local.schema import APPLICATION_ID, LATER, MIGRATIONS, TABLE
 
 _BUSY_SECONDS = 10.0
 _CACHE = "PRAGMA cache_size = -1024"  # KB of pages in memory: a flush is many small inserts near each other
+PRIVATE = 0o600
+_NOT_YOURS = "Ask as that user, or let a group in with the setting exporter.local.mode"
 
 # By SQLite's own error names (https://www.sqlite.org/rescode.html), without the extended part.
 _REMEDIES = {
@@ -35,13 +38,14 @@ def explained(path: Path, doing: str) -> Iterator[None]:
         raise RoverError(f"cannot {doing} {path}", why=str(error), remedy=remedy) from error
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """The database, made if there is none. Raises RoverError."""
+def open_for_writing(path: Path, mode: int = PRIVATE) -> sqlite3.Connection:
+    """The database, made if there is none, of that mode. Raises RoverError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode | (mode & 0o444) >> 2, parents=True, exist_ok=True)
     except OSError as error:
         remedy = "Choose another directory for exporter.local"
         raise RoverError(f"cannot make {path.parent}", why=str(error.strerror), remedy=remedy) from error
+    _set_mode(path, mode)
     with explained(path, "open"):
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -52,11 +56,30 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         return connection
 
 
+def _set_mode(path: Path, mode: int) -> None:
+    """What was said may be in it: it is made before SQLite could make it, which gives its logs the same mode."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+    except OSError:
+        return  # SQLite says it better
+    with open(descriptor, "rb"):
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):  # nobody's logs, or another's file that we may write to
+                os.chmod(f"{path}{suffix}", mode)
+
+
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """The database as it is, also while an agent writes to it. Raises RoverError."""
-    if not path.exists():
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
         remedy = "Profile something first, or name the directory (--directory) or the agent's configuration (-c)"
-        raise RoverError(f"no history in {path.parent}", why=f"{path.name} does not exist", remedy=remedy)
+        raise RoverError(f"no history in {path.parent}", why=f"{path.name} does not exist", remedy=remedy) from None
+    except PermissionError:
+        why = "only its owner may, since it can hold what was said, word for word"
+        raise RoverError(f"you may not read {path}", why=why, remedy=_NOT_YOURS) from None
+    except OSError as error:
+        raise RoverError(f"cannot read {path}", why=str(error.strerror)) from error
     with explained(path, "read"):
         try:
             return _reader(path, "mode=ro")

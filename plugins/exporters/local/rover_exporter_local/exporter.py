@@ -81,4 +81,4 @@ class LocalExporter:
         from rover_exporter_local.store import Store
 
         s = self._settings
-        return Store.open(store_path(s.directory), retention_ns=s.retention, max_size=s.max_size)
+        return Store.open(store_path(s.directory), retention_ns=s.retention, max_size=s.max_size, mode=int(s.mode, 8))

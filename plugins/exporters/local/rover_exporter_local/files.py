@@ -11,8 +11,10 @@ from rover_core.errors import RoverError
 _READABLE = 0o644
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], None], mode: int | None = None) -> None:
     """Have `write` fill a file beside `path`, which takes that name once it is complete and on the disk.
+
+    mode: as stat(2) has it; None for what the umask leaves of 0644.
 
     What is no regular file (`/dev/stdout`, a named pipe) is written to instead: it must not be replaced by one.
     """
@@ -20,16 +22,16 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         with path.open("wb") as device:
             write(device)
     else:
-        _replace(path.resolve(), write)
+        _replace(path.resolve(), write, _READABLE & ~_umask() if mode is None else mode)
 
 
-def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def _replace(path: Path, write: Callable[[BinaryIO], None], mode: int) -> None:
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
         try:
             write(out)  # type: ignore[arg-type]  # typeshed's wrapper is a BinaryIO in all but name
             out.flush()
             os.fsync(out.fileno())
-            os.fchmod(out.fileno(), _READABLE & ~_umask())
+            os.fchmod(out.fileno(), mode)
             os.replace(out.name, path)
         except BaseException:
             Path(out.name).unlink(missing_ok=True)

@@ -32,6 +32,9 @@ class LocalSettings(BaseModel):
     formats: Annotated[tuple[FormatName, ...], BeforeValidator(_split)] = Field(
         default=("html",), description="Files to write of each task when it is over"
     )
+    mode: Annotated[str, Field(pattern="^0?6[046][046]$")] = Field(
+        default="0600", description="Who may read the store and the files: only their owner, or 0640 for a group too"
+    )
 
 
 def store_path(directory: Path) -> Path:

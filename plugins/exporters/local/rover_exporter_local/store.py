@@ -13,7 +13,7 @@ from rover_core.errors import UsageError
 from rover_core.logs import get_logger
 from rover_core.model import Completeness, Profile, StackSample, Telemetry
 from rover_exporter_local import exchanges, filekeeping
-from rover_exporter_local.database import explained, open_for_reading, open_for_writing
+from rover_exporter_local.database import PRIVATE, explained, open_for_reading, open_for_writing
 from rover_exporter_local.flowpacking import pack
 from rover_exporter_local.intern import Interner
 from rover_exporter_local.reading import TaskSummary, read_task, read_tasks
@@ -43,9 +43,12 @@ class Store:
         self._names: dict[str, str] = {}
 
     @classmethod
-    def open(cls, path: Path, *, retention_ns: int = 0, max_size: int = 0) -> Store:
-        """For writing; made if need be. retention_ns, max_size (bytes, with the files): bounds, 0 for none."""
-        store = cls(path, open_for_writing(path), retention_ns, max_size)
+    def open(cls, path: Path, *, retention_ns: int = 0, max_size: int = 0, mode: int = PRIVATE) -> Store:
+        """For writing; made if need be. retention_ns, max_size (bytes, with the files): bounds, 0 for none.
+
+        mode: of the file, as stat(2) has it; a folder that is made lets the same people in.
+        """
+        store = cls(path, open_for_writing(path, mode), retention_ns, max_size)
         try:
             store._retain()
         except BaseException:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_IMODE
 from typing import TYPE_CHECKING
 
 from rover_core.errors import RoverError
@@ -55,14 +56,15 @@ def write_files(store: Path, task: str, formats: Sequence[str]) -> Iterator[Atte
         raise RoverError(f"no task {task!r} in {store}", why="it was dropped: see retention and max_size")
     for name in formats:
         if chosen := bound(seen, name):
-            yield _write_file(seen, chosen, store.parent)
+            yield _write_file(seen, chosen, store)
 
 
-def _write_file(seen: Profile | Telemetry, chosen: Bound, directory: Path) -> Attempt:
+def _write_file(seen: Profile | Telemetry, chosen: Bound, store: Path) -> Attempt:
+    """Whoever may read the store may read it."""
     file_format = chosen.format
-    path = _path(seen, file_format, directory)
+    path = _path(seen, file_format, store.parent)
     try:
-        write_atomically(path, chosen.write)
+        write_atomically(path, chosen.write, S_IMODE(store.stat().st_mode))
         stat = path.stat()
     except Exception as error:  # noqa: BLE001  # whatever one format stumbles over, the other files are written
         return Attempt(str(path), file_format.description, failure_reason(error))

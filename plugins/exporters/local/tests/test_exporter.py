@@ -10,6 +10,7 @@ from subprocess import run
 from typing import Any, BinaryIO, cast
 
 import pytest
+from pydantic import ValidationError
 
 from rover_core.api import AgentContext
 from rover_core.errors import RoverError
@@ -223,3 +224,11 @@ def test_storing_alone_is_light() -> None:
 def loaded(modules: str, wanted: set[str]) -> str:
     program = f"import sys, {modules}; print({wanted} & set(sys.modules))"
     return run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("mode", ["0777", "0700", "0400", "600x", "rw-------", ""])
+def test_modes_that_make_no_sense_are_refused(mode: str) -> None:
+    """Broken: a store that its own agent cannot write, or that anybody may run."""
+    with pytest.raises(ValidationError):
+        LocalSettings.model_validate({"mode": mode})
+    assert LocalSettings.model_validate({"mode": "640"}).mode == "640"

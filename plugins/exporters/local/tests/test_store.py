@@ -2,11 +2,13 @@
 
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -359,7 +361,7 @@ def test_directory_that_cannot_be(tmp_path: Path) -> None:
 def test_anyone_who_may_read_may_look(tmp_path: Path, profile: Profile) -> None:
     """Broken: only root can look at what a root agent stored, or others get a traceback when they cannot write."""
     path = tmp_path / "profiles.db"
-    store = Store.open(path)
+    store = Store.open(path, mode=0o644)
     store.add(profile)
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(0o755)
@@ -380,3 +382,37 @@ def as_nobody(statement: str) -> str:
     )
     result = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     return result.stdout.strip()
+
+
+def test_a_store_is_its_owners_alone(tmp_path: Path, profile: Profile) -> None:
+    """Broken: whoever has an account on the host reads what was said on its connections."""
+    before = os.umask(0)
+    try:
+        path = tmp_path / "new" / "profiles.db"
+        with closing(Store.open(path)) as store:
+            store.add(profile)
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert modes == dict.fromkeys(("profiles.db", "profiles.db-wal", "profiles.db-shm"), 0o600)
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        path.chmod(0o644)  # as an earlier Rover left it
+        with closing(Store.open(path)):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        shared = tmp_path / "shared" / "profiles.db"
+        with closing(Store.open(shared, mode=0o640)):
+            assert stat.S_IMODE(shared.stat().st_mode) == 0o640
+        assert stat.S_IMODE(shared.parent.stat().st_mode) == 0o750
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+def test_who_may_not_read_it_is_told_so(tmp_path: Path) -> None:
+    """Broken: a person without the right sees a traceback, or is told that there is no history."""
+    path = tmp_path / "data" / "profiles.db"
+    Store.open(path).close()
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(0o755)
+    sentence = f"you may not read {path}: only its owner may, since it can hold what was said, word for word"
+    for folder in (0o755, 0o700):
+        path.parent.chmod(folder)
+        assert as_nobody(f"Store.read(Path({str(path)!r}))").startswith(sentence)

@@ -12,6 +12,8 @@ A = ("GET /a/{}", "200", False)
 
 
 class TestHttp1(ProtocolConformance):
+    fuzz_seconds = 30.0  # with the other protocols' it is a minute of every `make test`
+
     def make(self) -> WireProtocol:
         (protocol,) = plugin.rover_protocols()
         return protocol

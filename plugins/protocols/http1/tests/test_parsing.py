@@ -1,7 +1,9 @@
 """What the parser says of messages, beyond what the suite of all protocols asks."""
 
 import gzip
+import tracemalloc
 from base64 import b64encode
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -178,3 +180,43 @@ def test_the_trace_of_a_request(protocol: WireProtocol) -> None:
     assert protocol.trace(found) == TraceContext("skywalking", "x", "x", "3")
     (other,) = exchanges((0, GET, 0), (1, OK % 0, 0))
     assert protocol.trace(other) is None
+
+
+def endless_head() -> Iterator[tuple[int, bytes, int]]:
+    yield 0, b"GET / HTTP/1.1\r\n", 0
+    for _ in range(2000):
+        yield 0, b"X-Long: " + b"y" * 16_000 + b"\r\n", 0
+
+
+def endless_line() -> Iterator[tuple[int, bytes, int]]:
+    yield 0, b"GET /", 0
+    for _ in range(2000):
+        yield 0, b"y" * 16_000, 0
+
+
+def vast_body() -> Iterator[tuple[int, bytes, int]]:
+    yield 0, GET, 0
+    yield 1, OK % (1 << 60), 0
+    for _ in range(2000):
+        yield 1, b"x" * 16_000, 1 << 48
+
+
+def open_requests() -> Iterator[tuple[int, bytes, int]]:
+    for _ in range(10_000):
+        yield 0, b"GET /" + b"p" * 600 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 0
+
+
+@pytest.mark.parametrize("sent", [endless_head, endless_line, vast_body, open_requests])
+@pytest.mark.parametrize("content", [0, 64 << 10])
+def test_memory_is_small_whatever_is_sent(sent: Callable[[], Iterator[tuple[int, bytes, int]]], content: int) -> None:
+    """Broken: 32 MB of head, a body of 2^60 bytes or 10 000 requests that nobody answers stay in memory."""
+    connection = Http1Connection(Limits(content=content))
+    tracemalloc.start()
+    try:
+        for at, (direction, data, gap) in enumerate(sent()):
+            connection.feed(direction, data, gap, at)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 << 20
+    assert peak < 4 << 20

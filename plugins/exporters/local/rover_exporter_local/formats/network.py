@@ -40,9 +40,24 @@ class NetworkHtml:
             whole="whole" if c.kept == c.expected else "partial",
             completeness=escape(completeness_sentence(c, "events")),
             notes="".join(f"<p>{safe(note)}</p>" for note in notes(telemetry.attributes)),
+            steps=_steps(telemetry),
         )
         styles, scripts = ["flamegraph.css", "network.css"], ["words.js", "drawing.js", "network.js"]
         out.write(make_page(title, main, {"data": _data(telemetry)}, scripts=scripts, styles=styles))
+
+
+def _steps(telemetry: Telemetry) -> str:
+    """What happened at each step, and what was lost or is poorer for which cause; closed until somebody asks."""
+    c = telemetry.completeness
+    rows = [(name, _count(name, count)) for name, count in telemetry.steps.items()]
+    rows += [(f"lost: {cause}", f"{count:,}") for cause, count in c.lost.items()]
+    rows += [(f"poorer: {cause}", f"{count:,}") for cause, count in c.degraded.items()]
+    cells = "".join(f"<tr><th scope=row>{safe(name)}</th><td>{count}</td></tr>" for name, count in rows)
+    return f"<details class=steps><summary>Steps and losses</summary><table>{cells}</table></details>" if rows else ""
+
+
+def _count(name: str, count: int) -> str:
+    return duration_text(count) if name.endswith(" ns") else f"{count:,}"
 
 
 def _facts(telemetry: Telemetry) -> list[str]:
