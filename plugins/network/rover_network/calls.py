@@ -12,6 +12,8 @@ from rover_core.errors import RoverError
 
 SYSCALLS = 512
 """Entries of the table."""
+TRACED_AS = {"sendfile": "sendfile64"}
+"""Where a tracepoint has another name than the call: syscalls:sys_enter_<name>."""
 
 
 class Kind(IntEnum):
@@ -40,6 +42,7 @@ _PLACES = {
     **dict.fromkeys(("recvmsg", "sendmsg", "sendmmsg"), _IN_HEADER),
 }
 """Where the call has the other end's address, and its data."""
+_WITH_SENDER = {"recvfrom", "recvmsg"}
 _KINDS = {
     Kind.READING: ("read", "readv", "preadv2", "recvfrom", "recvmsg"),
     Kind.WRITING: ("write", "writev", "pwritev2", "sendto", "sendmsg"),
@@ -71,6 +74,19 @@ def kinds(lengths: bool) -> Mapping[int, int]:
         raise RoverError("network profiling is not possible here", why=f"nobody told Rover the calls of {machine}")
     numbers = dict(zip(_NAMES, _NUMBERS[machine], strict=True))
     return {numbers[name]: _entry(kind, name, lengths) for kind, names in _KINDS.items() for name in names}
+
+
+def beginning() -> tuple[str, ...]:
+    """The calls whose begin is stamped, by the names of their tracepoints."""
+    return tuple(TRACED_AS.get(name, name) for name in _NAMES)
+
+
+def ending(lengths: bool) -> tuple[str, ...]:
+    """Those whose end is looked at. lengths: as of `kinds`; receiving calls end with their sender's address."""
+    ends = {name for kind, names in _KINDS.items() for name in names if _entry(kind, name, lengths) & _AT_EXIT}
+    return tuple(
+        TRACED_AS.get(name, name) for name in _NAMES if name in ends | _WITH_SENDER and name not in _KINDS[Kind.URING]
+    )
 
 
 def _entry(kind: Kind, name: str, lengths: bool) -> int:

@@ -19,7 +19,7 @@ from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
 from rover_network.capture import NOTHING, CaptureMaps, Layer7, extensions
 from rover_network.dropreasons import not_specified
-from rover_network.probes import FUNCTIONS, Probes, attach_probes
+from rover_network.probes import FUNCTIONS, LAYER4, Probes, attach_probes
 from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
 
 PROGRAM = Path(__file__).with_name("network.bpf.c")
@@ -211,7 +211,7 @@ class NetworkCounter:
 def _load(layer7: Layer7) -> Program:
     """The best form of the program that this kernel takes: maps that grow, or preallocated ones."""
     reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
-    functions = {**FUNCTIONS, **CAPTURE} if layer7.protocols else FUNCTIONS
+    functions = {**FUNCTIONS, **(CAPTURE if layer7.protocols else LAYER4)}
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
         return ProgramSource(

@@ -13,72 +13,43 @@
 BPF_TABLE("array", u32, u32, rover_kinds, ROVER_SYSCALLS);
 BPF_TABLE("hash", u32, u32, rover_uring, 1024); /* processes that use io_uring */
 
-/* raw_tracepoint sys_enter(struct pt_regs *regs, long id) */
-struct rover_enter {
-    u64 regs;
-    u64 id;
-};
-
-int rover_on_enter(struct rover_enter *ctx)
+/* A system call begins: one of rover_kinds. */
+static __always_inline int rover_begin(u64 id, u64 regs, u32 entry)
 {
     int zero = 0;
-    u64 id = bpf_get_current_pid_tgid(), argument = 0;
-    u32 number = ctx->id, thread = id;
-    u32 *kind = rover_kinds.lookup(&number);
-    if (!kind || !*kind)
-        return 0;
-    struct rover_config *config = rover_config.lookup(&zero);
-    struct rover_call *call = rover_calls.lookup(&thread);
-    if (!config)
-        return 0;
-    if (!call || call->generation != config->generation || call->tgid != id >> 32) {
-        if (!rover_watched(config, id >> 32)) {
-            if (call)
-                call->kind = 0;
-            return 0;
-        }
-        if (!call) {
-            struct rover_call fresh = {};
-            rover_calls.update(&thread, &fresh);
-            call = rover_calls.lookup(&thread);
-            if (!call)
-                return 0;
-        }
-        call->generation = config->generation;
-        call->tgid = id >> 32;
-    }
-    call->kind = *kind & ROVER_KIND;
-    call->where = *kind & ROVER_WHERE;
-    call->regs = ctx->regs;
-    call->messages = 0;
-    call->since_ns = bpf_ktime_get_ns();
-    if (!(*kind & ROVER_AT_EXIT))
+    u64 argument = 0, flags = 0;
+    struct rover_begun *begun = rover_stamp(id, regs, entry);
+    if (!(entry & ROVER_AT_EXIT))
         return 0; /* a read or write whose end the socket tells: nothing more for files either */
-    call->bytes = call->sk = 0;
-    ROVER_READ(argument, ctx->regs, ROVER_SYSCALL_ARGUMENT(0));
-    call->fd = argument;
-    if (call->kind == ROVER_URING) {
+    struct rover_config *config = rover_config.lookup(&zero);
+    if (!config || !begun || !rover_watches(config, begun, id))
+        return 0;
+    if ((entry & ROVER_KIND) == ROVER_URING) {
         u32 tgid = id >> 32, yes = 1;
+        begun->kind = 0;
         if (!rover_uring.lookup(&tgid))
             rover_uring.update(&tgid, &yes);
-        call->kind = 0;
         return 0;
     }
-    if (*kind >> ROVER_FLAGS_SHIFT) {
-        u64 flags = 0;
-        if (*kind >> ROVER_FLAGS_SHIFT == 3)
-            ROVER_READ(flags, ctx->regs, ROVER_SYSCALL_ARGUMENT(2));
+    struct rover_call *call = rover_call_of(begun);
+    if (!call)
+        return 0;
+    ROVER_READ(argument, regs, ROVER_SYSCALL_ARGUMENT(0));
+    call->fd = argument;
+    if (entry >> ROVER_FLAGS_SHIFT) {
+        if (entry >> ROVER_FLAGS_SHIFT == 3)
+            ROVER_READ(flags, regs, ROVER_SYSCALL_ARGUMENT(2));
         else
-            ROVER_READ(flags, ctx->regs, ROVER_SYSCALL_ARGUMENT(3));
+            ROVER_READ(flags, regs, ROVER_SYSCALL_ARGUMENT(3));
         if (flags & (MSG_PEEK | MSG_ERRQUEUE))
-            call->kind = 0;
+            begun->kind = 0;
     }
     if (call->kind == ROVER_CLOSING || call->kind == ROVER_CONNECTING || call->kind == ROVER_SPLICING ||
         call->kind == ROVER_ACCEPTING) {
         call->sk = rover_socket(call->fd);
         if (!rover_identify(&call->key, call->sk)) {
             if (call->kind != ROVER_SPLICING)
-                call->kind = 0;
+                begun->kind = 0;
             return 0;
         }
         if (call->kind == ROVER_CONNECTING)
@@ -89,6 +60,87 @@ int rover_on_enter(struct rover_enter *ctx)
     return 0;
 }
 
+/* It ends. begun: NULL if nobody saw it begin. chain: whether layer 7 may follow, whose programs are of one type. */
+static __always_inline int rover_finish(void *ctx, u64 id, struct rover_begun *begun, u32 entry, s64 result, int chain)
+{
+    int zero = 0;
+    u32 thread = id, kind = entry & ROVER_KIND;
+    struct rover_config *config = rover_config.lookup(&zero);
+    if (!config || !rover_watches(config, begun, id))
+        return 0;
+    u32 epoch = config->epoch & 1;
+    if (kind == ROVER_ACCEPTING) {
+        rover_after_accept(epoch, result, begun ? rover_since(begun->since_ns) : 0);
+        return 0;
+    }
+    struct rover_call *call = rover_calls.lookup(&thread);
+    if (!begun || !call || call->since_ns != begun->since_ns)
+        return 0; /* its process was not watched when it began */
+    if (kind == ROVER_DATAGRAM)
+        rover_after_datagram(ctx, config, call, chain);
+    else if (kind == ROVER_CONNECTING)
+        rover_after_connect(epoch, call, result);
+    else if (kind == ROVER_CLOSING)
+        rover_after_close(config, call);
+    else if (config->lengths)
+        rover_after_messages(ctx, config, call, result, chain);
+    else
+        rover_after_transfer(ctx, config, call, result, chain);
+    return 0;
+}
+
+/* tracepoint syscalls:sys_enter_<name> */
+struct rover_call_begins {
+    u64 unused;
+    u64 number;
+};
+
+int rover_on_begin(struct rover_call_begins *ctx)
+{
+    u32 number = ctx->number;
+    u32 *entry = rover_kinds.lookup(&number);
+    if (!entry || !*entry)
+        return 0;
+    return rover_begin(bpf_get_current_pid_tgid(), (u64)bpf_task_pt_regs(bpf_get_current_task_btf()), *entry);
+}
+
+/* tracepoint syscalls:sys_exit_<name> */
+struct rover_call_ends {
+    u64 unused;
+    u64 number;
+    u64 result;
+};
+
+int rover_on_end(struct rover_call_ends *ctx)
+{
+    u64 id = bpf_get_current_pid_tgid();
+    u32 number = ctx->number, entry = 0;
+    struct rover_begun *begun = rover_begun_by(id);
+    u32 *known = rover_kinds.lookup(&number);
+    if (begun)
+        entry = begun->kind;
+    else if (known)
+        entry = *known;
+    if (!(entry & ROVER_AT_EXIT))
+        return 0;
+    if (begun)
+        begun->kind = 0;
+    return rover_finish(ctx, id, begun, entry, ctx->result, 0);
+}
+
+/* raw_tracepoint sys_enter(struct pt_regs *regs, long id) */
+struct rover_enter {
+    u64 regs;
+    u64 id;
+};
+
+int rover_on_enter(struct rover_enter *ctx)
+{
+    u32 number = ctx->id;
+    u32 *entry = rover_kinds.lookup(&number);
+    return entry && *entry ? rover_begin(bpf_get_current_pid_tgid(), ctx->regs, *entry) : 0;
+}
+
 /* raw_tracepoint sys_exit(struct pt_regs *regs, long result) */
 struct rover_exit {
     u64 regs;
@@ -97,37 +149,19 @@ struct rover_exit {
 
 int rover_on_exit(struct rover_exit *ctx)
 {
-    int zero = 0;
-    s64 result = ctx->result;
     u64 id = bpf_get_current_pid_tgid();
-    u32 number = 0, thread = id;
-    ROVER_READ(number, ctx->regs, ROVER_SYSCALL_NUMBER);
-    u32 *kind = rover_kinds.lookup(&number);
-    struct rover_config *config = rover_config.lookup(&zero);
-    if (!kind || !config || !(*kind & ROVER_AT_EXIT || (*kind && config->datagrams)))
-        return 0;
-    struct rover_call *call = rover_calls.lookup(&thread);
-    u32 epoch = config->epoch & 1;
-    int begun = call && call->kind && call->kind == (*kind & ROVER_KIND);
-    if ((*kind & ROVER_KIND) == ROVER_ACCEPTING) {
-        if (begun || rover_watched(config, id >> 32))
-            rover_after_accept(epoch, result, call && begun ? rover_since(call) : 0);
-        if (call)
-            call->kind = 0;
-        return 0;
+    u32 number = 0, entry = 0;
+    struct rover_begun *begun = rover_begun_by(id);
+    if (begun) {
+        entry = begun->kind;
+    } else {
+        ROVER_READ(number, ctx->regs, ROVER_SYSCALL_NUMBER);
+        u32 *known = rover_kinds.lookup(&number);
+        entry = known ? *known : 0;
     }
-    if (call && call->kind == ROVER_DATAGRAM)
-        rover_after_datagram(ctx, config, call);
-    else if (!call || !begun || !(*kind & ROVER_AT_EXIT))
+    if (!(entry & ROVER_AT_EXIT))
         return 0;
-    else if (call->kind == ROVER_CONNECTING)
-        rover_after_connect(epoch, call, result);
-    else if (call->kind == ROVER_CLOSING)
-        rover_after_close(config, call);
-    else if (config->lengths)
-        rover_after_messages(ctx, config, call, result);
-    else
-        rover_after_transfer(ctx, config, call, ctx->regs, result);
-    call->kind = 0;
-    return 0;
+    if (begun)
+        begun->kind = 0;
+    return rover_finish(ctx, id, begun, entry, ctx->result, 1);
 }

@@ -1,12 +1,14 @@
 """Where the network program is attached, and what is not measured where that cannot be."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rover_bpf.attach import RawTracepoint
+from rover_bpf.attach import RawTracepoint, Tracepoint
 from rover_bpf.plans import Attachment, Choice, Plan, attach
 from rover_bpf.program import Program
 from rover_core.errors import RoverError
+from rover_network.calls import beginning, ending
 
 FUNCTIONS = dict.fromkeys(
     (
@@ -23,7 +25,32 @@ FUNCTIONS = dict.fromkeys(
         "rover_on_queue_full",
     ),
     "RAW_TRACEPOINT",
-)
+) | {"rover_on_begin": "TRACEPOINT"}
+LAYER4 = {"rover_on_end": "TRACEPOINT"}
+"""Only where nothing of layer 7 is read, whose programs go on where raw tracepoints end: a chain is of one type."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallTracepoints:
+    """One tracepoint for each of these system calls, where others cost nothing: syscalls:sys_<when>_<name>."""
+
+    when: str
+    names: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        return f"{len(self.names)} tracepoints syscalls:sys_{self.when}_*"
+
+    def attach(self, function: int) -> list[int]:
+        descriptors: list[int] = []
+        try:
+            for name in self.names:
+                descriptors += Tracepoint("syscalls", f"sys_{self.when}_{name}").attach(function)
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+        return descriptors
 
 
 def _raw(purpose: str, *choices: tuple[str, str]) -> Plan:
@@ -32,8 +59,16 @@ def _raw(purpose: str, *choices: tuple[str, str]) -> Plan:
 
 SENT = _raw("counting where messages are sent", ("rover_on_sent", "sock_send_length"))
 RECEIVED = _raw("counting where messages are received", ("rover_on_received", "sock_recv_length"))
-ENTRY = _raw("execution times", ("rover_on_enter", "sys_enter"))
-EXIT = _raw("connect, accept and close", ("rover_on_exit", "sys_exit"))
+
+
+def _calls(purpose: str, when: str, names: tuple[str, ...], one: str, all_: str) -> Plan:
+    tracepoints = Choice(one, CallTracepoints(when, names))
+    return Plan(purpose, (tracepoints, Choice(all_, RawTracepoint(f"sys_{when}"))))
+
+
+ENTRY = _calls("execution times", "enter", beginning(), "rover_on_begin", "rover_on_enter")
+EXIT = _calls("connect, accept and close", "exit", ending(lengths=True), "rover_on_end", "rover_on_exit")
+_EVERY_EXIT = _calls(EXIT.purpose, "exit", ending(lengths=False), "rover_on_end", "rover_on_exit")
 DESTROYED = _raw("telling sockets at one address apart", ("rover_on_destroyed", "tcp_destroy_sock"))
 OTHERS = (
     _raw("durations of non-blocking connects", ("rover_on_state", "inet_sock_set_state")),
@@ -67,6 +102,7 @@ class Probes:
 
 def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
     """Attach all that can be; those `without` are left out. RoverError if nothing could be counted."""
+    left_out = {plan.purpose for plan in without}
     missing: dict[str, str] = {}
     attached: list[Attachment] = []
 
@@ -75,7 +111,7 @@ def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
         done: list[Attachment] = []
         for plan in plans:
             try:
-                if plan in without:
+                if plan.purpose in left_out:
                     raise RoverError(f"{plan.purpose} is left out", why="it is not wanted")
                 done.append(attach(plan, program))
             except RoverError as error:
@@ -88,7 +124,8 @@ def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
     try:
         for plan in (DESTROYED, *OTHERS):
             take(plan)
-        lengths, calls = take(SENT, RECEIVED), take(EXIT, ENTRY)
+        lengths = take(SENT, RECEIVED)
+        calls = take(EXIT if lengths else _EVERY_EXIT, ENTRY)
         if not lengths and not calls:
             reasons = "; ".join(missing.values())
             raise RoverError("network profiling is not possible here", why=reasons, remedy="see `rover doctor`")

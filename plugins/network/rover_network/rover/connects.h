@@ -88,7 +88,7 @@ static __always_inline void rover_after_close(struct rover_config *config, struc
 {
     struct rover_row *row = rover_row(config->epoch & 1, &call->key);
     if (row)
-        rover_add(row, ROVER_CLOSE, 0, rover_since(call));
+        rover_add(row, ROVER_CLOSE, 0, rover_since(call->since_ns));
     if (rover_inode(call->sk) == call->key.inode)
         return; /* another descriptor holds it */
     struct rover_connection *connection = rover_connections.lookup(&call->key);

@@ -22,14 +22,13 @@ static __always_inline int rover_message(void *ctx, u64 sk, s64 result, u64 flag
 {
     int zero = 0;
     u64 id = bpf_get_current_pid_tgid();
-    u32 thread = id;
     struct rover_key key = {};
+    struct rover_call *call = NULL;
     if (!result || flags & (MSG_PEEK | MSG_ERRQUEUE) || (result < 0 && !rover_failed(result)))
         return 0;
     struct rover_config *config = rover_config.lookup(&zero);
-    struct rover_call *call = rover_calls.lookup(&thread);
-    int begun = call && call->kind; /* only calls of watched processes are stamped */
-    if (!config || !(begun || rover_watched(config, id >> 32)) || !rover_identify(&key, sk))
+    struct rover_begun *begun = rover_begun_by(id);
+    if (!config || !rover_watches(config, begun, id) || !rover_identify(&key, sk))
         return 0;
     struct rover_row *row = rover_row_of(config->epoch & 1, &key, sk);
     if (!row)
@@ -38,12 +37,16 @@ static __always_inline int rover_message(void *ctx, u64 sk, s64 result, u64 flag
         __sync_fetch_and_add(&row->errors, 1);
         return 0;
     }
-    if (call && begun && row->facts.protocol == IPPROTO_UDP && !row->facts.remote_port) {
+    u32 kind = begun ? begun->kind & ROVER_KIND : 0;
+    int several = kind >= ROVER_READING_MANY && kind <= ROVER_SPLICING;
+    int anybody = kind && row->facts.protocol == IPPROTO_UDP && !row->facts.remote_port;
+    if (begun && kind && (several || anybody || config->protocols))
+        call = rover_call_of(begun);
+    if (call && anybody) {
         if (figure == ROVER_WRITE) {
             rover_address_key(&key, sk, rover_address_in(call, call->messages), 1);
-        } else if (call->kind == ROVER_READING) {
-            config->datagrams = 1;
-            call->kind = ROVER_DATAGRAM;
+        } else if (kind == ROVER_READING && call->where & (ROVER_IN_ARGUMENT | ROVER_IN_HEADER)) {
+            begun->kind = ROVER_DATAGRAM | ROVER_AT_EXIT;
             call->key = key;
             call->sk = sk;
             call->bytes = result;
@@ -53,18 +56,17 @@ static __always_inline int rover_message(void *ctx, u64 sk, s64 result, u64 flag
         if (!row)
             return 0;
     }
-    u32 kind = begun ? call->kind : 0;
-    if (call && begun && config->protocols)
+    if (call && config->protocols)
         rover_locate(call, kind, call->messages);
-    if (call && call->kind >= ROVER_READING_MANY && call->kind <= ROVER_SPLICING) {
+    if (call && several) {
         call->key = key;
         call->figure = figure;
         call->messages++;
         __sync_fetch_and_add(&row->sums[figure].bytes, result);
     } else {
-        rover_add(row, figure, result, call && begun ? rover_since(call) : 0);
-        if (call)
-            call->kind = 0;
+        rover_add(row, figure, result, begun && kind ? rover_since(begun->since_ns) : 0);
+        if (begun)
+            begun->kind = 0;
     }
     if (figure == ROVER_WRITE)
         rover_add_rtt(row, sk);
@@ -105,8 +107,8 @@ static __always_inline u64 rover_many(u64 vector, s64 count)
 }
 
 /* Without sock_*_length: what a read or write came to. */
-static __always_inline void rover_after_transfer(void *ctx, struct rover_config *config, struct rover_call *call, u64 regs,
-                                                 s64 result)
+static __always_inline void rover_after_transfer(void *ctx, struct rover_config *config, struct rover_call *call, s64 result,
+                                                 int chain)
 {
     u32 epoch = config->epoch & 1, kind = call->kind;
     struct rover_key key = {};
@@ -114,7 +116,7 @@ static __always_inline void rover_after_transfer(void *ctx, struct rover_config 
     int reading = call->kind == ROVER_READING || call->kind == ROVER_READING_MANY;
     if (call->kind == ROVER_SPLICING) {
         reading = sk != 0;
-        ROVER_READ(other, regs, ROVER_SYSCALL_ARGUMENT(2));
+        ROVER_READ(other, call->regs, ROVER_SYSCALL_ARGUMENT(2));
         if (!sk)
             sk = rover_socket(other);
     }
@@ -135,49 +137,50 @@ static __always_inline void rover_after_transfer(void *ctx, struct rover_config 
     rover_locate(call, kind, 0);
     if (call->kind == ROVER_READING_MANY || call->kind == ROVER_WRITING_MANY) {
         call->piece.address = 0; /* they are several: a gap */
-        ROVER_READ(vector, regs, ROVER_SYSCALL_ARGUMENT(1));
+        ROVER_READ(vector, call->regs, ROVER_SYSCALL_ARGUMENT(1));
         result = rover_many(vector, result);
     }
     if (reading) {
-        rover_add(row, ROVER_READ_, result, rover_since(call));
+        rover_add(row, ROVER_READ_, result, rover_since(call->since_ns));
     } else {
-        rover_add(row, ROVER_WRITE, result, rover_since(call));
+        rover_add(row, ROVER_WRITE, result, rover_since(call->since_ns));
         rover_add_rtt(row, sk);
     }
-    call->kind = 0;
-    rover_pass_on(ctx, config, call, &key, kind, !reading, result);
+    if (chain)
+        rover_pass_on(ctx, config, call, &key, kind, !reading, result);
 }
 
 /* With sock_*_length: a call of several messages is over, which have told their bytes. */
-static __always_inline void rover_after_messages(void *ctx, struct rover_config *config, struct rover_call *call, s64 result)
+static __always_inline void rover_after_messages(void *ctx, struct rover_config *config, struct rover_call *call, s64 result,
+                                                 int chain)
 {
     u32 epoch = config->epoch & 1, kind = call->kind;
     if (call->messages) {
         struct rover_row *row = rover_row(epoch, &call->key);
         if (row && call->figure == ROVER_WRITE)
-            rover_add(row, ROVER_WRITE, 0, rover_since(call));
+            rover_add(row, ROVER_WRITE, 0, rover_since(call->since_ns));
         else if (row)
-            rover_add(row, ROVER_READ_, 0, rover_since(call));
+            rover_add(row, ROVER_READ_, 0, rover_since(call->since_ns));
     } else if (call->kind == ROVER_SPLICING && call->sk && result > 0) {
         /* tcp_splice_read and its like tell nobody. */
         struct rover_row *row = rover_row_of(epoch, &call->key, call->sk);
         if (row)
-            rover_add(row, ROVER_READ_, result, rover_since(call));
+            rover_add(row, ROVER_READ_, result, rover_since(call->since_ns));
         rover_locate(call, kind, 0);
-        call->kind = 0;
-        rover_pass_on(ctx, config, call, &call->key, kind, 0, result);
+        if (chain)
+            rover_pass_on(ctx, config, call, &call->key, kind, 0, result);
     }
 }
 
 /* What came from anybody: by now its sender's address is where the caller wanted it. */
-static __always_inline void rover_after_datagram(void *ctx, struct rover_config *config, struct rover_call *call)
+static __always_inline void rover_after_datagram(void *ctx, struct rover_config *config, struct rover_call *call, int chain)
 {
     u32 kind = call->kind;
     rover_address_key(&call->key, call->sk, rover_address_in(call, 0), 0);
     struct rover_row *row = rover_row(config->epoch & 1, &call->key);
     if (row)
-        rover_add(row, ROVER_READ_, call->bytes, rover_since(call));
+        rover_add(row, ROVER_READ_, call->bytes, rover_since(call->since_ns));
     rover_locate(call, kind, 0);
-    call->kind = 0;
-    rover_pass_on(ctx, config, call, &call->key, kind, 0, call->bytes);
+    if (chain)
+        rover_pass_on(ctx, config, call, &call->key, kind, 0, call->bytes);
 }
