@@ -42,7 +42,8 @@ _PLACES = {
     **dict.fromkeys(("recvmsg", "sendmsg", "sendmmsg"), _IN_HEADER),
 }
 """Where the call has the other end's address, and its data."""
-_WITH_SENDER = {"recvfrom", "recvmsg"}
+WITH_SENDER = ("recvfrom", "recvmsg")
+"""At their end the sender's address is where the caller wanted it."""
 _KINDS = {
     Kind.READING: ("read", "readv", "preadv2", "recvfrom", "recvmsg"),
     Kind.WRITING: ("write", "writev", "pwritev2", "sendto", "sendmsg"),
@@ -82,11 +83,9 @@ def beginning() -> tuple[str, ...]:
 
 
 def ending(lengths: bool) -> tuple[str, ...]:
-    """Those whose end is looked at. lengths: as of `kinds`; receiving calls end with their sender's address."""
+    """Those whose end is looked at. lengths: as of `kinds`."""
     ends = {name for kind, names in _KINDS.items() for name in names if _entry(kind, name, lengths) & _AT_EXIT}
-    return tuple(
-        TRACED_AS.get(name, name) for name in _NAMES if name in ends | _WITH_SENDER and name not in _KINDS[Kind.URING]
-    )
+    return tuple(TRACED_AS.get(name, name) for name in _NAMES if name in ends and name not in _KINDS[Kind.URING])
 
 
 def _entry(kind: Kind, name: str, lengths: bool) -> int:

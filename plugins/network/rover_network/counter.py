@@ -10,18 +10,20 @@ import numpy as np
 from rover_bpf.epochs import GROWS, NO_PREALLOC, settle, warm
 from rover_bpf.loader import load
 from rover_bpf.maps import Array, BpfMap
-from rover_bpf.plans import Plan
+from rover_bpf.plans import Attachment, Plan
 from rover_bpf.program import Program
 from rover_bpf.source import ProgramSource
 from rover_bpf.targets import Targets
 from rover_core.errors import RoverError
+from rover_core.logs import get_logger
 from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
 from rover_network.capture import NOTHING, CaptureMaps, Layer7, extensions
 from rover_network.dropreasons import not_specified
-from rover_network.probes import FUNCTIONS, LAYER4, Probes, attach_probes
-from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
+from rover_network.probes import FUNCTIONS, Probes, attach_datagrams, attach_probes
+from rover_network.rows import CONFIG, CONNECTION, DATAGRAMS, KEY, REASON, ROW, STREAM, TALLIES
 
+log = get_logger("network")
 PROGRAM = Path(__file__).with_name("network.bpf.c")
 MEMBERS = (
     ("task_struct", "group_leader"),
@@ -55,7 +57,7 @@ MEMBERS = (
     ("sk_buff", "sk"),
     ("tcp_skb_cb", "tcp_gso_segs"),
 )
-_GROWING = {"ROVER_ROWS": "32768", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
+_GROWING = {"ROVER_ROWS": "65536", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
 _PREALLOCATED = {"ROVER_ROWS": "8192", "ROVER_HASH_FLAGS": "0"}
 
 
@@ -82,6 +84,8 @@ class NetworkCounter:
     def __init__(self, without: Collection[Plan] = (), layer7: Layer7 = NOTHING) -> None:
         """Load and attach. Raises RoverError with the reason."""
         self._program = _load(layer7)
+        self._chained = bool(layer7.protocols)
+        self._more: list[Attachment] = []
         try:
             self.capture = CaptureMaps(self._program, layer7)
             self._open_maps()
@@ -94,7 +98,8 @@ class NetworkCounter:
 
     def attach(self) -> None:
         """Begin to count; what was counted before stays. RoverError says why nothing can be."""
-        self.probes: Probes = attach_probes(self._program, self._without)
+        self.probes: Probes = attach_probes(self._program, self._without, self._chained)
+        self._datagrams = DATAGRAMS.index("traced" if self.probes.trace_datagrams else "none")
         self._configure()
         for number, kind in kinds(self.probes.lengths).items():
             self._kinds.update(number, kind)
@@ -102,6 +107,26 @@ class NetworkCounter:
     def detach(self) -> None:
         """Stop counting. What is in the kernel can still be collected."""
         self.probes.detach()
+        for each in self._more:
+            each.detach()
+        self._more.clear()
+
+    def look_for_datagrams(self, expected: bool = False) -> None:
+        """Find out from now on who sends them, if a process that is watched receives from anybody, or may (expected).
+
+        It costs each call that receives, so it is not done before. Who sent the first ones may not be known.
+        """
+        traced = DATAGRAMS.index("traced")
+        wanted = expected or int(self._config.read()[1]["datagrams"][0]) == DATAGRAMS.index("wanted")
+        if not wanted or self._datagrams == traced:
+            return
+        self._datagrams = traced
+        try:
+            self._more.append(attach_datagrams(self._program, self._chained))
+        except RoverError as error:
+            log.warning("not measured", what=error.what, reason=error.why)
+        else:
+            self._configure()
 
     def _open_maps(self) -> None:
         self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
@@ -121,7 +146,9 @@ class NetworkCounter:
 
     def _configure(self) -> None:
         layer7 = self.capture.active, len(self.capture.rings)
-        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation, *layer7))
+        self._config.update(
+            0, (self._epoch, int(self._all), int(self.probes.lengths), self._datagrams, self._generation, *layer7)
+        )
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
@@ -211,7 +238,7 @@ class NetworkCounter:
 def _load(layer7: Layer7) -> Program:
     """The best form of the program that this kernel takes: maps that grow, or preallocated ones."""
     reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
-    functions = {**FUNCTIONS, **(CAPTURE if layer7.protocols else LAYER4)}
+    functions = {**FUNCTIONS, **CAPTURE} if layer7.protocols else FUNCTIONS
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
         return ProgramSource(

@@ -1,8 +1,10 @@
 """What this host listens on and which addresses are its own, from procfs."""
 
 import ipaddress
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from rover_core.procfs import proc_root
@@ -27,6 +29,17 @@ class Host:
         if (netns, transport) not in self._ports:
             self._ports[netns, transport] = frozenset(self._listening(pid, transport))
         return port in self._ports[netns, transport]
+
+    def receives_from_anybody(self, pids: Iterable[int] | None) -> bool:
+        """Whether one of these processes, or of None any in this network namespace, has an unconnected UDP socket."""
+        if pids is None:
+            return bool(self._unconnected("self"))
+        return any(self._unconnected(pid) & _sockets(self._root / str(pid)) for pid in pids)
+
+    def _unconnected(self, pid: int | str) -> set[str]:
+        """Inode numbers, of the network namespace of a process."""
+        lines = [line.split() for name in ("udp", "udp6") for line in _lines(self._root / f"{pid}/net/{name}")]
+        return {fields[9] for fields in lines if fields[3] == _LISTENING["udp"]}
 
     def look_again(self) -> None:
         """Forget the ports: what listens now is found out when somebody asks."""
@@ -71,6 +84,18 @@ def _ports_in_state(lines: Iterator[str], state: str, first: bool) -> Iterator[i
             yield int(fields[1].rpartition(":")[2], 16)
         elif first:
             return
+
+
+def _sockets(process: Path) -> set[str]:
+    """Inode numbers of a process's sockets; none of one that is gone."""
+    found = set()
+    try:
+        for entry in os.scandir(process / "fd"):
+            with suppress(OSError):
+                found.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+    except OSError:
+        pass
+    return found
 
 
 def _lines(path: Path) -> list[str]:

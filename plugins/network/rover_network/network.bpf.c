@@ -83,7 +83,7 @@ static __always_inline int rover_finish(void *ctx, u64 id, struct rover_begun *b
     else if (kind == ROVER_CLOSING)
         rover_after_close(config, call);
     else if (config->lengths)
-        rover_after_messages(ctx, config, call, result, chain);
+        rover_after_messages(config, call, result);
     else
         rover_after_transfer(ctx, config, call, result, chain);
     return 0;
@@ -128,7 +128,25 @@ int rover_on_end(struct rover_call_ends *ctx)
     return rover_finish(ctx, id, begun, entry, ctx->result, 0);
 }
 
-/* raw_tracepoint sys_enter(struct pt_regs *regs, long id) */
+/* raw_tracepoint sys_exit(struct pt_regs *regs, long result) */
+struct rover_exit {
+    u64 regs;
+    u64 result;
+};
+
+/* The same for what came from anybody, and nothing else: with layer 7. */
+int rover_on_datagram(struct rover_exit *ctx)
+{
+    u64 id = bpf_get_current_pid_tgid();
+    struct rover_begun *begun = rover_begun_by(id);
+    if (!begun || begun->kind != (ROVER_DATAGRAM | ROVER_AT_EXIT))
+        return 0;
+    begun->kind = 0;
+    return rover_finish(ctx, id, begun, ROVER_DATAGRAM, ctx->result, 1);
+}
+
+/* Where there are no such tracepoints.
+ * raw_tracepoint sys_enter(struct pt_regs *regs, long id) */
 struct rover_enter {
     u64 regs;
     u64 id;
@@ -140,12 +158,6 @@ int rover_on_enter(struct rover_enter *ctx)
     u32 *entry = rover_kinds.lookup(&number);
     return entry && *entry ? rover_begin(bpf_get_current_pid_tgid(), ctx->regs, *entry) : 0;
 }
-
-/* raw_tracepoint sys_exit(struct pt_regs *regs, long result) */
-struct rover_exit {
-    u64 regs;
-    u64 result;
-};
 
 int rover_on_exit(struct rover_exit *ctx)
 {

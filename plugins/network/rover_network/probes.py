@@ -8,12 +8,13 @@ from rover_bpf.attach import RawTracepoint, Tracepoint
 from rover_bpf.plans import Attachment, Choice, Plan, attach
 from rover_bpf.program import Program
 from rover_core.errors import RoverError
-from rover_network.calls import beginning, ending
+from rover_network.calls import WITH_SENDER, beginning, ending
 
 FUNCTIONS = dict.fromkeys(
     (
         "rover_on_enter",
         "rover_on_exit",
+        "rover_on_datagram",
         "rover_on_sent",
         "rover_on_received",
         "rover_on_state",
@@ -25,9 +26,7 @@ FUNCTIONS = dict.fromkeys(
         "rover_on_queue_full",
     ),
     "RAW_TRACEPOINT",
-) | {"rover_on_begin": "TRACEPOINT"}
-LAYER4 = {"rover_on_end": "TRACEPOINT"}
-"""Only where nothing of layer 7 is read, whose programs go on where raw tracepoints end: a chain is of one type."""
+) | dict.fromkeys(("rover_on_begin", "rover_on_end"), "TRACEPOINT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,10 @@ def _calls(purpose: str, when: str, names: tuple[str, ...], one: str, all_: str)
 ENTRY = _calls("execution times", "enter", beginning(), "rover_on_begin", "rover_on_enter")
 EXIT = _calls("connect, accept and close", "exit", ending(lengths=True), "rover_on_end", "rover_on_exit")
 _EVERY_EXIT = _calls(EXIT.purpose, "exit", ending(lengths=False), "rover_on_end", "rover_on_exit")
+# Layer 7 goes on where a message is seen, in programs of one type.
+_CHAINED_EXIT = _raw(EXIT.purpose, ("rover_on_exit", "sys_exit"))
+DATAGRAMS = Plan("senders of datagrams", (Choice("rover_on_end", CallTracepoints("exit", WITH_SENDER)),))
+_CHAINED_DATAGRAMS = _raw(DATAGRAMS.purpose, ("rover_on_datagram", "sys_exit"))
 DESTROYED = _raw("telling sockets at one address apart", ("rover_on_destroyed", "tcp_destroy_sock"))
 OTHERS = (
     _raw("durations of non-blocking connects", ("rover_on_state", "inet_sock_set_state")),
@@ -96,12 +99,25 @@ class Probes:
         """What a person reads."""
         return ", ".join(dict.fromkeys(each.probe.label.removeprefix("raw tracepoint ") for each in self.attachments))
 
+    @property
+    def trace_datagrams(self) -> bool:
+        """Whether the ends of calls that receive from anybody are looked at already."""
+        return not self.lengths or "rover_on_exit" in {each.function for each in self.attachments}
+
     def detach(self) -> None:
         _detach(self.attachments)
 
 
-def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
-    """Attach all that can be; those `without` are left out. RoverError if nothing could be counted."""
+def attach_datagrams(program: Program, chained: bool) -> Attachment:
+    """Look at the ends of receiving calls, too. chained: layer 7 is read. Raises RoverError."""
+    return attach(_CHAINED_DATAGRAMS if chained else DATAGRAMS, program)
+
+
+def attach_probes(program: Program, without: Collection[Plan] = (), chained: bool = False) -> Probes:
+    """Attach all that can be; those `without` are left out. chained: layer 7 is read.
+
+    RoverError if nothing could be counted.
+    """
     left_out = {plan.purpose for plan in without}
     missing: dict[str, str] = {}
     attached: list[Attachment] = []
@@ -125,7 +141,8 @@ def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
         for plan in (DESTROYED, *OTHERS):
             take(plan)
         lengths = take(SENT, RECEIVED)
-        calls = take(EXIT if lengths else _EVERY_EXIT, ENTRY)
+        ends = EXIT if lengths else _CHAINED_EXIT if chained else _EVERY_EXIT
+        calls = take(ends, ENTRY)
         if not lengths and not calls:
             reasons = "; ".join(missing.values())
             raise RoverError("network profiling is not possible here", why=reasons, remedy="see `rover doctor`")

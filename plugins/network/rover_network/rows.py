@@ -65,12 +65,14 @@ ROW = np.dtype(
     ]
 )
 REASON = np.dtype([("key", KEY), ("reason", "<u8")])
+DATAGRAMS = ("none", "wanted", "traced")
+"""enum rover_datagrams."""
 CONFIG = np.dtype(
     [
         ("epoch", "<u4"),
         ("all", "<u4"),
         ("lengths", "<u4"),
-        ("unused", "<u4"),
+        ("datagrams", "<u4"),
         ("generation", "<u8"),
         ("protocols", "<u4"),
         ("rings", "<u4"),

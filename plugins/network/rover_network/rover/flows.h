@@ -71,11 +71,14 @@ struct rover_reason {
     u64 reason; /* enum skb_drop_reason */
 };
 
+/* Whether a watched process receives from anybody, so that ends of receiving calls have to be looked at, and are. */
+enum rover_datagrams { ROVER_NO_DATAGRAMS, ROVER_DATAGRAMS_WANTED, ROVER_DATAGRAMS_TRACED };
+
 struct rover_config {
     u32 epoch; /* 0 or 1: the set of rows that is written */
     u32 all;   /* 1: every process, else those in rover_targets */
     u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
-    u32 unused;
+    u32 datagrams; /* enum rover_datagrams */
     u64 generation; /* of the processes that are watched; never 0 */
     u32 protocols; /* how many are recognised; 0: nothing of layer 7 is done */
     u32 rings;

@@ -43,9 +43,12 @@ static __always_inline int rover_message(void *ctx, u64 sk, s64 result, u64 flag
     if (begun && kind && (several || anybody || config->protocols))
         call = rover_call_of(begun);
     if (call && anybody) {
+        int asks = kind == ROVER_READING && call->where & (ROVER_IN_ARGUMENT | ROVER_IN_HEADER);
         if (figure == ROVER_WRITE) {
             rover_address_key(&key, sk, rover_address_in(call, call->messages), 1);
-        } else if (kind == ROVER_READING && call->where & (ROVER_IN_ARGUMENT | ROVER_IN_HEADER)) {
+        } else if (asks && !config->datagrams) {
+            config->datagrams = ROVER_DATAGRAMS_WANTED;
+        } else if (asks && config->datagrams == ROVER_DATAGRAMS_TRACED) {
             begun->kind = ROVER_DATAGRAM | ROVER_AT_EXIT;
             call->key = key;
             call->sk = sk;
@@ -151,10 +154,9 @@ static __always_inline void rover_after_transfer(void *ctx, struct rover_config 
 }
 
 /* With sock_*_length: a call of several messages is over, which have told their bytes. */
-static __always_inline void rover_after_messages(void *ctx, struct rover_config *config, struct rover_call *call, s64 result,
-                                                 int chain)
+static __always_inline void rover_after_messages(struct rover_config *config, struct rover_call *call, s64 result)
 {
-    u32 epoch = config->epoch & 1, kind = call->kind;
+    u32 epoch = config->epoch & 1;
     if (call->messages) {
         struct rover_row *row = rover_row(epoch, &call->key);
         if (row && call->figure == ROVER_WRITE)
@@ -166,9 +168,7 @@ static __always_inline void rover_after_messages(void *ctx, struct rover_config 
         struct rover_row *row = rover_row_of(epoch, &call->key, call->sk);
         if (row)
             rover_add(row, ROVER_READ_, result, rover_since(call->since_ns));
-        rover_locate(call, kind, 0);
-        if (chain)
-            rover_pass_on(ctx, config, call, &call->key, kind, 0, result);
+        rover_pass_by(config, &call->key, 0, result);
     }
 }
 
