@@ -52,6 +52,7 @@ MEMBERS = (
     ("sock", "__sk_common.skc_net"),
     ("net", "ns.inum"),
     ("unix_sock", "peer"),
+    ("unix_sock", "addr"),
     ("tcp_sock", "srtt_us"),
     ("sk_buff", "cb"),
     ("sk_buff", "sk"),

@@ -74,6 +74,38 @@ receiver.recv(10)
 print("ready", flush=True)
 input()
 """
+UNIX = """
+import os, socket
+here, there = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+here.bind("\\0rover-test-%d" % os.getpid())
+here.listen()
+if os.fork() == 0:
+    there.connect(here.getsockname())
+    there.recv(1)
+    there.send(bytes(40))
+    there.recv(1)
+    os._exit(0)
+server, _ = here.accept()
+print("ready", flush=True)
+input()
+server.send(b"x")
+server.recv(40, socket.MSG_WAITALL)
+print("done", flush=True)
+input()
+"""
+REFUSED = """
+import socket, sys
+probe = socket.create_server(("127.0.0.1", 0))
+place = probe.getsockname()
+probe.close()
+print(place[1], flush=True)
+input()
+for _ in range(5):
+    with socket.socket() as client:
+        assert client.connect_ex(place)
+print("done", flush=True)
+input()
+"""
 Script = Callable[[str], "Popen[str]"]
 
 
@@ -162,6 +194,31 @@ def test_ten_thousand_short_connections(profiler, build, start) -> None:  # type
 
 def _readable(program: "Popen[str]") -> bool:
     return bool(select.select([program.stdout], [], [], 0)[0])
+
+
+def test_roles_of_a_unix_connection_older_than_the_task(profiler, script: Script) -> None:  # type: ignore[no-untyped-def]
+    """Broken: of two that are connected by a Unix socket already, nobody knows who listened."""
+    program = script(UNIX)
+    assert line(program) == "ready"
+    profiler.start(Task("named", "NETWORK"), None)
+    tell(program, "")
+    assert line(program) == "done"
+    flows = [each for each in flows_of(profiler, "named") if each.key.transport == "unix" and "write" in each.figures]
+    sent = {each.key.role: each.figures["write"].bytes for each in flows if each.key.name.startswith("python")}
+    assert sent["client"] == 40
+    assert [each.key.role for each in flows if each.key.process.pid == program.pid] == ["server"]
+
+
+def test_who_refused(profiler, script: Script) -> None:  # type: ignore[no-untyped-def]
+    """Broken: connections that failed are of an unknown peer."""
+    program = script(REFUSED)
+    port = line(program)
+    process = process_of(program)
+    profiler.start(Task("refused", "NETWORK", (process.key,)), [process])
+    tell(program, "")
+    assert line(program) == "done"
+    (flow,) = flows_of(profiler, "refused")
+    assert (flow.address, flow.key.role, flow.counts["errors"]) == (f"127.0.0.1:{port}", "client", 5)
 
 
 def test_drops_of_a_full_receive_queue(profiler, script: Script) -> None:  # type: ignore[no-untyped-def]

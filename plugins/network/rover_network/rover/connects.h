@@ -11,7 +11,7 @@
 
 static __always_inline void rover_begin_connect(struct rover_call *call)
 {
-    u64 sk = call->sk;
+    u64 sk = call->sk, address = 0;
     u8 state = 0;
     struct rover_connecting fresh = {.key = call->key, .since_ns = call->since_ns};
     struct rover_connection *connection = rover_meet(&call->key, sk);
@@ -19,6 +19,10 @@ static __always_inline void rover_begin_connect(struct rover_call *call)
     if (!connection || (state != TCP_CLOSE && connection->facts.protocol != IPPROTO_UDP))
         return; /* it asks what became of its EINPROGRESS */
     connection->facts.role = ROVER_CLIENT;
+    if (connection->facts.family != AF_UNIX) { /* one that fails never has the other end in its socket */
+        ROVER_READ(address, call->regs, ROVER_SYSCALL_ARGUMENT(1));
+        rover_read_address(&connection->facts, address);
+    }
     rover_connecting.update(&sk, &fresh);
 }
 
