@@ -84,6 +84,7 @@ OTHERS = (
         ("rover_on_queue_full", "sock_rcvqueue_full"),
     ),
 )
+RECEIVED_DROPS = "most drops of received packets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ def attach_probes(program: Program, without: Collection[Plan] = (), chained: boo
     except BaseException:
         _detach(attached)
         raise
+    if "rover_on_freed" not in {each.function for each in attached}:
+        missing.setdefault(RECEIVED_DROPS, "before Linux 6.11 kfree_skb does not tell for which socket that was")
     if not lengths:  # the ends of system calls tell the same
         missing = {
             purpose: why for purpose, why in missing.items() if purpose not in (SENT.purpose, RECEIVED.purpose)
