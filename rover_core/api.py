@@ -7,7 +7,7 @@ conformance suites to subclass in a plugin's own tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_checkable
@@ -377,9 +377,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One line of `rover doctor`. A PROBLEM makes it exit with status 1."""
+    """One line of `rover doctor`. A PROBLEM makes it exit with status 1.
+
+    figures: what was measured, by name with its unit, for `--json`.
+    """
 
     name: str
     health: Health
     detail: str
     remedy: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)

@@ -89,9 +89,21 @@ def cost_diagnostics(seconds: float = _SECONDS) -> Iterator[Diagnostic]:
         yield Diagnostic("cost", Health.WARNING, "no eBPF program of Rover's is loaded", remedy)
         return
     for cost in costs:
-        yield Diagnostic(f"cost of {cost.name}", Health.OK, _sentence(cost))
+        yield Diagnostic(f"cost of {cost.name}", Health.OK, _sentence(cost), figures=_figures(cost))
     total = sum(cost.share_of_a_core for cost in costs)
-    yield Diagnostic("cost of all", Health.OK, f"{total:.2%} of a core, over {costs[0].seconds:.1f} s")
+    seconds = costs[0].seconds
+    figures = {"share_of_a_core": total, "seconds": seconds}
+    yield Diagnostic("cost of all", Health.OK, f"{total:.2%} of a core, over {seconds:.1f} s", figures=figures)
+
+
+def _figures(cost: Cost) -> dict[str, float]:
+    return {
+        "events": cost.runs,
+        "events_per_s": cost.runs / cost.seconds,
+        "ns_per_event": cost.ns_per_run,
+        "share_of_a_core": cost.share_of_a_core,
+        "seconds": cost.seconds,
+    }
 
 
 def _sentence(cost: Cost) -> str:

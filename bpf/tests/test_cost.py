@@ -72,7 +72,7 @@ def test_runs_are_those_that_the_program_counts(program: Program, calling: None)
 
 
 def test_doctor_says_it_in_words(program: Program, calling: None) -> None:
-    """Broken: `rover doctor --cost` lacks a program, or the sum."""
+    """Broken: `rover doctor --cost` lacks a program, or the sum, or a program has to read them out of a sentence."""
     attached = RawTracepoint("sys_enter").attach(program.functions[NAME])
     try:
         lines = list(cost_diagnostics(0.3))
@@ -80,6 +80,10 @@ def test_doctor_says_it_in_words(program: Program, calling: None) -> None:
         for fd in attached:
             os.close(fd)
     assert any("ns per event" in line.detail for line in lines if line.name == f"cost of {NAME}")
+    (figures,) = (line.figures for line in lines if line.name == f"cost of {NAME}")
+    assert figures["ns_per_event"] * figures["events_per_s"] == pytest.approx(figures["share_of_a_core"] * 1e9)
+    assert figures["events"] > 0
+    assert lines[-1].figures["share_of_a_core"] >= figures["share_of_a_core"]
     assert (lines[-1].name, "of a core" in lines[-1].detail) == ("cost of all", True)
     assert {line.health for line in lines} == {Health.OK}
 

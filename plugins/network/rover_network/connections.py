@@ -1,8 +1,11 @@
 """Drained rows as connections: who holds which end of what."""
 
 import ipaddress
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
+
+import numpy as np
 
 from rover_bpf.maps import Array
 from rover_bpf.stackkind import process_key
@@ -10,6 +13,20 @@ from rover_core.model import ProcessKey, endpoint_text
 from rover_network.rows import ROLES
 
 AF_UNIX = 1
+TCP, UDP = 6, 17
+ENDS = np.dtype(
+    [
+        ("protocol", "u1"),
+        ("where", "<u4"),
+        ("local", "u1", (16,)),
+        ("local_port", "<u2"),
+        ("remote", "u1", (16,)),
+        ("remote_port", "<u2"),
+    ]
+)
+"""What `ends_key` packs."""
+_ENDS = struct.Struct("<BI16sH16sH")
+_PROTOCOLS = {"tcp": TCP, "udp": UDP}
 _TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp"}
 _NOWHERE = bytes(16)
 _NOWHERE_4 = bytes(10) + b"\xff\xff" + bytes(4)
@@ -42,6 +59,15 @@ class Connection(NamedTuple):
     local: End
     remote: End
     peer: int
+
+
+def ends_key(transport: str, where: int, local: End, remote: End) -> bytes:
+    """Tells connections apart. where: a network namespace, 0 for addresses that are the same in all.
+
+    Without zeros at the end, as numpy gives such bytes.
+    """
+    ends = _ENDS.pack(_PROTOCOLS.get(transport, 0), where, local.address, local.port, remote.address, remote.port)
+    return ends.rstrip(b"\0")
 
 
 def read_connections(keys: Array, rows: Array) -> Iterator[Connection]:

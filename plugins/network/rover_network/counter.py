@@ -15,6 +15,7 @@ from rover_bpf.program import Program
 from rover_bpf.source import ProgramSource
 from rover_bpf.targets import Targets
 from rover_core.errors import RoverError
+from rover_core.logs import get_logger
 from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
 from rover_network.capture import NOTHING, CaptureMaps, Layer7, extensions
@@ -22,6 +23,7 @@ from rover_network.dropreasons import not_specified
 from rover_network.probes import FUNCTIONS, Probes, attach_probes
 from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
 
+log = get_logger("network")
 PROGRAM = Path(__file__).with_name("network.bpf.c")
 MEMBERS = (
     ("task_struct", "group_leader"),
@@ -50,12 +52,13 @@ MEMBERS = (
     ("sock", "__sk_common.skc_net"),
     ("net", "ns.inum"),
     ("unix_sock", "peer"),
+    ("unix_sock", "addr"),
     ("tcp_sock", "srtt_us"),
     ("sk_buff", "cb"),
     ("sk_buff", "sk"),
     ("tcp_skb_cb", "tcp_gso_segs"),
 )
-_GROWING = {"ROVER_ROWS": "32768", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
+_GROWING = {"ROVER_ROWS": "65536", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
 _PREALLOCATED = {"ROVER_ROWS": "8192", "ROVER_HASH_FLAGS": "0"}
 
 

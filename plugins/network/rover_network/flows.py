@@ -14,18 +14,23 @@ COUNTS = ("retransmits", "drops", "errors")
 
 
 def make_flows(
-    keys: Sequence[FlowKey], connections: Sequence[Connection], rows: Array, labels: Sequence[str] = ("",)
+    keys: Sequence[FlowKey],
+    connections: Sequence[Connection],
+    rows: Array,
+    labels: Sequence[str] = ("",),
+    sizes: Array | None = None,
 ) -> list[Flow]:
     """keys: the flow that each connection belongs to. rows: what was counted of each, shape (n,), dtype ROW.
 
-    labels: of protocols, by the kernel's number.
+    labels: of protocols, by the kernel's number. sizes: for how many connections each stands, one if not given.
     """
     numbers: dict[FlowKey, int] = {}
     index = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
     names = ("untimed", "bytes", "ns", "histogram")
     untimed, amounts, times, histograms = (_grouped(rows["sums"][name], index, len(numbers)) for name in names)
     counts = {name: _grouped(rows[name], index, len(numbers)).tolist() for name in COUNTS}
-    sizes = np.bincount(index, minlength=len(numbers)).tolist()
+    ones = np.ones(len(index), np.int64) if sizes is None else sizes
+    connected = _grouped(ones, index, len(numbers)).tolist()
     last = {key: connection.remote for key, connection in zip(keys, connections, strict=True)}
     spoken: dict[FlowKey, str] = {}
     for key, number in zip(keys, rows["facts"]["speaks"].tolist(), strict=True):
@@ -34,7 +39,7 @@ def make_flows(
         Flow(
             key,
             end_text(last[key]),
-            sizes[at],
+            connected[at],
             _figures(untimed[at], amounts[at], times[at], histograms[at]),
             {name: values[at] for name, values in counts.items() if values[at]},
             spoken[key],

@@ -5,10 +5,12 @@ from collections.abc import Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from rover_core.model import FlowKey, Peer, ProcessKey
-from rover_network.connections import Connection, End, address_text
+from rover_network.connections import Connection, End, address_text, ends_key
+from rover_network.folding import Folded
 from rover_network.host import Host
 
-_REMEMBERED = 16384
+REMEMBERED = 16384
+"""What `Recent` keeps."""
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -19,7 +21,7 @@ class Recent(OrderedDict[Key, Value], Generic[Key, Value]):
     def note(self, key: Key, value: Value) -> None:
         self[key] = value
         self.move_to_end(key)
-        while len(self) > _REMEMBERED:
+        while len(self) > REMEMBERED:
             self.popitem(last=False)
 
 
@@ -36,8 +38,8 @@ class PeerBook:
     """
 
     def __init__(self, host: Host) -> None:
-        self._host = host
-        self._ends: Recent[tuple[str, int, End, End], _Holder] = Recent()
+        self.host = host
+        self._ends: Recent[bytes, _Holder] = Recent()
         self._sockets: Recent[int, _Holder] = Recent()
         self._facing: Recent[int, _Holder] = Recent()  # who is at the other end of a Unix socket, by its inode
         self._servers: Recent[tuple[int, str, int], _Holder] = Recent()
@@ -46,10 +48,22 @@ class PeerBook:
 
     def resolve(self, connections: Sequence[Connection]) -> list[FlowKey]:
         """Whose each connection is, as what, and with whom: one for each."""
-        self._host.look_again()
+        self.host.look_again()
         for connection in connections:
             self._note(connection)
         return [self._flow_key(connection) for connection in connections]
+
+    def holder(self, ends: bytes) -> int:
+        """The process that was seen at these ends (`connections.ends_key`), by pid; 0 if none was."""
+        found = self._ends.get(ends)
+        return found.process.pid if found else 0
+
+    def remember(self, connections: Sequence[Connection], folded: Folded) -> None:
+        """The ends of all connections that the given ones stand for."""
+        holders = [_Holder(each.process, each.name, each.role) for each in connections]
+        groups = folded.group[-REMEMBERED:].tolist()
+        for ends, group in zip(folded.ends[-REMEMBERED:], groups, strict=False):
+            self._ends.note(ends, holders[group])
 
     def _note(self, c: Connection) -> None:
         holder = _Holder(c.process, c.name, c.role)
@@ -60,7 +74,7 @@ class PeerBook:
             return
         if c.local.known:
             self._local_addresses.note(c.local.address, None)
-            self._ends.note((c.transport, _where(c), c.local, c.remote), holder)
+            self._ends.note(ends_key(c.transport, _where(c), c.local, c.remote), holder)
         if c.role == "server":
             self._servers.note((_where(c), c.transport, c.local.port), holder)
         if c.transport == "udp" and not c.remote.known:
@@ -83,7 +97,7 @@ class PeerBook:
             return self._sockets.get(c.peer) or self._facing.get(c.inode)
         if not c.remote.known:
             return None
-        found = self._ends.get((c.transport, _where(c), c.remote, c.local))
+        found = self._ends.get(ends_key(c.transport, _where(c), c.remote, c.local))
         if found or not self._is_local(c.remote):
             return found
         if c.transport == "udp":  # at an address of its own, or at all of them
@@ -95,13 +109,13 @@ class PeerBook:
             return "client" if other.role == "server" else "server"
         if (_where(c), c.transport, c.local.port) in self._servers:
             return "server"
-        listens = c.transport != "unix" and self._host.listens(c.process.pid, c.netns, c.transport, c.local.port)
+        listens = c.transport != "unix" and self.host.listens(c.process.pid, c.netns, c.transport, c.local.port)
         return "server" if listens else "client"
 
     def _is_local(self, end: End) -> bool:
         if not end.known:
             return False
-        return end.loopback or end.address in self._local_addresses or self._host.has_address(end.address)
+        return end.loopback or end.address in self._local_addresses or self.host.has_address(end.address)
 
 
 def _where(c: Connection) -> int:

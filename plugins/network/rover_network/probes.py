@@ -32,6 +32,8 @@ def _raw(purpose: str, *choices: tuple[str, str]) -> Plan:
 
 SENT = _raw("counting where messages are sent", ("rover_on_sent", "sock_send_length"))
 RECEIVED = _raw("counting where messages are received", ("rover_on_received", "sock_recv_length"))
+
+
 ENTRY = _raw("execution times", ("rover_on_enter", "sys_enter"))
 EXIT = _raw("connect, accept and close", ("rover_on_exit", "sys_exit"))
 DESTROYED = _raw("telling sockets at one address apart", ("rover_on_destroyed", "tcp_destroy_sock"))
@@ -46,6 +48,7 @@ OTHERS = (
         ("rover_on_queue_full", "sock_rcvqueue_full"),
     ),
 )
+RECEIVED_DROPS = "most drops of received packets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Probes:
 
 def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
     """Attach all that can be; those `without` are left out. RoverError if nothing could be counted."""
+    left_out = {plan.purpose for plan in without}
     missing: dict[str, str] = {}
     attached: list[Attachment] = []
 
@@ -75,7 +79,7 @@ def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
         done: list[Attachment] = []
         for plan in plans:
             try:
-                if plan in without:
+                if plan.purpose in left_out:
                     raise RoverError(f"{plan.purpose} is left out", why="it is not wanted")
                 done.append(attach(plan, program))
             except RoverError as error:
@@ -88,13 +92,16 @@ def attach_probes(program: Program, without: Collection[Plan] = ()) -> Probes:
     try:
         for plan in (DESTROYED, *OTHERS):
             take(plan)
-        lengths, calls = take(SENT, RECEIVED), take(EXIT, ENTRY)
+        lengths = take(SENT, RECEIVED)
+        calls = take(EXIT, ENTRY)
         if not lengths and not calls:
             reasons = "; ".join(missing.values())
             raise RoverError("network profiling is not possible here", why=reasons, remedy="see `rover doctor`")
     except BaseException:
         _detach(attached)
         raise
+    if "rover_on_freed" not in {each.function for each in attached}:
+        missing.setdefault(RECEIVED_DROPS, "before Linux 6.11 kfree_skb does not tell for which socket that was")
     if not lengths:  # the ends of system calls tell the same
         missing = {
             purpose: why for purpose, why in missing.items() if purpose not in (SENT.purpose, RECEIVED.purpose)

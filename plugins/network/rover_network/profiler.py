@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rover_bpf.maps import Array
 from rover_core.api import WireProtocol
 from rover_core.flows import add_operations, add_steps
 from rover_core.logs import get_logger
@@ -23,13 +24,14 @@ from rover_core.model import (
     Telemetry,
 )
 from rover_network.analysis import Analysis
-from rover_network.connections import end_text, read_connections
+from rover_network.connections import Connection, end_text, read_connections
 from rover_network.counting import KERNEL, Counted, Counter, Origin
 from rover_network.flows import events, make_flows, merge_flows
+from rover_network.folding import Folded, fold
 from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
 from rover_network.operations import Found, Socket
-from rover_network.peers import PeerBook, Recent
+from rover_network.peers import REMEMBERED, PeerBook, Recent
 from rover_network.recorder import Recorder
 from rover_network.rules import rules_of
 from rover_network.samples import entity_pairs, slowest
@@ -38,7 +40,7 @@ from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, Sam
 NAME = "NETWORK"
 _DEFAULTS = ProtocolAnalyzeSettings()
 _SAMPLING = SamplingSettings()
-_COLLECT_AT = 0.5  # fill of the kernel's rows, 0..1, from which they are emptied before the next drain is due
+_COLLECT_AT = 0.125  # fill of the kernel's rows, 0..1, from which they are emptied before the next drain is due
 log = get_logger("network")
 
 
@@ -225,12 +227,14 @@ class NetworkProfiler:
             return
         self._analysis.gather(self._counter)  # first: so the flow of each connection in it is known below
         counted = self._counter.collect()
-        connections = list(read_connections(counted.keys, counted.rows))
+        folded = fold(counted.keys, counted.rows, self._book.holder)
+        connections = list(read_connections(folded.keys, folded.rows))
+        self._book.remember(connections, folded)
         keys = self._book.resolve(connections)
         labels = ("", *(protocol.label for protocol in self._analysis.protocols))
-        flows = make_flows(keys, connections, counted.rows, labels)
-        for socket, key, connection in zip(counted.keys.tolist(), keys, connections, strict=True):
-            self._flow_keys.note(socket, (key, end_text(connection.remote)))
+        flows = make_flows(keys, connections, folded.rows, labels, folded.sizes)
+        if self._analysis.protocols:
+            self._note_flows(counted.keys, keys, connections, folded)
         found = self._analysis.put_together(counted, self._flow_keys.get)
         if self._recorder:
             times = {"time_ns": self._origin.now_ns(), "now_ns": time.monotonic_ns()}
@@ -244,6 +248,14 @@ class NetworkProfiler:
                 self._sessions[task_id].samples.append(sample)
         for session in self._sessions.values():
             session.samples = slowest(session.samples)
+
+    def _note_flows(
+        self, sockets: Array, keys: Sequence[FlowKey], connections: Sequence[Connection], folded: Folded
+    ) -> None:
+        """Which flow each connection belongs to, for what is read of it."""
+        found = [(key, end_text(each.remote)) for key, each in zip(keys, connections, strict=True)]
+        for socket, group in zip(sockets[-REMEMBERED:].tolist(), folded.group[-REMEMBERED:].tolist(), strict=True):
+            self._flow_keys.note(socket, found[group])
 
     def _entities_of(self, session: _Session, process: ProcessKey) -> Sequence[Entity]:
         """Of a process that this session watches, as discovery knows it now, or as it was when the task started."""

@@ -67,15 +67,12 @@ struct rover_call {
     u64 sk;
     u64 bytes; /* of the messages so far, where there are several */
     u64 messages;
-    u64 generation; /* of the processes that are watched, when this one was known to be */
     u64 regs;       /* the registers it was called with, which are there until it ends */
     struct rover_key key;
     u32 kind;
     u32 where; /* the data and the peer's address are: ROVER_IN_ARGUMENT, ROVER_IN_HEADER, ROVER_IN_VECTOR */
     u32 fd;
     u32 figure; /* of key: what the messages were */
-    u32 tgid;
-    u32 unused;
     struct rover_piece piece;
 };
 

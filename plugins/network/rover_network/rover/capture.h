@@ -147,26 +147,30 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
         ROVER_READ(piece->segments, call->regs, ROVER_SYSCALL_ARGUMENT(2));
 }
 
+/* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. */
+static __always_inline struct rover_stream *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
+                                                          u64 length)
+{
+    struct rover_connection *connection = config->protocols ? rover_connections.lookup(key) : NULL;
+    if (!connection)
+        return NULL;
+    connection->stream.position[way & 1] += length;
+    rover_tell(ROVER_CALLS_SEEN);
+    return &connection->stream;
+}
+
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
  * could be found. Does not return if they are shipped, or classified. */
 static __always_inline void rover_pass_on(void *ctx, struct rover_config *config, struct rover_call *call,
                                           struct rover_key *key, u32 kind, u64 way, u64 length)
 {
-    if (!config->protocols)
+    struct rover_stream *stream = rover_pass_by(config, key, way, length);
+    if (!stream || !call || !kind)
         return;
-    struct rover_connection *connection = rover_connections.lookup(key);
-    if (!connection)
-        return;
-    struct rover_stream *stream = &connection->stream;
-    u64 position = stream->position[way & 1];
-    stream->position[way & 1] = position + length;
-    rover_tell(ROVER_CALLS_SEEN);
-    if (!call || !kind)
-        return; /* the next one's position tells how much is missing */
     struct rover_piece *piece = &call->piece;
     call->key = *key;
     piece->length = length;
-    piece->position = position;
+    piece->position = stream->position[way & 1] - length;
     piece->other = stream->position[!way];
     piece->ended_ns = bpf_ktime_get_ns();
     piece->way = way & 1;

@@ -71,11 +71,13 @@ struct rover_reason {
     u64 reason; /* enum skb_drop_reason */
 };
 
+/* Whether a watched process receives from anybody, so that ends of receiving calls have to be looked at, and are. */
+
 struct rover_config {
     u32 epoch; /* 0 or 1: the set of rows that is written */
     u32 all;   /* 1: every process, else those in rover_targets */
     u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
-    u32 datagrams; /* 1: a watched process receives from anybody, so the ends of receiving calls are looked at */
+    u32 unused;
     u64 generation; /* of the processes that are watched; never 0 */
     u32 protocols; /* how many are recognised; 0: nothing of layer 7 is done */
     u32 rings;

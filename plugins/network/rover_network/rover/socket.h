@@ -76,6 +76,19 @@ static __always_inline u16 rover_big_endian(u16 value)
     return (u16)(value << 8 | value >> 8);
 }
 
+/* An accepted Unix socket has the name of the one that listened (unix_stream_connect, newu->addr): where one end has a
+ * name and the other none, the named one is the server. */
+static __always_inline void rover_read_names(u64 sk, u64 other, struct rover_facts *facts)
+{
+    u64 ours = 0, theirs = 0;
+    if (!other || facts->role)
+        return;
+    ROVER_READ(ours, sk, ROVER_OFFSET_unix_sock_addr);
+    ROVER_READ(theirs, other, ROVER_OFFSET_unix_sock_addr);
+    if (!ours != !theirs)
+        facts->role = ours ? ROVER_SERVER : ROVER_CLIENT;
+}
+
 static __always_inline void rover_read_ends(u64 sk, struct rover_facts *facts)
 {
     u64 net = 0, other = 0;
@@ -87,6 +100,7 @@ static __always_inline void rover_read_ends(u64 sk, struct rover_facts *facts)
     if (facts->family == AF_UNIX) {
         ROVER_READ(other, sk, ROVER_OFFSET_unix_sock_peer);
         facts->peer = other ? rover_inode(other) : 0;
+        rover_read_names(sk, other, facts);
         return;
     }
     ROVER_SK(facts->local_port, sk, skc_num);

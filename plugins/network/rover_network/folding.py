@@ -1,0 +1,92 @@
+"""Many short connections that are alike, as one: what they come to is told per flow anyway.
+
+Looking at a row in Python takes some 40 us, and a host may make ten thousand connections a second, each with two
+ends. So where there are many rows, those of one process with one peer are added up with numpy first.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rover_bpf.maps import Array
+from rover_network.connections import AF_UNIX, ENDS, TCP
+from rover_network.rows import FACTS, ROLES
+
+FOLD_FROM = 2048
+"""Rows: fewer are looked at one by one."""
+_LOOPBACK_4 = np.frombuffer(bytes(10) + b"\xff\xff\x7f", np.uint8)
+_LOOPBACK_6 = np.frombuffer(bytes(15) + b"\x01", np.uint8)
+_ALIKE = np.dtype([("facts", FACTS), ("tgid", "<u4"), ("other", "<u4"), ("single", "<u4")])
+
+
+class Folded(NamedTuple):
+    """keys, rows: shape (n,), one for each kind of connection. sizes: how many connections each stands for.
+
+    group: which of these each of the given rows is in. ends: what each of the given rows is between, as
+    `connections.ends_key` writes it; empty where nothing was folded.
+    """
+
+    keys: Array
+    rows: Array
+    sizes: Array
+    group: Array
+    ends: Sequence[bytes] = ()
+
+
+def fold(keys: Array, rows: Array, holder: Callable[[bytes], int]) -> Folded:
+    """Add up what differs in nothing but a TCP client's port, and has the same process at the other end.
+
+    keys, rows: shape (n,), dtypes KEY and ROW. holder: the process that was seen at these ends before, 0 if none was.
+    """
+    if len(rows) < FOLD_FROM:
+        return Folded(keys, rows, np.ones(len(rows), np.int64), np.arange(len(rows)))
+    facts = rows["facts"]
+    ends = _ends(facts, "local", "remote")
+    alike = np.zeros(len(rows), _ALIKE)
+    alike["facts"], alike["tgid"] = facts, keys["tgid"]
+    alike["other"] = _others(ends, _ends(facts, "remote", "local"), keys["tgid"], holder)
+    roles = facts["role"] * ((facts["protocol"] == TCP) & (facts["family"] != AF_UNIX))
+    alike["facts"]["local_port"][roles == ROLES.index("client")] = 0
+    alike["facts"]["remote_port"][roles == ROLES.index("server")] = 0
+    alike["single"] = np.where(roles, 0, np.arange(1, len(rows) + 1))  # these stay as they are
+    names = alike.view(f"S{_ALIKE.itemsize}")
+    _, first, group, sizes = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
+    return Folded(keys[first], _summed(rows, first, group, sizes), sizes, group, ends.tolist())
+
+
+def _summed(rows: Array, first: Array, group: Array, sizes: Array) -> Array:
+    order = np.argsort(group, kind="stable")
+    ends = np.cumsum(sizes)
+    folded = rows[first]
+    for at in np.flatnonzero(sizes > 1).tolist():
+        alike = rows[order[ends[at] - sizes[at] : ends[at]]]
+        for name in ("bytes", "ns", "untimed", "histogram"):
+            folded["sums"][name][at] = alike["sums"][name].sum(axis=0)
+        for name in ("retransmits", "drops", "errors"):
+            folded[name][at] = alike[name].sum()
+    return folded
+
+
+def _ends(facts: Array, local: str, remote: str) -> Array:
+    """As `connections.ends_key`, of all; seen from the other end if local and remote are swapped. dtype S."""
+    looped = np.zeros(len(facts), bool)
+    made = np.zeros(len(facts), ENDS)
+    for name, place in ((local, "local"), (remote, "remote")):
+        address = facts[name]
+        looped |= (address[:, :13] == _LOOPBACK_4).all(axis=1) | (address == _LOOPBACK_6).all(axis=1)
+        made[place], made[f"{place}_port"] = address, facts[f"{name}_port"]
+    made["protocol"] = facts["protocol"]
+    made["where"] = np.where(looped, facts["netns"], 0)
+    return made.view(f"S{ENDS.itemsize}")
+
+
+def _others(ends: Array, mirrored: Array, processes: Array, holder: Callable[[bytes], int]) -> Array:
+    """The process at the other end of each, 0 where nobody knows."""
+    order = np.argsort(ends)
+    place = order[np.searchsorted(ends[order], mirrored).clip(max=len(ends) - 1)]
+    met = ends[place] == mirrored
+    others = np.where(met, processes[place], 0)
+    unmet = np.flatnonzero(~met)
+    others[unmet] = [holder(each) for each in mirrored[unmet].tolist()]
+    return others
