@@ -9,6 +9,7 @@ from rover_core.logs import get_logger
 from rover_core.model import Loss, Sample, SamplingRule
 from rover_network.capture import MOST_PROTOCOLS, Layer7
 from rover_network.counter import Counted, NetworkCounter
+from rover_network.fastpath import Names, OperationNames, told
 from rover_network.operations import FlowOf, Found, check, put_together
 from rover_network.rulebook import content_size
 from rover_network.samplewords import rules_told, samples_read
@@ -28,7 +29,8 @@ log = get_logger("network")
 
 
 class Analysis:
-    """Nothing, and at no cost, where there are no protocols. missing: name of a protocol that is not read -> why."""
+    """Nothing, and at no cost, where there are no protocols. missing: name of a protocol that is not read -> why.
+    slow: of one whose fast path cannot be had -> why."""
 
     def __init__(
         self, protocols: Sequence[WireProtocol], settings: ProtocolAnalyzeSettings, sampling: SamplingSettings
@@ -53,10 +55,13 @@ class Analysis:
             "encodings": sampling.encodings,
         }
         self._samples: list[Taken[tuple[int, ...]]] = []
+        self._names = OperationNames()
+        self.slow: dict[str, str] = {}
 
     @property
     def layer7(self) -> Layer7:
-        return Layer7(self.protocols, self._settings.parallels, self._settings.per_cpu_buffer)
+        settings = self._settings
+        return Layer7(self.protocols, settings.parallels, settings.per_cpu_buffer, settings.fast_path)
 
     @property
     def pids(self) -> list[int]:
@@ -68,6 +73,9 @@ class Analysis:
         self.missing.update(counter.capture.missing)
         for name, why in self.missing.items():
             log.warning("not recognised", protocol=name, reason=why)
+        self.slow = dict(counter.capture.slow)
+        for name, why in self.slow.items():
+            log.warning("not counted in the kernel", protocol=name, reason=why)
         if not counter.capture.rings:
             return
         orders = [None, *self._orders]
@@ -80,6 +88,9 @@ class Analysis:
         """What is to be sampled from now on: rules by task, and of which pids; None for every process."""
         if self._workers is None:
             return
+        if counter.capture.fast:
+            pids = [pids for _, pids in tasks.values()]
+            counter.capture.fast.parse(None if None in pids else {pid for each in pids for pid in each or ()})
         counter.capture.capture_content(content_size(rule for rules, _ in tasks.values() for rule in rules))
         told = [
             [task_id, rules_told(rules), None if pids is None else sorted(pids)]
@@ -107,12 +118,25 @@ class Analysis:
                 self._workers.end(number, str(error))
                 continue
             self._reports.append(report)
+            self._learn(counter, {operation: (kind, name) for operation, kind, name in report["learned"]})
             for inode, tgid, peer in report["again"]:
                 counter.ask_again((inode, tgid, peer))
+
+    def _learn(self, counter: NetworkCounter, names: Names) -> None:
+        """Workers first: the kernel may mention an operation as soon as it knows it."""
+        if names and self._workers and counter.capture.fast:
+            fresh, forgotten = self._names.learn(names)
+            self._workers.know(fresh, self._names.all)
+            counter.capture.fast.forget(forgotten)
+            counter.capture.fast.learn(fresh)
 
     def put_together(self, counted: Counted, flow_of: FlowOf) -> Found:
         """All that was gathered since the last time, and what became of it on the way."""
         reports, self._reports = self._reports, []
+        if counted.exchanges:
+            rows = list(told(*counted.exchanges, self.protocols, self._names))
+            steps = {"exchanges counted in the kernel": sum(row[8] for row in rows)}
+            reports.append({"rows": rows, "losses": [], "steps": steps})
         found = put_together(reports, self.protocols, flow_of)
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)
         losses = dict(found.losses)

@@ -65,7 +65,8 @@ class Counted:
 
     keys, rows: shape (n,), dtypes KEY and ROW. reasons: (tgid, skb drop reason) -> packets. tally: what happened in
     that time, by the names of TALLIES. uring: processes that use io_uring, by pid, since the start. evicted:
-    connections that had to be forgotten to make room; their role may no longer be known.
+    connections that had to be forgotten to make room; their role may no longer be known. exchanges: keys and rows of
+    those that the fast path has counted (fastpath.py); None where there is none.
     """
 
     keys: Array
@@ -74,6 +75,7 @@ class Counted:
     tally: Mapping[str, int]
     uring: Collection[int]
     evicted: int
+    exchanges: tuple[Array, Array] | None = None
 
 
 class NetworkCounter:
@@ -164,13 +166,22 @@ class NetworkCounter:
         """Everything counted since the last call."""
         old, self._epoch = self._epoch, 1 - self._epoch
         self._configure()
+        fast = self.capture.fast
+        if fast:
+            fast.flip()
         settle()
         keys, rows = self._rows[old].drain()
         tally = self._read_tally()
         delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
         self._last_tally = tally
         return Counted(
-            keys, rows, self._drain_reasons(), delta, self._uring.read()[0].tolist(), self._evictions(tally)
+            keys,
+            rows,
+            self._drain_reasons(),
+            delta,
+            self._uring.read()[0].tolist(),
+            self._evictions(tally),
+            fast.drain() if fast else None,
         )
 
     def _drain_reasons(self) -> dict[tuple[int, int], int]:
@@ -211,11 +222,13 @@ class NetworkCounter:
 def _load(layer7: Layer7) -> Program:
     """The best form of the program that this kernel takes: maps that grow, or preallocated ones."""
     reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
+    if not layer7.fast:
+        reason["ROVER_FAST_CONNECTIONS"] = "1024"  # nobody needs them
     functions = {**FUNCTIONS, **CAPTURE} if layer7.protocols else FUNCTIONS
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
         return ProgramSource(
-            PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7.protocols)
+            PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7)
         )
 
     try:

@@ -44,7 +44,7 @@ SIZE_BOUNDS = (
 """Contract section 5.5 (1048 is its own). What is smaller is in the first bucket."""
 OTHER = "other"
 """Stands for the operations beyond the limit."""
-_LONGEST = 200  # characters of an operation, its class and its status; each is a stranger's
+LONGEST = 200  # characters of an operation, its class and its status; each is a stranger's
 
 Spread = list[Any]
 """[count, sum, {bucket: count}]"""
@@ -111,7 +111,7 @@ class Interval:
         operation, status = exchange.operation, exchange.status
         sums = self._sums.get((place, exchange.operation_class, operation, status))
         if sums is None:
-            kind, operation, status = exchange.operation_class[:_LONGEST], operation[:_LONGEST], status[:_LONGEST]
+            kind, operation, status = exchange.operation_class[:LONGEST], operation[:LONGEST], status[:LONGEST]
             if len(self._sums) >= self._room // 2:
                 kind = operation = OTHER
             sums = self._sums.get((place, kind, operation, status))

@@ -288,6 +288,7 @@ class NetworkProfiler:
         )
         missing = self._counter.probes.missing if self._counter else {}
         unread = self._analysis.missing if self._analysis else {}
+        slow = self._analysis.slow if self._analysis else {}
         said = {
             "probe": self._counter.probes.label if self._counter else "",
             "host": platform.node(),
@@ -295,6 +296,7 @@ class NetworkProfiler:
             "drop reasons": reasons,
             "io_uring": ", ".join(map(str, sorted(session.uring))),
             "connections forgotten": str(session.evicted or ""),
+            "not counted in the kernel": "; ".join(f"{name}: {why}" for name, why in slow.items()),
             "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
         }
         return {name: text for name, text in said.items() if text}
