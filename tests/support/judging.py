@@ -103,6 +103,8 @@ class Chain:
         spoken = Spoken(protocol.connect, None, {}, request=fast.request, response=fast.response)
         self.streams = Streams([None, spoken], Interval(100_000), Sampler())
         self._names: dict[int, list[str]] = {}
+        self._known: set[int] = set()
+        self._unnamed: dict[tuple[int, str], list[Any]] = {}
         self._rows: Sums = {}
         self._fasts: dict[int, Fast] = {}
         self._positions: dict[int, list[int]] = defaultdict(lambda: [0, 0])
@@ -129,21 +131,23 @@ class Chain:
         if fast is None:
             fast = self._fasts[inode] = Fast(phase=0 if moved.position or moved.other else 1, turn=1 - moved.side)
             fast.next[moved.side], fast.next[1 - moved.side] = moved.position, moved.other
+        shipped = fast.shipped
         verdict = self._judge.follow(ctypes.byref(fast), ctypes.byref(moved))
         if verdict & _JUDGE:
             judged, head = Judged(), data[:FAST_BYTES]
             padded = head.ljust(FAST_BYTES * 2, b"\xee")
             said = self._judge.judge(ctypes.byref(fast), moved.side, padded, len(head), ctypes.byref(judged))
-            known = int(judged.operation in self._names)
+            known = int(judged.operation in self._known)
             verdict |= self._judge.go_on(ctypes.byref(fast), ctypes.byref(moved), said, ctypes.byref(judged), known)
         if verdict & _COUNT:
             self._count(fast)
+        if shipped and fast.phase == 1:
+            self._known.add(fast.operation)
         return int(verdict)
 
     def _count(self, fast: Fast) -> None:
         self.counted += 1
-        key = (*self._names[fast.operation], str(fast.status))
-        row = self._rows.setdefault(key, [0, 0, 0, spread(), spread(), spread(), {}])
+        row = self._unnamed.setdefault((fast.operation, str(fast.status)), [0, 0, 0, spread(), spread(), spread(), {}])
         assert self._protocol.fast is not None
         for at, more in enumerate((1, 1, int(self._protocol.fast.failed(fast.status)))):
             row[at] += more
@@ -178,6 +182,9 @@ class Chain:
         report = self.streams.report()
         for operation, *names in report["learned"]:
             self._names[operation] = names
+        for (operation, status), row in self._unnamed.items():
+            _add(self._rows, (*self._names[operation], status), row)
+        self._unnamed = {}
         self.streams.know([[operation, *names] for operation, names in self._names.items()])  # type: ignore[misc]
         for row in report["rows"]:
             _add(self._rows, tuple(row[5:8]), row[8:])

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rover_bpf.maps import Array
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_core.model import Loss, Sample, SamplingRule
@@ -123,20 +124,27 @@ class Analysis:
                 counter.ask_again((inode, tgid, peer))
 
     def _learn(self, counter: NetworkCounter, names: Names) -> None:
-        """Workers first: the kernel may mention an operation as soon as it knows it."""
         if names and self._workers and counter.capture.fast:
-            fresh, forgotten = self._names.learn(names)
+            fresh = self._names.learn(names)
+            counter.capture.fast.forget(self._names.shrink())
             self._workers.know(fresh, self._names.all)
-            counter.capture.fast.forget(forgotten)
-            counter.capture.fast.learn(fresh)
 
-    def put_together(self, counted: Counted, flow_of: FlowOf) -> Found:
+    def _told(self, counter: NetworkCounter, keys: Array, rows: Array) -> Report:
+        """What was counted in the kernel, as a worker would tell it."""
+        operations = keys["operation"].tolist()
+        if counter.capture.fast and self._names.unknown(operations):
+            self.gather(counter)  # each has been read by a parser before it was counted
+            counter.capture.fast.forget(self._names.unknown(operations))
+        told_rows = list(told(keys, rows, self.protocols, self._names))
+        steps = {"exchanges counted in the kernel": sum(row[8] for row in told_rows)}
+        return {"rows": told_rows, "losses": [], "steps": steps}
+
+    def put_together(self, counter: NetworkCounter, counted: Counted, flow_of: FlowOf) -> Found:
         """All that was gathered since the last time, and what became of it on the way."""
-        reports, self._reports = self._reports, []
         if counted.exchanges:
-            rows = list(told(*counted.exchanges, self.protocols, self._names))
-            steps = {"exchanges counted in the kernel": sum(row[8] for row in rows)}
-            reports.append({"rows": rows, "losses": [], "steps": steps})
+            told_there = self._told(counter, *counted.exchanges)
+            self._reports.append(told_there)
+        reports, self._reports = self._reports, []
         found = put_together(reports, self.protocols, flow_of)
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)
         losses = dict(found.losses)

@@ -151,7 +151,7 @@ int rover_on_fast(void *ctx)
     moved.ended_ns = piece->ended_ns;
     moved.side = piece->from_server;
     moved.on = !config->off && !(config->off_some && rover_parsed.lookup(&tgid));
-    u32 client = piece->way != piece->from_server;
+    u32 client = piece->way != piece->from_server, shipped = fast->shipped, fresh = 0;
     int verdict = rover_follow(fast, &moved);
     if (verdict & ROVER_FAST_JUDGE)
         verdict |= rover_judge(config, fast, &moved, piece);
@@ -160,6 +160,8 @@ int rover_on_fast(void *ctx)
         if (!(verdict & ROVER_FAST_SHIP))
             moved.note |= ROVER_NOTE_ALONE;
     }
+    if (shipped && fast->phase == ROVER_IDLE) /* the parser has seen one that could be followed to its end: by then it */
+        rover_operations.insert(&fast->operation, &fresh); /* has a name, and the next can be counted */
     if (!(verdict & ROVER_FAST_SHIP) && !moved.note)
         return 0;
     piece->note = moved.note;

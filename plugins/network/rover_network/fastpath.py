@@ -18,7 +18,7 @@ from rover_network.rows import KEY
 
 DURATIONS, SIZES = 64, 32
 """Buckets that there is room for."""
-MOST_OPERATIONS = 4096
+MOST_OPERATIONS = 3072  # of the 4096 that the kernel has room for
 FAST_CONFIG = np.dtype(
     [
         ("durations", "<u8", (DURATIONS,)),
@@ -73,12 +73,8 @@ class FastMaps:
         self._config["off"], self._config["off_some"] = pids is None, bool(wanted)
         self._map.update(0, self._config)
 
-    def learn(self, operations: Iterable[int]) -> None:
-        """These have names from now on."""
-        for operation in operations:
-            self._operations.update(operation, 0)
-
     def forget(self, operations: Iterable[int]) -> None:
+        """The next of each goes to the parser again, which names it."""
         for operation in operations:
             self._operations.delete(operation)
 
@@ -107,22 +103,29 @@ class OperationNames:
     def all(self) -> Names:
         return self._names
 
-    def learn(self, names: Names) -> tuple[Names, list[int]]:
-        """Returns those that are new, and those that are forgotten for them."""
+    def learn(self, names: Names) -> Names:
+        """Returns those that are new."""
         fresh = {operation: name for operation, name in names.items() if operation not in self._names}
         self._names |= fresh
+        return fresh
+
+    def unknown(self, operations: Iterable[int]) -> set[int]:
+        """Those without a name; the others are not the next to be forgotten."""
+        wanted = set(operations)
+        for operation in wanted & self._names.keys():
+            self._names[operation] = self._names.pop(operation)
+        return wanted - self._names.keys()
+
+    def use(self, operation: int) -> tuple[str, str]:
+        """Its class and name."""
+        return self._names.get(operation, (OTHER, OTHER))
+
+    def shrink(self) -> list[int]:
+        """Forget the least recently used beyond what there is room for, and say which."""
         forgotten = list(self._names)[: max(0, len(self._names) - MOST_OPERATIONS)]
         for operation in forgotten:
             del self._names[operation]
-        return {operation: name for operation, name in fresh.items() if operation in self._names}, forgotten
-
-    def use(self, operation: int) -> tuple[str, str]:
-        """Its class and name, which are not the next to be forgotten."""
-        name = self._names.pop(operation, None)
-        if name is None:
-            return OTHER, OTHER
-        self._names[operation] = name
-        return name
+        return forgotten
 
 
 def told(keys: Array, rows: Array, protocols: Sequence[WireProtocol], names: OperationNames) -> Iterator[list[Any]]:

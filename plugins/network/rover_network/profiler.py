@@ -225,7 +225,7 @@ class NetworkProfiler:
         flows = make_flows(keys, connections, counted.rows, labels)
         for socket, key, connection in zip(counted.keys.tolist(), keys, connections, strict=True):
             self._flow_keys.note(socket, (key, end_text(connection.remote)))
-        found = self._analysis.put_together(counted, self._flow_keys.get)
+        found = self._analysis.put_together(self._counter, counted, self._flow_keys.get)
         for session in self._sessions.values():
             session.take(flows, counted)
             session.take_found(found)

@@ -197,6 +197,7 @@ class Streams:
         if request is not None and request.start_ns == stream.asked_ns:
             if len(self._learned) < _LEARNED and max(map(len, names)) <= LONGEST:
                 self._learned[stream.asks] = names
+                self.know([(stream.asks, *names)])
             stream.asks = 0
 
     def _make_room(self) -> None:
