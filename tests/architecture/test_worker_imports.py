@@ -1,0 +1,104 @@
+"""What a worker needs it has loaded by the time it gives up its rights, for every protocol that is installed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from captures import FOLDER, captured, flows
+from classifying import PROTOCOLS, compiled, directed, installed
+
+from rover_network.records import RECORD
+from rover_network.workers import describe
+
+PROGRAM = """
+import io, json, os, socket, sys, threading
+from rover_network import worker
+from rover_network.worker import LENGTH, REPORT, TASKS
+
+orders, tasks, records = [json.loads(line) for line in sys.stdin]
+here, there = socket.socketpair()
+end, ready = os.pipe()
+os.write(ready, b"x")
+late = []
+begun = threading.Event()
+
+class Barrier:
+    def find_spec(self, name, path=None, target=None):
+        late.append(name)
+
+class Ring:
+    def __init__(self, *_):
+        self.records = [bytes.fromhex(each) for each in records]
+    def drain(self):
+        taken = []
+        if begun.is_set():
+            taken, self.records = self.records, taken
+        yield from map(memoryview, taken)
+
+worker.Ring = Ring
+worker.confine = lambda memory: sys.meta_path.insert(0, Barrier())
+order = {"channel": there.detach(), "ring": end, "ring_bytes": 0, "queue_size": 1000, "protocols": [None, *orders],
+         "sampling": {"headers": [], "parameters": [], "encodings": ["utf-8", "gbk"]}}
+
+def ask():
+    def message():
+        (length,) = LENGTH.unpack(here.recv(LENGTH.size, socket.MSG_WAITALL))
+        return json.loads(here.recv(length, socket.MSG_WAITALL))
+    message()
+    body = json.dumps(tasks).encode()
+    here.sendall(TASKS + LENGTH.pack(len(body)) + body)
+    reports = []
+    for _ in range(3):
+        here.sendall(REPORT)
+        reports.append(message())
+        begun.set()
+    here.close()
+    print(json.dumps(reports), file=out)
+
+out = os.fdopen(os.dup(1), "w")
+asking = threading.Thread(target=ask)
+asking.start()
+worker.main(order)
+asking.join()
+print(json.dumps(late), file=out)
+"""
+RULES = [["task", [{"min_duration_ns": 0, "when_error": True, "attach_request": True, "attach_response": True}], None]]
+
+
+def test_workers_import_nothing_later(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: where `nobody` may not read the installation, a protocol's parser or its rendering fails on first use."""
+    if not FOLDER.exists():
+        pytest.skip(f"there is no {FOLDER}")
+    protocols = installed()
+    theirs = {ours: name for name, ours in PROTOCOLS.items()}
+    records, read = [], set()
+    for number, protocol in enumerate(protocols, 1):
+        classify = compiled(protocol, tmp_path)
+        for at, capture in enumerate(captured(theirs.get(protocol.name, protocol.name))[:12]):
+            for flow in flows(capture.file)[:4]:
+                mine = directed(flow, classify)
+                if mine is None:
+                    continue
+                read.add(protocol.name)
+                places = [0, 0]
+                event = 2 if flow.transport == "udp" else 0
+                if event and protocol.datagrams is None:
+                    continue
+                for piece in mine.pieces:
+                    side, now = int(piece.direction), piece.timestamp_ns
+                    data = piece.data[:16_000]
+                    after = len(piece.data) - len(data)
+                    key = (100 * at + flow.index, number, 0, places[side], places[1 - side], now, now)
+                    places[side] += len(piece.data)
+                    records.append((RECORD.pack(*key, after, len(data), number, side, side, event) + data).hex())
+    order = [[describe(each) for each in protocols], RULES, records]
+    lines = "\n".join(json.dumps(each) for each in order)
+    command = [sys.executable, "-P", "-c", PROGRAM]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    reports, late = (json.loads(line) for line in done.stdout.splitlines())
+    found = {row[4] for report in reports for row in report["rows"]}
+    assert found == {number for number, each in enumerate(protocols, 1) if each.name in read}
+    assert any(report["samples"] for report in reports)
+    assert late == []
