@@ -111,6 +111,7 @@ class Analysis:
         """Take what the workers have found, before they hold too much of it."""
         if self._workers is None:
             return
+        ended = self._workers.restarts
         for number, report in self._workers.report():
             try:
                 check(report, len(self.protocols))
@@ -122,6 +123,8 @@ class Analysis:
             self._learn(counter, {operation: (kind, name) for operation, kind, name in report["learned"]})
             for inode, tgid, peer in report["again"]:
                 counter.ask_again((inode, tgid, peer))
+        if self._workers.restarts != ended and counter.capture.fast:  # what it knew the names of nobody knows now
+            counter.capture.fast.forget(self._names.unknown(counter.capture.fast.operations))
 
     def _learn(self, counter: NetworkCounter, names: Names) -> None:
         if names and self._workers and counter.capture.fast:

@@ -108,6 +108,8 @@ class NetworkCounter:
     def _open_maps(self) -> None:
         self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
         self._targets = Targets(self._program.maps)
+        self._named = self._map("rover_targets", "<u4", "<u4")
+        self._ours: frozenset[int] = frozenset()
         self._config = self._map("rover_config", "<i4", CONFIG)
         self._kinds = self._map("rover_kinds", "<u4", "<u4")
         self._reasons = self._map("rover_reasons", REASON, "<u8")
@@ -131,7 +133,26 @@ class NetworkCounter:
 
     def unwatch(self, pids: Iterable[int]) -> None:
         self._targets.discard(pids)
+        self._leave_out(self._ours)
         self._forget_who_is_watched()
+
+    def leave_out(self, pids: Collection[int]) -> None:
+        """Who is not counted where every process is, unless it is watched by name: ourselves."""
+        ours = frozenset(pids)
+        if ours != self._ours:
+            self._targets.discard(pid for pid in self._ours - ours if not self._watched(pid))
+            self._ours = ours
+            self._leave_out(ours)
+            self._forget_who_is_watched()
+
+    def _leave_out(self, pids: Collection[int]) -> None:
+        for pid in pids:
+            if not self._watched(pid):
+                self._named.update(pid, 0)
+
+    def _watched(self, pid: int) -> bool:
+        said = self._named.lookup(pid)
+        return said is not None and bool(said)
 
     def watch_all(self, everything: bool) -> None:
         self._all = everything

@@ -73,6 +73,12 @@ class FastMaps:
         self._config["off"], self._config["off_some"] = pids is None, bool(wanted)
         self._map.update(0, self._config)
 
+    @property
+    def operations(self) -> list[int]:
+        """That are counted in the kernel."""
+        found: list[int] = self._operations.read()[0].tolist()
+        return found
+
     def forget(self, operations: Iterable[int]) -> None:
         """The next of each goes to the parser again, which names it."""
         for operation in operations:

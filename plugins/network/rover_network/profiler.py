@@ -1,5 +1,6 @@
 """The network profiler: one program for all tasks, flows and meters for each."""
 
+import os
 import platform
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -166,6 +167,7 @@ class NetworkProfiler:
     def tick(self) -> None:
         if self._counter and self._analysis:
             self._analysis.gather(self._counter)
+            self._counter.leave_out({os.getpid(), *self._analysis.pids})
         if self._counter and self._counter.fill() > _COLLECT_AT:
             self._collect()
 
@@ -206,6 +208,7 @@ class NetworkProfiler:
             for purpose, why in counter.probes.missing.items():
                 log.warning("not measured", what=purpose, reason=why)
             analysis.start(counter)
+            counter.leave_out({os.getpid(), *analysis.pids})
         except BaseException:
             analysis.close()
             counter.close()
