@@ -21,6 +21,7 @@ from rover_core.api import WireProtocol
 from rover_core.wire import Limits
 from rover_network.intervals import Interval
 from rover_network.records import RECORD
+from rover_network.sampling import Sampler
 from rover_network.streams import Spoken, Streams, feed_all
 
 _EXCHANGES = 5_000
@@ -105,7 +106,7 @@ def _records(requests: Sequence[bytes]) -> Iterator[memoryview]:
 
 
 def _as_worker(protocol: WireProtocol, records: Sequence[memoryview]) -> int:
-    streams = Streams([None, Spoken(protocol.connect, None, {})], Interval(5000))
+    streams = Streams([None, Spoken(protocol.connect, None, {})], Interval(5000), Sampler())
     feed_all(streams, records)
     found = sum(row[8] for row in json.loads(json.dumps(streams.report()))["rows"])
     assert found == len(records) // 2

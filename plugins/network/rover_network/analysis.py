@@ -93,11 +93,12 @@ class Analysis:
             pids = [pids for _, pids in tasks.values()]
             counter.capture.fast.parse(None if None in pids else {pid for each in pids for pid in each or ()})
         counter.capture.capture_content(content_size(rule for rules, _ in tasks.values() for rule in rules))
-        told = [
+        words = [
             [task_id, rules_told(rules), None if pids is None else sorted(pids)]
             for task_id, (rules, pids) in tasks.items()
         ]
-        self._workers.assign(told)
+        self._workers.assign(words)
+        self.gather(counter)  # they answer once they know: what comes from now on is sampled
 
     def take_samples(self, flow_of: FlowOf) -> Iterator[tuple[str, Sample]]:
         """What was gathered since the last time, with its task's id."""
@@ -138,15 +139,15 @@ class Analysis:
         if counter.capture.fast and self._names.unknown(operations):
             self.gather(counter)  # each has been read by a parser before it was counted
             counter.capture.fast.forget(self._names.unknown(operations))
-        told_rows = list(told(keys, rows, self.protocols, self._names))
-        steps = {"exchanges counted in the kernel": sum(row[8] for row in told_rows)}
-        return {"rows": told_rows, "losses": [], "steps": steps}
+        found = list(told(keys, rows, self.protocols, self._names))
+        steps = {"exchanges counted in the kernel": sum(row[8] for row in found)}
+        return {"rows": found, "losses": [], "steps": steps}
 
     def put_together(self, counter: NetworkCounter, counted: Counted, flow_of: FlowOf) -> Found:
         """All that was gathered since the last time, and what became of it on the way."""
         if counted.exchanges:
-            told_there = self._told(counter, *counted.exchanges)
-            self._reports.append(told_there)
+            in_kernel = self._told(counter, *counted.exchanges)  # which may gather more reports
+            self._reports.append(in_kernel)
         reports, self._reports = self._reports, []
         found = put_together(reports, self.protocols, flow_of)
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)
