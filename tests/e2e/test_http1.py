@@ -81,7 +81,7 @@ def test_nginx_under_load_to_the_last_request(begin, nginx: Nginx) -> None:  # t
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_fast_path_counts_what_the_log_has(begin, nginx: Nginx, fast: bool) -> None:  # type: ignore[no-untyped-def]
-    """Broken: what is counted in the kernel is not what was asked, or is lost under load; or it cannot be turned off."""
+    """Broken: what is counted in the kernel is not what was asked, or is lost; or it cannot be turned off."""
     setting = f"profiling.task.network.protocol_analyze.fast_path={str(fast).lower()}"
     rover = watching(begin, "--pid", nginx.process.pid, "--set", setting)
     base = f"http://127.0.0.1:{nginx.port}"

@@ -1,4 +1,4 @@
-"""The fast path without a kernel: its C compiled for this machine, and beside it the parser that gets what it ships."""
+"""The fast path without a kernel: its C compiled for this machine, and the parser that gets what it ships."""
 
 import ctypes
 import subprocess
@@ -23,14 +23,14 @@ _HARNESS = """
 int follow(struct rover_fast *fast, struct rover_moved *moved) {{ return rover_follow(fast, moved); }}
 unsigned int end(struct rover_fast *fast) {{ return rover_fast_end(fast); }}
 int judge(struct rover_fast *fast, unsigned int side, const unsigned char *data, unsigned int size,
-	  struct rover_judged *judged)
+    struct rover_judged *judged)
 {{
-	return side ? {name}_response(data, size, fast->kind, judged) : {name}_request(data, size, 7, judged);
+    return side ? {name}_response(data, size, fast->kind, judged) : {name}_request(data, size, 7, judged);
 }}
 int go_on(struct rover_fast *fast, struct rover_moved *moved, int judgement, struct rover_judged *judged, int known)
 {{
-	return moved->side ? rover_judge_response(fast, moved, judgement, judged)
-			   : rover_judge_request(fast, moved, judgement, judged, known);
+    return moved->side ? rover_judge_response(fast, moved, judgement, judged)
+        : rover_judge_request(fast, moved, judgement, judged, known);
 }}
 """
 _SHIP, _COUNT, _JUDGE = 1, 2, 4
@@ -92,8 +92,8 @@ Sums = dict[tuple[str, str, str], list[Any]]
 
 
 class Chain:
-    """What the kernel does with the calls of connections, and a worker with what is shipped. on: whether there is a fast
-    path at all.
+    """What the kernel does with the calls of connections, and a worker with what is shipped. on: whether there is a
+    fast path at all.
     """
 
     def __init__(self, protocol: WireProtocol, judge: ctypes.CDLL, on: bool = True) -> None:
@@ -115,7 +115,9 @@ class Chain:
         """A call of a connection."""
         places = self._positions[inode]
         length = len(call.data) + call.unseen
-        moved = Moved(places[call.direction], places[1 - call.direction], length, call.timestamp_ns, call.timestamp_ns)
+        moved = Moved(
+            places[call.direction], places[1 - call.direction], length, call.timestamp_ns, call.timestamp_ns
+        )
         moved.side, moved.on = call.direction, 1
         places[call.direction] += length
         if not length:
@@ -147,7 +149,9 @@ class Chain:
 
     def _count(self, fast: Fast) -> None:
         self.counted += 1
-        row = self._unnamed.setdefault((fast.operation, str(fast.status)), [0, 0, 0, spread(), spread(), spread(), {}])
+        row = self._unnamed.setdefault(
+            (fast.operation, str(fast.status)), [0, 0, 0, spread(), spread(), spread(), {}]
+        )
         assert self._protocol.fast is not None
         for at, more in enumerate((1, 1, int(self._protocol.fast.failed(fast.status)))):
             row[at] += more
@@ -160,7 +164,17 @@ class Chain:
         data = call.data[moved.skip :]
         seen = data[: capture.server if call.direction else capture.client]
         after = moved.length - moved.skip - len(seen)
-        head = (inode, 1, 0, moved.position + moved.skip, moved.other, moved.began_ns, moved.ended_ns, after, len(seen))
+        head = (
+            inode,
+            1,
+            0,
+            moved.position + moved.skip,
+            moved.other,
+            moved.began_ns,
+            moved.ended_ns,
+            after,
+            len(seen),
+        )
         self.streams.feed(memoryview(RECORD.pack(*head, 1, call.direction, call.direction, 0) + seen))
 
     def _note(self, inode: int, note: int, resume: list[int], fast: Fast) -> None:

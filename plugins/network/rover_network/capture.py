@@ -27,8 +27,8 @@ MOST_RINGS = 64
 
 @dataclass(frozen=True, slots=True)
 class Layer7:
-    """What is to be captured. rings: one for each worker; ring_bytes: of each. fast_path: count what can be counted in
-    the kernel, and capture the rest.
+    """What is to be captured. rings: one for each worker; ring_bytes: of each. fast_path: count what can be counted
+    in the kernel, and capture the rest.
     """
 
     protocols: Sequence[WireProtocol] = ()

@@ -248,9 +248,7 @@ def _load(layer7: Layer7) -> Program:
     functions = {**FUNCTIONS, **CAPTURE} if layer7.protocols else FUNCTIONS
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
-        return ProgramSource(
-            PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7)
-        )
+        return ProgramSource(PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7))
 
     try:
         return load(source((*MEMBERS, GROWS), _GROWING))

@@ -1,4 +1,4 @@
-"""The agent's half of the fast path: what operations are called, whom it leaves alone, and what was counted in the kernel.
+"""The agent's half of the fast path: operations' names, whom it leaves alone, and what was counted in the kernel.
 
 Layouts are those of rover/fastmaps.h; a test compares them.
 """

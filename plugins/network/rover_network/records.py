@@ -6,8 +6,8 @@ from typing import NamedTuple
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
 END, DATAGRAM, NOTE = 1, 2, 4
-"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data. Those above
-are the stream's generation."""
+"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data. Those
+above are the stream's generation."""
 SAID = struct.Struct("<QQQII")
 """A note: struct rover_said of rover/fastmaps.h."""
 PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8
@@ -37,8 +37,8 @@ class Record(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What the fast path says to the parser; `position` and `other` of its record are where the client's and the server's
-    bytes go on, `began_ns` and `ended_ns` the exchange's.
+    """What the fast path says to the parser; `position` and `other` of its record are where the client's and the
+    server's bytes go on, `began_ns` and `ended_ns` the exchange's.
 
     operation: the kernel's name of it. requested, responded: bytes. note: what of that is to be believed, and done.
     """

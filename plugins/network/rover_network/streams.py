@@ -30,8 +30,8 @@ PARSER_FAILED = "parser failed"
 
 
 class Spoken(NamedTuple):
-    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. request, response: of its fast
-    path. The rest: `Sampleable`.
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. request, response: of its
+    fast path. The rest: `Sampleable`.
     """
 
     connect: Callable[[Limits], Connection]
@@ -49,7 +49,18 @@ class Spoken(NamedTuple):
 class _Stream:
     """A connection, and where in it the next byte of each direction (client's, server's) is expected."""
 
-    __slots__ = ("asked_ns", "asks", "connection", "event", "expected", "place", "protocol", "seen_ns", "source", "told")
+    __slots__ = (
+        "asked_ns",
+        "asks",
+        "connection",
+        "event",
+        "expected",
+        "place",
+        "protocol",
+        "seen_ns",
+        "source",
+        "told",
+    )
 
     def __init__(self, connection: Connection, record: Record, spoken: Spoken) -> None:
         client = record.sent != record.from_server
@@ -160,11 +171,11 @@ class Streams:
 
     def know(self, names: Sequence[tuple[int, str, str]]) -> None:
         """What operations are called that notes may be about: number, class and name."""
-        for operation, kind, name in names:
-            self._names.pop(operation, None)
-            self._names[operation] = kind, name
-        for operation in list(self._names)[: max(0, len(self._names) - _NAMES)]:
-            del self._names[operation]
+        for number, kind, name in names:
+            self._names.pop(number, None)
+            self._names[number] = kind, name
+        for number in list(self._names)[: max(0, len(self._names) - _NAMES)]:
+            del self._names[number]
 
     def _hear(self, key: Key, stream: _Stream | None, record: Record, said: Said) -> None:
         """A note of the fast path: where the parser goes on, and what was open there."""

@@ -27,8 +27,8 @@ from rover_network.streams import Place, Spoken, Streams, feed_all
 LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
 REPORT, TASKS, NAMES = b"r", b"t", b"n"
-"""The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples; behind the third [number,
-class, name] of each operation that the kernel tells apart from now on."""
+"""The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples; behind the third
+[number, class, name] of operations that the kernel tells apart."""
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records

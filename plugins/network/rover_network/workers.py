@@ -170,7 +170,7 @@ class Workers:
         return self._order(ring, words=[*filter(None, [self._tasks]), *_named(self._names)])
 
     def know(self, fresh: Names, names: Names) -> None:
-        """What operations are called that notes of the fast path may be about: those that are new, and all of them."""
+        """What operations are called that notes of the fast path may be about: those that are new, and all."""
         self._names = names
         for words in _named(fresh):
             self._tell(words)

@@ -3,13 +3,13 @@
 import ctypes
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from captures import FOLDER, captured, flows
 from classifying import compiled, directed
-from judging import Call, Chain, both, compiled_judge
+from judging import Call, both, compiled_judge
 
 from rover_core.api import WireProtocol
 from rover_http1.plugin import rover_protocols
@@ -28,11 +28,6 @@ def http1() -> WireProtocol:
 @pytest.fixture(scope="module")
 def judge(http1: WireProtocol, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return compiled_judge(http1, tmp_path_factory.mktemp("judge"))
-
-
-def timed(steps: list[tuple[int, bytes]], times: int = 3) -> list[Call]:
-    """The same again and again, one call a millisecond."""
-    return [Call(side, data, at * MS) for at, (side, data) in enumerate(steps * times, 1)]
 
 
 def test_published_captures_come_to_the_same(http1: WireProtocol, judge: ctypes.CDLL, tmp_path: Path) -> None:
@@ -92,7 +87,7 @@ def conversation(dice: random.Random) -> Iterator[tuple[int, bytes]]:
 
 
 def calls(dice: random.Random) -> Iterator[Call]:
-    """The same in calls: mostly one for each message, or in random pieces; what is behind a head may be out of sight."""
+    """The same in calls: one for each message, or random pieces; what is behind a head may be out of sight."""
     now, whole, last = MS, dice.random() < 0.7, dice.random() < 0.1
     said = list(conversation(dice))
     for side, message in said[: dice.randint(1, len(said))] if last else said:
@@ -102,7 +97,7 @@ def calls(dice: random.Random) -> Iterator[Call]:
         elif b"\r\n\r\n" in message and dice.random() < 0.3:
             cuts.append(message.index(b"\r\n\r\n") + 4)
         cuts.sort()
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             now += dice.choice([20, 300, 2000]) * 1000
             piece = message[start:end]
             hidden = start > 0 and piece == piece[:1] * len(piece) and piece[:1] in b"bx" and dice.random() < 0.5

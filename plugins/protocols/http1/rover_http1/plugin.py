@@ -1,7 +1,6 @@
 """The HTTP/1.x plugin's hooks."""
 
 from pathlib import Path
-
 from typing import Any
 
 from rover_core.api import FastPath, WireProtocol, hookimpl
