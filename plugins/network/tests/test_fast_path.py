@@ -86,6 +86,14 @@ def conversation(dice: random.Random) -> Iterator[tuple[int, bytes]]:
             yield S, plain
 
 
+def late(dice: random.Random, moved: list[Call]) -> list[Call]:
+    """Of some requests it is reported after their answers that they were sent, as of those of many threads."""
+    for at in range(1, len(moved) - 1):
+        if [each.direction for each in moved[at - 1 : at + 2]] == [S, C, S] and dice.random() < 0.05:
+            moved[at], moved[at + 1] = moved[at + 1], moved[at]
+    return moved
+
+
 def calls(dice: random.Random) -> Iterator[Call]:
     """The same in calls: one for each message, or random pieces; what is behind a head may be out of sight."""
     now, whole, last = MS, dice.random() < 0.7, dice.random() < 0.1
@@ -108,7 +116,7 @@ def calls(dice: random.Random) -> Iterator[Call]:
 def test_any_conversation_comes_to_the_same(http1: WireProtocol, judge: ctypes.CDLL, seed: int) -> None:
     """Broken: what goes to and fro between the kernel and the parser is lost, doubled or misjudged on the way."""
     dice = random.Random(seed)
-    fast, parser = both(http1, judge, [list(calls(dice)) for _ in range(300)])
+    fast, parser = both(http1, judge, [late(dice, list(calls(dice))) for _ in range(300)])
     assert fast.told() == parser.told()
     assert fast.losses == parser.losses
     assert fast.counted > 200

@@ -100,16 +100,14 @@ struct rover_moved {
 /* The parser takes over, the open exchange included. */
 ROVER_FAST_FUNCTION void rover_hand_over(struct rover_fast *fast, struct rover_moved *moved)
 {
-	if (!fast->shipped) {
-		if (fast->phase == ROVER_ASKED)
-			moved->note |= ROVER_NOTE_PLACE | ROVER_NOTE_ASKED;
-		else if (fast->phase == ROVER_ANSWERED)
-			moved->note |= ROVER_NOTE_PLACE | ROVER_NOTE_ASKED | ROVER_NOTE_ANSWERED;
-		else if (fast->apart)
-			moved->note |= ROVER_NOTE_PLACE;
-	}
 	if (fast->shipped)
-		fast->owed[0] = fast->owed[1] = 0;
+		fast->owed[0] = fast->owed[1] = 0; /* the parser skips it */
+	else if (fast->phase == ROVER_ASKED)
+		moved->note |= ROVER_NOTE_PLACE | ROVER_NOTE_ASKED;
+	else if (fast->phase == ROVER_ANSWERED)
+		moved->note |= ROVER_NOTE_PLACE | ROVER_NOTE_ASKED | ROVER_NOTE_ANSWERED;
+	else if (fast->apart)
+		moved->note |= ROVER_NOTE_PLACE;
 	fast->phase = ROVER_PARSED;
 	fast->shipped = fast->handed = fast->apart = 0;
 }
