@@ -15,6 +15,7 @@ from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
+from rover_network.packetprobes import PacketProbes
 
 FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "RAW_TRACEPOINT")
 """In the order of enum rover_slot."""
@@ -117,6 +118,7 @@ class CaptureMaps:
         slots = BpfMap(program.maps["rover_slots"], "<u4", "<u4")
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
+        self._packets = PacketProbes(program)
         self.capture_content(0)
         chain = [*FUNCTIONS, *map(_name, usable)]
         for slot, name in enumerate(chain):
@@ -128,16 +130,29 @@ class CaptureMaps:
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property
+    def unmeasured(self) -> Mapping[str, str]:
+        """Purpose -> why not, of what is measured while messages are sampled."""
+        return self._packets.missing if self.active else {}
+
+    @property
     def feeds(self) -> Sequence[RingFeed]:
         """For workers, one each."""
         return [RingFeed(ring) for ring in self.rings]
 
     def capture_content(self, size: int) -> None:
         """Ship so many first bytes of each message from now on, where the protocol's policy says less."""
-        for number, protocol in enumerate(self._protocols if self.active else (), 1):
+        if not self.active:
+            return
+        if size:
+            self._packets.attach()
+        for number, protocol in enumerate(self._protocols, 1):
             self._policies.update(number, _policy(protocol, size))
+        if not size:
+            self._packets.detach()
 
     def close(self) -> None:
+        if self.active:
+            self._packets.detach()
         for ring in self.rings:
             os.close(ring.fd)
         self.rings = []

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END, DATAGRAM, NOTE = 1, 2, 4
-"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data. Those
-above are the stream's generation."""
+END, DATAGRAM, NOTE, CALL = 1, 2, 4, 16
+"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data; or what
+the system call was (details.py) whose data follow. Those above are the stream's generation."""
 SAID = struct.Struct("<QQQII")
 """A note: struct rover_said of rover/fastmaps.h."""
 PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8

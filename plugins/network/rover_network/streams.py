@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from rover_core.model import Loss, TraceContext
 from rover_core.wire import Connection, Exchange, Limits, Message
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
+from rover_network.details import CallBook
 from rover_network.intervals import DURATION_BOUNDS, LONGEST, OTHER, Interval, spread, spread_value
-from rover_network.records import ANSWERED, ASKED, DATAGRAM, END, NOTE, PLACE, RECORD, SAID, TEACH, Record, Said
+from rover_network.records import ANSWERED, ASKED, CALL, DATAGRAM, END, NOTE, PLACE, RECORD, SAID, TEACH, Record, Said
 from rover_network.samplewords import rules_read, samples_told
 from rover_network.sampling import Sampler, Source
 
@@ -81,7 +82,7 @@ class Streams:
     """The connections of one ring.
 
     spoken: protocols by number; None for those that cannot be had. `take` is called with each exchange: the place for
-    what looks at exchanges one by one. now_ns: by the records' clock.
+    what looks at exchanges one by one. now_ns: by the records' clock. calls: where the sampler looks system calls up.
     """
 
     def __init__(
@@ -91,7 +92,9 @@ class Streams:
         sampler: Sampler[Place],
         limits: Limits = _LIMITS,
         now_ns: Callable[[], int] = time.monotonic_ns,
+        calls: CallBook | None = None,
     ) -> None:
+        self._calls = calls or CallBook()
         self._now_ns = now_ns
         self._spoken = spoken
         self._interval = interval
@@ -124,12 +127,16 @@ class Streams:
                 exchanges = stream.connection.feed(direction, data, after, ended_ns, fields[5])
             else:
                 record = Record._make(fields)
+                if record.event & CALL:
+                    self._calls.add(record, view)
+                    return
                 if record.event & NOTE:
                     self._hear(key, stream, record, Said._make(SAID.unpack_from(view, _HEAD)))
                     return
                 if record.event & END:
                     if stream is not None:
                         self._end(key, stream)
+                    self._calls.end(key)
                     return
                 stream = self._place(key, stream, record)
                 if stream is None:
@@ -312,7 +319,7 @@ class Streams:
             self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
         steps, self.steps = self.steps, {}
         losses, self._losses = self._losses, {}
-        for step, count in self._sampler.take_losses().items():
+        for step, count in (self._sampler.take_losses() | self._calls.take_losses()).items():
             steps[step] = steps.get(step, 0) + count
         again, self.again = self.again, []
         learned, self._learned = self._learned, {}

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from rover_core.api import CLASSIFY_BYTES, Diagnostic, Health, WireProtocol
 from rover_core.classifiers import Classify, compiled
 from rover_network.feeds import split
-from rover_network.records import END, RECORD, Record
+from rover_network.records import CALL, END, RECORD, Record
 from rover_network.replaying import read_header
 from rover_network.tape import RECORDS, Frame, Reader
 
@@ -72,7 +72,7 @@ def _first_calls(frames: Iterator[Frame], names: Sequence[str]) -> Iterator[tupl
             if record.event & END:
                 known.pop(key, None)
                 continue
-            if known.get(key) == record.event or not 0 < record.protocol <= len(names):
+            if record.event & CALL or known.get(key) == record.event or not 0 < record.protocol <= len(names):
                 continue
             known[key] = record.event
             head = bytes(view[RECORD.size : RECORD.size + CLASSIFY_BYTES])

@@ -95,7 +95,7 @@ class Traffic:
         self.recorder._send(GATHERED, BLOCK.pack(self.now_ns, 0))
         tally = dict.fromkeys(TALLIES, 0) | {"calls_seen": self.calls, "ring_full": ring_full}
         times = {"time_ns": START_NS + self.now_ns, "now_ns": self.now_ns}
-        facts_of_host = {"ports": [[0, "tcp", [80]]], "addresses": []}
+        facts_of_host = {"ports": [[0, "tcp", [80]]], "addresses": [], "interfaces": []}
         self.recorder.interval(Counted(keys, rows, {}, tally, [], 0), times, facts_of_host, lost)
         self.calls = 0
 

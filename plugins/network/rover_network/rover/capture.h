@@ -19,7 +19,7 @@
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
-enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_NOTE = 4, ROVER_GENERATION = 8 /* and above */ };
+enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_NOTE = 4, ROVER_OF_CALL = 16, ROVER_GENERATION = 32 };
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
  * of each message, whatever the policy, while messages are sampled. */
@@ -284,6 +284,7 @@ int rover_on_ask(void *ctx)
 }
 
 #include <rover/gather.h>
+#include <rover/details.h>
 
 /* A classifier has found out what a connection speaks, and who asks and who answers. */
 static __always_inline int rover_settle(struct rover_config *config, struct rover_piece *piece,
@@ -341,6 +342,8 @@ int rover_on_want(void *ctx)
     struct rover_policy *policy = rover_policies.lookup(&number);
     if (!policy)
         return 0;
+    if (policy->content)
+        rover_ship_detail(config, call, connection);
     if (stream->last != piece->way) {
         stream->last = piece->way;
         stream->turned = piece->position;
