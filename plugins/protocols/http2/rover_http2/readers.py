@@ -1,0 +1,250 @@
+"""The two directions of an HTTP/2 connection: frames in, halves of streams out (RFC 9113)."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Direction, Limits, Message, Outcome, Reader
+from rover_http2 import frames
+from rover_http2.frames import HEAD, PREFACE, Frame, frame_at, without_padding
+from rover_http2.hpack import Decoder, Field
+from rover_http2.messages import GoAway, Request, Reset, Response, bounded, needed, value_of
+
+_LONGEST_KEPT = 8192  # characters of the fields of a message that may be sampled
+# Frames that say what they are: DATA is found by the frame behind it.
+_START = re.compile(rb"(?=\0[\0-\x40].[\x01-\x09\0][\0\x01\x04\x05\x08\x09\x0c\x0d\x20\x21\x24\x25\x28\x29\x2c\x2d])", re.S)
+_CANDIDATES = 64
+_STREAM_MASK = 0x7FFFFFFF
+
+
+class Half:
+    """What one side has sent of a stream so far."""
+
+    __slots__ = ("begun", "complete", "content", "end_ns", "fields", "partial", "size", "start_ns", "trailers")
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = self.end_ns = start_ns
+        self.size = 0
+        self.fields: list[Field] = []
+        self.trailers: list[Field] = []
+        self.begun = False  # its (final) headers are there
+        self.partial = False
+        self.complete = True
+        self.content = bytearray()
+
+    def add(self, frame: Message[Any]) -> None:
+        self.size += frame.size
+        self.end_ns = frame.end_ns
+
+    def message(self, detail: Any) -> Message[Any]:
+        complete = self.complete and not self.partial
+        return Message(self.start_ns, self.end_ns, self.size, complete, detail, bytes(self.content))
+
+
+class FrameReader(Reader[Any]):
+    """Messages are what one side sends of a stream, promises of the server, RST_STREAM and GOAWAY.
+
+    halves: what has begun, by stream. Header blocks are read whatever becomes of their streams, since later ones build
+    on them.
+    """
+
+    keep = 64
+
+    def __init__(self, limits: Limits, direction: Direction) -> None:
+        super().__init__(limits)
+        self.halves: dict[int, Half] = {}
+        self.overflow = 0
+        self._room = limits.open
+        self._longest = limits.buffered
+        self._asks = direction == Direction.CLIENT
+        self._decoder = Decoder()
+        self._data: Frame | None = None  # whose payload has not all come
+        self._block: tuple[Frame, int, bytearray] | None = None  # that goes on, and the stream that it promises
+
+    def read(self) -> Message[Any] | Outcome:
+        buffer = self.buffer
+        if self._data is not None:
+            frame, self._data = self._data, None
+            if message := self._end_data(frame):
+                return message
+        while True:
+            data, at = buffer.data, buffer.at
+            have = len(data) - at
+            if have < HEAD:
+                return NEED_MORE
+            frame = frame_at(data, at)
+            if frame is None:
+                return self._read_preface()
+            length, kind = frame.length, frame.kind
+            if self._block is not None and (kind != frames.CONTINUATION or frame.stream != self._block[0].stream):
+                return INVALID
+            if kind == frames.DATA:
+                buffer.drop(HEAD)
+                buffer.skip(length)
+                if buffer.owed:
+                    self._data = frame
+                    return NEED_MORE
+                message = self._end_data(frame)
+                if message:
+                    return message
+                continue
+            if have < HEAD + length:
+                return NEED_MORE
+            payload = bytes(data[at + HEAD : at + HEAD + length])
+            buffer.drop(HEAD + length)
+            result = self._take(frame, payload)
+            if result is not SKIPPED:
+                return result
+
+    def _read_preface(self) -> Outcome:
+        buffer = self.buffer
+        begun = bytes(buffer.data[buffer.at : buffer.at + len(PREFACE)])
+        if not self._asks or not PREFACE.startswith(begun):
+            return INVALID
+        if len(begun) < len(PREFACE):
+            return NEED_MORE
+        buffer.drop(len(PREFACE))
+        buffer.forget()
+        return SKIPPED
+
+    def _take(self, frame: Frame, payload: bytes) -> Message[Any] | Outcome:
+        """A frame that is no DATA and has come whole."""
+        match frame.kind:
+            case frames.HEADERS | frames.PUSH_PROMISE | frames.CONTINUATION:
+                return self._take_block(frame, payload)
+            case frames.RST_STREAM:
+                return self.buffer.finish(Reset(frame.stream, int.from_bytes(payload, "big")))
+            case frames.GOAWAY:
+                last, code = int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big")
+                return self.buffer.finish(GoAway(last & _STREAM_MASK, code))
+        self.buffer.forget()
+        return SKIPPED
+
+    def _take_block(self, frame: Frame, payload: bytes) -> Message[Any] | Outcome:
+        if frame.kind == frames.CONTINUATION:
+            if self._block is None:
+                return INVALID
+            first, promised, block = self._block
+            block += payload
+        else:
+            part = without_padding(frame, payload)
+            promised = 0
+            if part is not None and frame.kind == frames.PUSH_PROMISE:
+                promised, part = int.from_bytes(part[:4], "big") & _STREAM_MASK, part[4:]
+                if self._asks or not promised:
+                    return INVALID
+            if part is None:
+                return INVALID
+            first, block = frame, bytearray(part)
+        if len(block) > self._longest:
+            return INVALID
+        if not frame.flags & frames.END_HEADERS:
+            self._block = first, promised, block
+            return SKIPPED
+        self._block = None
+        try:
+            fields, whole = self._decoder.decode(bytes(block))
+        except ValueError:
+            return INVALID
+        came = self.buffer.finish(None)
+        if promised:
+            kept = self._kept(fields)
+            return Message(came.start_ns, came.end_ns, 0, whole, Request(promised, kept, not whole, pushed=True))
+        return self._take_fields(first, came, fields, whole)
+
+    def _take_fields(self, frame: Frame, came: Message[None], fields: list[Field], whole: bool) -> Message[Any] | Outcome:
+        stream = frame.stream
+        half = self.halves.get(stream)
+        ends = frame.flags & frames.END_STREAM
+        if half is None:
+            named = value_of(fields, ":method" if self._asks else ":status")
+            if not named and whole and not ends:
+                return INVALID
+            half = self._begin(stream, came.start_ns)
+            half.complete = bool(named) or not whole  # else they are trailers, and what was before them is lost
+        half.add(came)
+        half.partial |= not whole
+        if half.begun:
+            half.trailers = self._kept(fields)
+        else:
+            half.fields = self._kept(fields)
+            half.begun = self._asks or not value_of(fields, ":status").startswith("1")
+        return self._end(stream, half) if ends else SKIPPED
+
+    def _kept(self, fields: list[Field]) -> list[Field]:
+        return bounded(fields, _LONGEST_KEPT) if self.buffer.content else needed(fields)
+
+    def _begin(self, stream: int, start_ns: int) -> Half:
+        half = self.halves[stream] = Half(start_ns)
+        if len(self.halves) > self._room:
+            del self.halves[next(iter(self.halves))]
+            self.overflow += 1
+        return half
+
+    def _end_data(self, frame: Frame) -> Message[Any] | None:
+        came = self.buffer.finish(None)
+        half = self.halves.get(frame.stream)
+        if half is None:
+            return None
+        half.add(came)
+        if came.content and len(half.content) < self.buffer.content:
+            part = came.content
+            if frame.flags & frames.PADDED:
+                part = part[1 : max(1, frame.length - part[0])]
+            half.content += part[: self.buffer.content - len(half.content)]
+        return self._end(frame.stream, half) if frame.flags & frames.END_STREAM else None
+
+    def _end(self, stream: int, half: Half) -> Message[Any]:
+        self.halves.pop(stream, None)
+        return self.made(stream, half)
+
+    def made(self, stream: int, half: Half, reset: int = -1) -> Message[Any]:
+        """What is known of a stream's half."""
+        kind = Request if self._asks else Response
+        return half.message(kind(stream, half.fields, half.partial, half.trailers, reset))
+
+    def take(self, stream: int, complete: bool, reset: int = -1, end_ns: int = 0) -> Message[Any] | None:
+        """What there is of a half that will not go on. complete: nothing of it is missing."""
+        half = self.halves.pop(stream, None)
+        if half is None:
+            return None
+        half.complete &= complete
+        half.end_ns = max(half.end_ns, end_ns)
+        return self.made(stream, half, reset)
+
+    def abandon(self) -> None:
+        self._decoder.forget()
+        self._block = self._data = None
+        for half in self.halves.values():
+            half.complete = False
+
+    def find(self, at: int) -> int:
+        data = self.buffer.data
+        for index in self._candidates(at):
+            if (self._asks and data.startswith(PREFACE, index)) or self._certain(index):
+                return index
+        return -1
+
+    def _candidates(self, at: int) -> Iterator[int]:
+        data = self.buffer.data
+        newest = self.buffer.newest
+        preface = data.find(PREFACE, at) if self._asks else -1
+        found = [match.start() for match, _ in zip(_START.finditer(data, at), range(_CANDIDATES), strict=False)]
+        places = {index for index in (newest, preface, *found) if index >= at}
+        yield from sorted(places)
+
+    def _certain(self, index: int) -> bool:
+        """Whether frames follow each other from here to the end of what is in hand: one that begins a call, or two."""
+        data = self.buffer.data
+        end, count, begins = len(data), 0, index == self.buffer.newest
+        while index + HEAD <= end:
+            frame = frame_at(data, index)
+            if frame is None:
+                return False
+            index += HEAD + frame.length
+            count += 1
+            if begins and frame.kind in (frames.HEADERS, frames.RST_STREAM, frames.GOAWAY) and index <= end:
+                return True
+            if count > 1 or (index == end and frame.length):
+                return True
+        return begins and count > 0
