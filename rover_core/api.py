@@ -338,6 +338,7 @@ class WireProtocol:
     render: a message as text for people, up to `Rendering.most`, its secrets redacted (`Rendering.redaction`) before
     anything is cut off; None leaves messages out of samples.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
+    continues: what other parsers call it when they hand a connection over (`Connection.switched`): `h2c`.
     """
 
     name: str
@@ -351,6 +352,7 @@ class WireProtocol:
     reason: Callable[[Exchange], str] = no_reason
     render: Render | None = None
     metrics: tuple[ExchangeMetric, ...] = ()
+    continues: tuple[str, ...] = ()
 
 
 CLASSIFY_BYTES = 64

@@ -124,8 +124,11 @@ class Analysis:
                 self._workers.end(number, str(error))
                 continue
             self._reports.append(report)
-            for inode, tgid, peer in report["again"]:
-                counter.ask_again((inode, tgid, peer))
+            for inode, tgid, peer, protocol in report["again"]:
+                if protocol:
+                    counter.rename((inode, tgid, peer), protocol)
+                else:
+                    counter.ask_again((inode, tgid, peer))
 
     def put_together(self, counted: Counted, flow_of: FlowOf) -> Found:
         """All that was gathered since the last time, and what became of it on the way."""

@@ -81,8 +81,10 @@ def check(report: Mapping[str, Any], protocols: int) -> None:
             if not isinstance(cause, str):
                 raise ValueError("a cause that is none")
         _check_numbers(*report["steps"].values())
-        for inode, tgid, peer in report["again"]:
-            _check_numbers(inode, tgid, peer)
+        for inode, tgid, peer, protocol in report["again"]:
+            _check_numbers(inode, tgid, peer, protocol)
+            if protocol > protocols:
+                raise ValueError("a connection of nothing known")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
 

@@ -74,6 +74,8 @@ CONFIG = np.dtype(
         ("generation", "<u8"),
         ("protocols", "<u4"),
         ("rings", "<u4"),
+        ("renames", "<u4"),
+        ("unused", "<u4"),
     ]
 )
 TALLIES = (

@@ -28,7 +28,10 @@ PARSER_FAILED = "parser failed"
 
 
 class Spoken(NamedTuple):
-    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. The rest: `Sampleable`."""
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. continues: see `WireProtocol`.
+
+    The rest: `Sampleable`.
+    """
 
     connect: Callable[[Limits], Connection]
     datagrams: Callable[[Limits], Connection] | None
@@ -38,6 +41,7 @@ class Spoken(NamedTuple):
     subject: Callable[[Exchange], str] = operation
     reason: Callable[[Exchange], str] = no_reason
     render: Render | None = None
+    continues: tuple[str, ...] = ()
 
 
 class _Stream:
@@ -57,6 +61,13 @@ class _Stream:
         if record.from_server:
             self.expected.reverse()
         self.told: dict[str, int] = {}
+
+    def go_on(self, connection: Connection, number: int, spoken: Spoken) -> None:
+        """In another protocol. The kernel, which does not know it yet, may call it by the old number."""
+        self.connection = connection
+        self.place = (*self.place[:4], number)
+        self.source = Source(self.place[1], self.place, spoken)
+        self.told = {}
 
 
 class Streams:
@@ -82,7 +93,10 @@ class Streams:
         self._streams: dict[Key, _Stream] = {}
         self._losses: dict[tuple[int, str], int] = {}
         self.steps: dict[str, int] = {}
-        self.again: list[Key] = []
+        self.again: list[tuple[int, int, int, int]] = []
+        self._successors = {
+            name: (number, each) for number, each in enumerate(spoken) if each for name in each.continues
+        }
 
     def feed(self, view: memoryview) -> None:
         """A record, as it lies in the ring."""
@@ -112,6 +126,8 @@ class Streams:
                 if stream is None:
                     return
                 exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
+            if stream.connection.switched:
+                exchanges = self._hand_over(key, stream, exchanges, direction, fields[7])
             for exchange in exchanges:
                 self.take(stream, exchange)
         except Exception:  # noqa: BLE001 - a plugin's parser, and a stranger's bytes: this connection alone is lost
@@ -127,6 +143,8 @@ class Streams:
             return self._begin(key, stream, record)
         if record.position < stream.expected[record.from_server]:
             return self._begin(key, stream, record)
+        if record.protocol == stream.place[4] and stream.protocol != _LEFT:
+            stream.protocol = record.protocol  # the kernel knows by now what it goes on with
         return None if stream.protocol == _LEFT else stream
 
     def _begin(self, key: Key, old: _Stream | None, record: Record) -> _Stream | None:
@@ -176,7 +194,7 @@ class Streams:
         """An exchange is known."""
         self._sampler.offer(exchange, stream.source)
         sums = self._interval.sums(stream.place, exchange)
-        spoken = self._spoken[stream.protocol]
+        spoken = self._spoken[stream.place[4]]
         if sums is None or spoken is None:
             return
         for name, value_of in spoken.metrics.items():
@@ -184,9 +202,37 @@ class Streams:
             if value is not None:
                 spread_value(sums.metrics.setdefault(name, spread()), value, _METRIC_BOUNDS)
 
+    def _hand_over(
+        self, key: Key, stream: _Stream, exchanges: Sequence[Exchange], direction: int, after: int
+    ) -> Sequence[Exchange]:
+        """Go on with the protocol that the two sides agreed on, if its parser is here. after: a gap that follows.
+
+        Returns what is still to be taken.
+        """
+        old = stream.connection
+        successor = self._successors.get(old.switched)
+        if successor is None:
+            return exchanges
+        number, spoken = successor
+        new = spoken.connect(self._limits)
+        adopted = old.agreed if old.agreed is not None and new.adopt(old.agreed) else None
+        for exchange in (*exchanges, *old.close()):
+            if exchange is not adopted:
+                self.take(stream, exchange)
+        self._settle(stream)
+        stream.go_on(new, number, spoken)
+        self.again.append((*key, number))
+        self._count("connections handed over")
+        found: list[Exchange] = []
+        for side in (1 - direction, direction):
+            buffer = old.readers[side].buffer
+            gap = after if side == direction else 0
+            found += new.feed(side, old.unread(side), gap, buffer.end_ns, buffer.began_ns)
+        return found
+
     def _leave(self, key: Key, stream: _Stream) -> None:
         """What follows is of another protocol, and of none until the kernel has asked the classifiers again."""
-        self.again.append(key)
+        self.again.append((*key, 0))
         self._end(key, stream)
         stream.protocol = _LEFT
         self._streams[key] = stream
@@ -208,7 +254,7 @@ class Streams:
         self._lose(tgid, Loss.UNREADABLE, 1)
         if stream is not None:
             stream.protocol = _LEFT
-            self.again.append(key)
+            self.again.append((*key, 0))
 
     def expire(self, now_ns: int | None = None) -> None:
         """Give up on halves that have waited for a minute. Also finds out what was lost."""
@@ -238,7 +284,10 @@ class Streams:
         self.steps[step] = self.steps.get(step, 0) + more
 
     def report(self, expire: bool = True) -> dict[str, Any]:
-        """What was found since the last one, for JSON. again: connections that are not what they seemed."""
+        """What was found since the last one, for JSON.
+
+        again: connections that are not what they seemed, and what they go on with; 0 if the classifiers are to say.
+        """
         if expire:
             self.expire()
         if self._interval.lost:

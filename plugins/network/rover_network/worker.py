@@ -76,6 +76,7 @@ def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
         _find(protocol["subject"]),
         _find(protocol["reason"]),
         render,
+        tuple(protocol["continues"]),
     )
 
 

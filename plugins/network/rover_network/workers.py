@@ -37,6 +37,7 @@ def describe(protocol: WireProtocol) -> dict[str, Any]:
         "subject": _place(protocol.subject),
         "reason": _place(protocol.reason),
         "render": _place(protocol.render) if protocol.render else None,
+        "continues": list(protocol.continues),
     }
 
 

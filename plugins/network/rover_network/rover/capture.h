@@ -289,6 +289,11 @@ int rover_on_want(void *ctx)
     int first = !stream->protocol;
     if (first && !rover_settle(config, piece, connection, &call->key))
         return 0;
+    u32 *renamed = config->renames ? rover_renamed.lookup(&call->key) : NULL;
+    if (renamed) {
+        stream->protocol = connection->facts.speaks = *renamed;
+        rover_renamed.delete(&call->key);
+    }
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
     if (!policy)

@@ -67,5 +67,6 @@ def rover_protocols() -> list[WireProtocol]:
             reason=status_reason,
             render=render_message,
             metrics=metrics,
+            continues=("h2c",),
         )
     ]
