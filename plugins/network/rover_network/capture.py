@@ -1,7 +1,7 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
 from rover_network.feeds import RingFeed
 
-FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "RAW_TRACEPOINT")
+FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs"), "RAW_TRACEPOINT")
 """In the order of enum rover_slot."""
 _CLASSIFIER = Path(__file__).with_name("classifier.bpf.c")
-_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
+_SELECTOR = Path(__file__).with_name("selector.bpf.c")
+_SELECTORS = 19  # ROVER_SELECT_ of rover/call.h
+_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
 MOST_RINGS = 64
@@ -37,22 +39,32 @@ NOTHING = Layer7()
 
 
 def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    """The classifiers, as programs to be loaded beside the network program."""
-    return tuple(
-        Extension(
-            _name(protocol),
-            _CLASSIFIER,
-            "rover_on_classify",
-            "RAW_TRACEPOINT",
-            {
-                "ROVER_CLASSIFIER": f'"{protocol.classifier.name}"',
-                "ROVER_CLASSIFY": f"{protocol.name}_classify",
-                "ROVER_PROTOCOL": str(number),
-            },
-            (protocol.classifier.parent,),
-        )
-        for number, protocol in enumerate(protocols, 1)
+    """The classifiers and selectors, as programs to be loaded beside the network program."""
+    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _extensions(number, protocol))
+
+
+def _extensions(number: int, protocol: WireProtocol) -> Iterator[Extension]:
+    classifier, selector = protocol.classifier, protocol.selector
+    defines = {
+        "ROVER_CLASSIFIER": f'"{classifier.name}"',
+        "ROVER_CLASSIFY": f"{protocol.name}_classify",
+        "ROVER_PROTOCOL": str(number),
+    }
+    yield Extension(
+        _name(protocol), _CLASSIFIER, "rover_on_classify", "RAW_TRACEPOINT", defines, (classifier.parent,)
     )
+    if selector is not None:
+        defines = {
+            "ROVER_SELECTOR": f'"{selector.name}"',
+            "ROVER_SELECT": f"{protocol.name}_select",
+            "ROVER_SELECT_HEAD": f"{protocol.name.upper()}_SELECT_HEAD",
+        }
+        name = _selector_name(protocol)
+        yield Extension(name, _SELECTOR, "rover_on_select", "RAW_TRACEPOINT", defines, (selector.parent,))
+
+
+def _selector_name(protocol: WireProtocol) -> str:
+    return f"selector {protocol.name}"
 
 
 def _name(protocol: WireProtocol) -> str:
@@ -86,6 +98,9 @@ class CaptureMaps:
         chain = [*FUNCTIONS, *map(_name, usable)]
         for slot, name in enumerate(chain):
             slots.update(slot, program.functions[name])
+        for number, protocol in enumerate(layer7.protocols, 1):
+            if _selector_name(protocol) in program.functions:
+                slots.update(_SELECTORS + number, program.functions[_selector_name(protocol)])
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property

@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END, DATAGRAM = 1, 2
-"""Bits of `event`: the connection is over; it is one of UDP. Those above are the stream's generation."""
+END, DATAGRAM, RUNS = 1, 2, 4
+"""Bits of `event`: the connection is over; it is one of UDP; data are runs. Those above are the stream's generation."""
+
+_RUN = struct.Struct("<II")
 
 
 class Record(NamedTuple):
@@ -29,3 +31,23 @@ class Record(NamedTuple):
     from_server: int
     sent: int
     event: int
+
+
+def runs(view: memoryview) -> tuple[list[tuple[bytes, int]], int]:
+    """The data of a record of RUNS: bytes and how many behind them were left out, in order; and those in front of all."""
+    found: list[tuple[bytes, int]] = []
+    parts: list[bytes] = []
+    at, before = 0, 0
+    while at + _RUN.size <= len(view):
+        skipped, length = _RUN.unpack_from(view, at)
+        at += _RUN.size
+        if skipped and not parts and not found:
+            before += skipped
+        elif skipped:
+            found.append((b"".join(parts), skipped))
+            parts = []
+        parts.append(bytes(view[at : at + length]))
+        at += length
+    if parts:
+        found.append((b"".join(parts), 0))
+    return found, before

@@ -9,7 +9,7 @@ from rover_core.model import Loss, TraceContext
 from rover_core.wire import Connection, Exchange, Limits
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
 from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
-from rover_network.records import DATAGRAM, END, RECORD, Record
+from rover_network.records import DATAGRAM, END, RECORD, RUNS, Record, runs
 from rover_network.samplewords import rules_read, samples_told
 from rover_network.sampling import Sampler, Source
 
@@ -110,6 +110,7 @@ class Streams:
                 and position == stream.expected[direction]
                 and fields[9] == stream.protocol
                 and fields[12] == stream.event
+                and not fields[12] & RUNS
             ):
                 after = fields[7]
                 stream.seen_ns = ended_ns = fields[6]
@@ -125,7 +126,10 @@ class Streams:
                 stream = self._place(key, stream, record)
                 if stream is None:
                     return
-                exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
+                if record.event & RUNS:
+                    exchanges = self._advance_runs(stream, record, view[_HEAD : _HEAD + length])
+                else:
+                    exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
             if stream.connection.switched:
                 exchanges = self._hand_over(key, stream, exchanges, direction, fields[7])
             for exchange in exchanges:
@@ -139,7 +143,7 @@ class Streams:
 
     def _place(self, key: Key, stream: _Stream | None, record: Record) -> _Stream | None:
         """The stream that a record belongs to: a new one if positions fall back, the kernel had forgotten it."""
-        if stream is None or stream.event != record.event:
+        if stream is None or (stream.event ^ record.event) & ~RUNS:
             return self._begin(key, stream, record)
         if record.position < stream.expected[record.from_server]:
             return self._begin(key, stream, record)
@@ -189,6 +193,18 @@ class Streams:
         self._count("bytes not captured", missing)
         before = feed(direction, b"", missing, record.began_ns)
         return [*before, *feed(direction, data, record.after, record.ended_ns, record.began_ns)]
+
+    def _advance_runs(self, stream: _Stream, record: Record, view: memoryview) -> Sequence[Exchange]:
+        """Feed a record that leaves out what the protocol's selector does not want."""
+        parts, before = runs(view)
+        found: list[Exchange] = []
+        position = record.position
+        for data, after in [(b"", before), *parts, (b"", record.after)]:
+            if data or after:
+                part = record._replace(position=position, length=len(data), after=after)
+                found += self._advance(stream, part, data)
+                position += len(data) + after
+        return found
 
     def take(self, stream: _Stream, exchange: Exchange) -> None:
         """An exchange is known."""

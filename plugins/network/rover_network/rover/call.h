@@ -76,6 +76,42 @@ struct rover_call {
     struct rover_piece piece;
 };
 
-/* Programs of one chain, by tail call: what asks the classifiers, what ships, and the classifiers, one behind the other.
- * The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers and ROVER_PIECES. */
-enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CLASSIFIERS, ROVER_SLOTS = 19 };
+struct rover_record {
+    struct rover_key key;
+    u64 position;
+    u64 other; /* position of what goes the other way */
+    u64 began_ns;
+    u64 ended_ns;
+    u64 after; /* bytes behind these that the same call moved and that are not captured */
+    u32 length;
+    u8 protocol;
+    u8 from_server; /* 1: these are the server's bytes */
+    u8 sent;        /* 1: this process sent them */
+    u8 event;       /* and the stream's generation */
+};
+
+/* Programs of one chain, by tail call: what asks the classifiers, what ships, the classifiers, one behind the other, and
+ * the selector of each protocol that has one, by its number. The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16
+ * classifiers and ROVER_PIECES. */
+enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_RUNS, ROVER_CLASSIFIERS, ROVER_SELECT_ = 19, ROVER_SLOTS = 36 };
+
+/* A read may have waited for what it reads, a write waits for what it has begun. */
+static __always_inline u64 rover_began(struct rover_call *call)
+{
+    return call->piece.way && call->since_ns ? call->since_ns : call->piece.ended_ns;
+}
+
+/* Reads the segment of that number. Returns its length. */
+static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, u64 *base)
+{
+    u64 parts[2] = {}; /* struct iovec */
+    if (!piece->segments) {
+        *base = piece->address;
+        return number || !piece->address ? 0 : piece->length;
+    }
+    if (number >= piece->segments ||
+        bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
+        return 0;
+    *base = parts[0];
+    return parts[1];
+}

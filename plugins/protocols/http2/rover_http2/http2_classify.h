@@ -54,17 +54,23 @@ static inline __attribute__((always_inline)) int http2_frame(const unsigned char
 	return 0;
 }
 
+/* It unrolls into constants. */
+static inline __attribute__((always_inline)) int http2_starts(const unsigned char *head, const char *text,
+							      unsigned int length)
+{
+	for (unsigned int i = 0; i < length; i++)
+		if (head[i] != (unsigned char)text[i])
+			return 0;
+	return 1;
+}
+
 static inline __attribute__((always_inline)) int http2_classify(const unsigned char *head, unsigned int size)
 {
-	const char *preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 	unsigned int at = 0, i;
-	int said, matches = size >= 24;
+	int said;
 
-	for (i = 0; i < 24; i++)
-		if (head[i] != (unsigned char)preface[i])
-			matches = 0;
-	if (matches)
-		return 1;
+	if (http2_starts(head, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24))
+		return size >= 24;
 	for (i = 0; i < 3; i++) {
 		if (at > HTTP2_LAST || at + HTTP2_HEAD > size)
 			return 0;

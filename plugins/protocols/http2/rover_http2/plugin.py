@@ -7,7 +7,7 @@ from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits, 
 from rover_core.wire.http import status_reason
 from rover_http2.text import render_message
 
-_CAPTURE = Capture(CaptureMode.ALL)
+_CAPTURE = Capture(CaptureMode.FRAMES)
 
 
 def connect(limits: Limits) -> Connection:
@@ -67,6 +67,7 @@ def rover_protocols() -> list[WireProtocol]:
             reason=status_reason,
             render=render_message,
             metrics=metrics,
+            selector=header.with_name("http2_select.h"),
             continues=("h2c",),
         )
     ]
