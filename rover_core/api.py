@@ -340,8 +340,8 @@ class WireProtocol:
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     selector: of CaptureMode.FRAMES, a C header like the classifier's, compiled into a program of its own too, with
     `static int <name>_select(const unsigned char *head, unsigned long long *ship, unsigned long long *skip)` and
-    `<NAME>_SELECT_HEAD`. head: so many bytes that begin a frame, 16 at most. It says how many bytes from there on are to be
-    shipped and how many behind those are to be left out, and returns 0 for what is no frame.
+    `<NAME>_SELECT_HEAD`. head: so many bytes that begin a frame, 15 at most. It says how many bytes from there on are
+    to be shipped and how many behind those are to be left out, and returns 0 for what is no frame.
     continues: what other parsers call it when they hand a connection over (`Connection.switched`): `h2c`.
     """
 

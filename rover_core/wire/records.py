@@ -116,7 +116,7 @@ class CaptureMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A protocol's capture policy. client, server: bytes of that direction's calls or messages; 0 with ALL and FRAMES."""
+    """A protocol's capture policy. client, server: bytes of that direction's calls or messages; 0 if it is neither."""
 
     mode: CaptureMode
     client: int = 0

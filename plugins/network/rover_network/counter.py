@@ -127,8 +127,7 @@ class NetworkCounter:
         return BpfMap(self._program.maps[name], key, value)
 
     def _configure(self) -> None:
-        layer7 = self.capture.active, len(self.capture.rings)
-        layer7 = *layer7, int(self._renames), 0
+        layer7 = self.capture.active, len(self.capture.rings), int(self._renames), 0
         self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation, *layer7))
 
     def watch(self, pids: Iterable[int]) -> None:

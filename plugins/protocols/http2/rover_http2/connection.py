@@ -11,6 +11,7 @@ from rover_http2.pairing import ByStream
 from rover_http2.readers import FrameReader
 
 _UNKNOWN = "?"
+_MOST_CUT = 64
 
 
 class Http2Connection(Connection):
@@ -18,6 +19,8 @@ class Http2Connection(Connection):
         self._client = FrameReader(limits, Direction.CLIENT)
         self._server = FrameReader(limits, Direction.SERVER)
         self._streams = ByStream(describe, limits.open)
+        self._cut: set[int] = set()  # streams that the server reset before their requests were read
+        self._refused: GoAway | None = None
         super().__init__(self._client, self._server, self._streams, limits)
 
     def adopt(self, agreed: Exchange) -> bool:
@@ -27,6 +30,16 @@ class Http2Connection(Connection):
             return False
         self._streams.request(agreed.request._replace(detail=detail))
         return True
+
+    def feed(self, direction: int, data: bytes, gap: int, timestamp_ns: int, began_ns: int = 0) -> Sequence[Exchange]:
+        found = super().feed(direction, data, gap, timestamp_ns, began_ns)
+        if not self._cut or direction == Direction.SERVER:
+            return found
+        for stream in self._cut & self._client.halves.keys():
+            self._cut.discard(stream)
+            if request := self._client.take(stream, True):
+                self._streams.request(request)
+        return [*found, *self._streams.take()]
 
     def stitch(self, direction: int, message: Message[Any]) -> None:
         detail = message.detail
@@ -38,12 +51,22 @@ class Http2Connection(Connection):
                     self._go_away(detail)
             case Request():
                 self._streams.request(message)
+                if self._refused is not None and detail.stream > self._refused.last:
+                    self._go_away(self._refused)
             case _:
-                self._streams.response(message)
+                self._answer(message)
         for reader in (self._client, self._server):
             if reader.overflow:
                 self.losses[Loss.OVER_LIMIT] = self.losses.get(Loss.OVER_LIMIT, 0) + reader.overflow
                 reader.overflow = 0
+
+    def _answer(self, message: Message[Response]) -> None:
+        """A response is there. What was lost since its request began may have been of it."""
+        stream = message.detail.stream
+        asked = self._client.halves.get(stream) or self._streams.known(stream)
+        if asked is not None and asked.start_ns <= self._server.doubt_ns:
+            message = message._replace(complete=False)
+        self._streams.response(message)
 
     def _reset(self, direction: int, message: Message[Any]) -> None:
         """Both halves of the stream end here, as far as they have not. Who sent it says why in its half."""
@@ -57,20 +80,25 @@ class Http2Connection(Connection):
             self._streams.request(request)
         elif by_client and (asked := self._streams.known(stream)):
             self._streams.reset(asked._replace(detail=asked.detail._replace(reset=code)))
-        if response is None and not by_client and not self._streams.is_over(stream):
+        if response is None and not by_client and not self._streams.answered(stream):
             response = message._replace(detail=Response(stream, (), reset=code))
         if response is not None:
-            self._streams.response(response)
+            self._answer(response)
         if by_client:
             self._streams.end(stream)
+        elif not self._streams.is_over(stream) and len(self._cut) < _MOST_CUT:
+            self._cut.add(stream)
 
     def _go_away(self, detail: GoAway) -> None:
+        self._refused = detail
         for stream in [each for each in self._client.halves if each > detail.last]:
             if request := self._client.take(stream, True):
                 self._streams.request(request)
         for stream in self._streams.above(detail.last):
             if request := self._streams.known(stream):
-                self._streams.reset(request._replace(detail=request.detail._replace(reset=detail.code, gone_away=True)))
+                self._streams.reset(
+                    request._replace(detail=request.detail._replace(reset=detail.code, gone_away=True))
+                )
             self._streams.end(stream)
 
     def expire(self, before_ns: int) -> Sequence[Exchange]:

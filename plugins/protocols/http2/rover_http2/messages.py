@@ -12,7 +12,9 @@ _GRPC = (
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
     *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
 )
-_NEEDED = frozenset((*TRACE_HEADERS, ":method", ":path", ":status", "content-type", "content-encoding", "grpc-status"))
+_NEEDED = frozenset(
+    (*TRACE_HEADERS, ":method", ":path", ":status", "content-type", "content-encoding", "grpc-status")
+)
 _LONGEST = 2048  # characters of a value that is kept, and of all values of a message that is not sampled
 _MOST_KEPT = 32
 
@@ -97,6 +99,19 @@ def value_of(fields: Sequence[Field], name: str) -> str:
 def needed(fields: list[Field]) -> list[Field]:
     """What is kept of fields while nothing is sampled."""
     return [(name, value[:_LONGEST]) for name, value in fields if name in _NEEDED][:_MOST_KEPT]
+
+
+def guessed(fields: list[Field]) -> list[Field]:
+    """With names where they are lost and can be told from the value: a path's, a status's that stands first."""
+    if any(name in (":path", ":status") for name, _ in fields):
+        return fields
+    for at, (name, value) in enumerate(fields):
+        if name == UNKNOWN and value.startswith("/"):
+            return [*fields[:at], (":path", value), *fields[at + 1 :]]
+    name, value = fields[0]
+    if name == UNKNOWN and len(value) == 3 and value.isdecimal():
+        return [(":status", value), *fields[1:]]
+    return fields
 
 
 def bounded(fields: list[Field], size: int) -> list[Field]:

@@ -28,6 +28,11 @@ class ByStream(Stitcher):
         pair = self._open.get(stream)
         return pair[0] if pair else None
 
+    def answered(self, stream: int) -> bool:
+        """Its response is there, or it is over."""
+        pair = self._open.get(stream)
+        return stream in self._over or (pair is not None and pair[1] is not None)
+
     def is_over(self, stream: int) -> bool:
         return stream in self._over
 
@@ -77,4 +82,3 @@ class ByStream(Stitcher):
         """A request in another form than it came: with why it ended."""
         if pair := self._open.get(request.detail.stream):
             pair[0] = request
-

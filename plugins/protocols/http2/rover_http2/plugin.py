@@ -28,22 +28,22 @@ def path(exchange: Exchange) -> str:
 
 def reset(exchange: Exchange) -> int | None:
     """1 for a stream that RST_STREAM ended, whatever the reason."""
-    return int(any(half and half.detail.reset >= 0 for half in (exchange.request, exchange.response)))
+    return any(half and half.detail.reset >= 0 for half in (exchange.request, exchange.response)) or None
 
 
 def refused(exchange: Exchange) -> int | None:
     """1 for a request that a GOAWAY said nobody has looked at."""
-    return int(exchange.request is not None and exchange.request.detail.gone_away)
+    return (exchange.request is not None and exchange.request.detail.gone_away) or None
 
 
 def pushed(exchange: Exchange) -> int | None:
     """1 for what the server promised without being asked."""
-    return int(exchange.request is not None and exchange.request.detail.pushed)
+    return (exchange.request is not None and exchange.request.detail.pushed) or None
 
 
 def partial(exchange: Exchange) -> int | None:
     """1 where some headers are not known, since the connection was joined in the middle or blocks were lost."""
-    return int(any(half and half.detail.partial for half in (exchange.request, exchange.response)))
+    return any(half and half.detail.partial for half in (exchange.request, exchange.response)) or None
 
 
 @hookimpl

@@ -1,20 +1,24 @@
 """The two directions of an HTTP/2 connection: frames in, halves of streams out (RFC 9113)."""
 
 import re
-from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Direction, Limits, Message, Outcome, Reader
 from rover_http2 import frames
 from rover_http2.frames import HEAD, PREFACE, Frame, frame_at, without_padding
 from rover_http2.hpack import Decoder, Field
-from rover_http2.messages import GoAway, Request, Reset, Response, bounded, needed, value_of
+from rover_http2.messages import GoAway, Request, Reset, Response, bounded, guessed, needed, value_of
 
 _LONGEST_KEPT = 8192  # characters of the fields of a message that may be sampled
 # Frames that say what they are: DATA is found by the frame behind it.
-_START = re.compile(rb"(?=\0[\0-\x40].[\x01-\x09\0][\0\x01\x04\x05\x08\x09\x0c\x0d\x20\x21\x24\x25\x28\x29\x2c\x2d])", re.S)
+_START = re.compile(
+    rb"(?=\0[\0-\x40].[\x01-\x09\0][\0\x01\x04\x05\x08\x09\x0c\x0d\x20\x21\x24\x25\x28\x29\x2c\x2d])", re.S
+)
 _CANDIDATES = 64
 _STREAM_MASK = 0x7FFFFFFF
+_USUAL_STREAMS = 24  # bits of a stream's number, where frames are looked for
+_TELLING = frozenset((frames.HEADERS, frames.RST_STREAM, frames.GOAWAY))
 
 
 class Half:
@@ -54,10 +58,12 @@ class FrameReader(Reader[Any]):
         super().__init__(limits)
         self.halves: dict[int, Half] = {}
         self.overflow = 0
+        self.doubt_ns = 0  # until when something may have been missed
         self._room = limits.open
         self._longest = limits.buffered
         self._asks = direction == Direction.CLIENT
         self._decoder = Decoder()
+        self._sure = False  # that a frame begins where one is looked for
         self._data: Frame | None = None  # whose payload has not all come
         self._block: tuple[Frame, int, bytearray] | None = None  # that goes on, and the stream that it promises
 
@@ -72,19 +78,25 @@ class FrameReader(Reader[Any]):
             have = len(data) - at
             if have < HEAD:
                 return NEED_MORE
-            frame = frame_at(data, at)
-            if frame is None:
+            head = frame_at(data, at)
+            if head is None or (head.kind == frames.PUSH_PROMISE and self._asks):
                 return self._read_preface()
-            length, kind = frame.length, frame.kind
-            if self._block is not None and (kind != frames.CONTINUATION or frame.stream != self._block[0].stream):
+            length, kind = head.length, head.kind
+            if self._block is not None and (kind != frames.CONTINUATION or head.stream != self._block[0].stream):
                 return INVALID
+            if not self._sure:
+                if at < buffer.newest < at + HEAD + length and self._certain(buffer.newest, -1):
+                    return INVALID
+                if have < HEAD + length:
+                    return INVALID if kind == frames.DATA else NEED_MORE
+                self._sure = True
             if kind == frames.DATA:
                 buffer.drop(HEAD)
                 buffer.skip(length)
                 if buffer.owed:
-                    self._data = frame
+                    self._data = head
                     return NEED_MORE
-                message = self._end_data(frame)
+                message = self._end_data(head)
                 if message:
                     return message
                 continue
@@ -92,7 +104,7 @@ class FrameReader(Reader[Any]):
                 return NEED_MORE
             payload = bytes(data[at + HEAD : at + HEAD + length])
             buffer.drop(HEAD + length)
-            result = self._take(frame, payload)
+            result = self._take(head, payload)
             if result is not SKIPPED:
                 return result
 
@@ -105,6 +117,7 @@ class FrameReader(Reader[Any]):
             return NEED_MORE
         buffer.drop(len(PREFACE))
         buffer.forget()
+        self._sure = True
         return SKIPPED
 
     def _take(self, frame: Frame, payload: bytes) -> Message[Any] | Outcome:
@@ -146,13 +159,17 @@ class FrameReader(Reader[Any]):
             fields, whole = self._decoder.decode(bytes(block))
         except ValueError:
             return INVALID
+        if not whole:
+            fields = guessed(fields)
         came = self.buffer.finish(None)
         if promised:
             kept = self._kept(fields)
             return Message(came.start_ns, came.end_ns, 0, whole, Request(promised, kept, not whole, pushed=True))
         return self._take_fields(first, came, fields, whole)
 
-    def _take_fields(self, frame: Frame, came: Message[None], fields: list[Field], whole: bool) -> Message[Any] | Outcome:
+    def _take_fields(
+        self, frame: Frame, came: Message[None], fields: list[Field], whole: bool
+    ) -> Message[Any] | Outcome:
         stream = frame.stream
         half = self.halves.get(stream)
         ends = frame.flags & frames.END_STREAM
@@ -215,36 +232,43 @@ class FrameReader(Reader[Any]):
     def abandon(self) -> None:
         self._decoder.forget()
         self._block = self._data = None
+        self._sure = False
         for half in self.halves.values():
             half.complete = False
 
     def find(self, at: int) -> int:
-        data = self.buffer.data
+        data, buffer = self.buffer.data, self.buffer
+        anchor = buffer.newest if buffer.newest >= at and self._certain(buffer.newest, -1) else -1
         for index in self._candidates(at):
-            if (self._asks and data.startswith(PREFACE, index)) or self._certain(index):
+            if index == anchor or (self._asks and data.startswith(PREFACE, index)) or self._certain(index, anchor):
+                self._sure = True
+                self.doubt_ns = buffer.end_ns if index > buffer.newest else buffer.previous_ns
                 return index
         return -1
 
-    def _candidates(self, at: int) -> Iterator[int]:
+    def _candidates(self, at: int) -> list[int]:
         data = self.buffer.data
-        newest = self.buffer.newest
         preface = data.find(PREFACE, at) if self._asks else -1
-        found = [match.start() for match, _ in zip(_START.finditer(data, at), range(_CANDIDATES), strict=False)]
-        places = {index for index in (newest, preface, *found) if index >= at}
-        yield from sorted(places)
+        found = [match.start() for match in islice(_START.finditer(data, at), _CANDIDATES)]
+        return sorted(index for index in {self.buffer.newest, preface, *found} if index >= at)
 
-    def _certain(self, index: int) -> bool:
-        """Whether frames follow each other from here to the end of what is in hand: one that begins a call, or two."""
+    def _certain(self, index: int, anchor: int) -> bool:
+        """Whether frames follow each other from here on: to `anchor`, if something certainly begins there.
+
+        Else to the end of what is in hand: one that begins a call, or two.
+        """
         data = self.buffer.data
         end, count, begins = len(data), 0, index == self.buffer.newest
         while index + HEAD <= end:
             frame = frame_at(data, index)
-            if frame is None:
+            if frame is None or frame.stream >> _USUAL_STREAMS or not (frame.kind or frame.length or frame.flags):
                 return False
-            index += HEAD + frame.length
+            if self._asks and frame.kind == frames.PUSH_PROMISE:
+                return False
+            before, index = index, index + HEAD + frame.length
             count += 1
-            if begins and frame.kind in (frames.HEADERS, frames.RST_STREAM, frames.GOAWAY) and index <= end:
+            if before < anchor <= index:
+                return anchor == index
+            if anchor < 0 and index <= end and (count > 1 or index == end or (begins and frame.kind in _TELLING)):
                 return True
-            if count > 1 or (index == end and frame.length):
-                return True
-        return begins and count > 0
+        return False
