@@ -116,7 +116,7 @@ class CaptureMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A protocol's capture policy. client, server: bytes of that direction's calls or messages; 0 if it is neither."""
+    """A protocol's capture policy. client, server: bytes of that direction's calls or messages, else 0."""
 
     mode: CaptureMode
     client: int = 0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
 END, DATAGRAM, RUNS = 1, 2, 4
-"""Bits of `event`: the connection is over; it is one of UDP; data are runs. Those above are the stream's generation."""
+"""Bits of `event`: the connection is over; it is one of UDP; the data are runs. Above: the stream's generation."""
 
 _RUN = struct.Struct("<II")
 
@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
 
 def runs(view: memoryview) -> tuple[list[tuple[bytes, int]], int]:
-    """The data of a record of RUNS: bytes and how many behind them were left out, in order; and those in front of all."""
+    """The data of a record of RUNS: bytes and how many behind them were left out; and how many in front of all."""
     found: list[tuple[bytes, int]] = []
     parts: list[bytes] = []
     at, before = 0, 0

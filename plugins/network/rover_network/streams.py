@@ -28,9 +28,9 @@ PARSER_FAILED = "parser failed"
 
 
 class Spoken(NamedTuple):
-    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. continues: see `WireProtocol`.
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange.
 
-    The rest: `Sampleable`.
+    continues: see `WireProtocol`. The rest: `Sampleable`.
     """
 
     connect: Callable[[Limits], Connection]

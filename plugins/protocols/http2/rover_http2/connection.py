@@ -149,7 +149,7 @@ def _named(request: Request) -> tuple[str, str]:
 
 
 def _status(request: Request | None, response: Response | None) -> tuple[str, bool]:
-    """As the protocol writes it, and whether it is an error. A stream that was reset before a status has the reason."""
+    """As the protocol writes it, and whether it is an error. Of a stream without a status the reason why it ended."""
     cut = (request and ending(request)) or (response and ending(response)) or ""
     status = response.status if response else ""
     if response and (rpc := response.grpc_status):

@@ -7,7 +7,7 @@ HEAD = 9
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 1, 1, 4, 8, 0x20
 LONGEST = 1 << 20
-"""Bytes of DATA, of which SETTINGS_MAX_FRAME_SIZE may allow up to 16 MB; nobody is known to ask for more than this."""
+"""Bytes of DATA. SETTINGS_MAX_FRAME_SIZE may allow up to 16 MB; nobody is known to ask for more than this."""
 LONGEST_HELD = 65_000
 """Bytes of the other frames, which are taken whole."""
 

@@ -10,7 +10,7 @@ Field = tuple[str, str]
 """Name and value."""
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for names and values from before the connection was joined, or from what was lost of it. No string has it."""
+"""Stands for names and values from before the connection was joined, or from what was lost. No string has it."""
 
 STATIC: tuple[Field, ...] = (
     (":authority", ""), (":method", "GET"), (":method", "POST"), (":path", "/"), (":path", "/index.html"),
@@ -43,7 +43,7 @@ MOST_FIELDS = 256
 
 
 class Decoder:
-    """One direction's. The table may hold less than the sender's, never anything else: what is not there is UNKNOWN."""
+    """One direction's. The table may hold less than the sender's, never anything else; what is missing is UNKNOWN."""
 
     __slots__ = ("_fields", "_room", "_size")
 

@@ -41,7 +41,7 @@ def _tree() -> list[list[int]]:
 
 _NODES = _tree()
 _steps: dict[int, tuple[int, bytes]] = {}
-"""Node and byte (node << 8 | byte) -> the node thereafter (-1: no code), and the symbols that ended. Filled as needed."""
+"""Node and byte (node << 8 | byte) -> the next node (-1: no code), and the symbols that ended. Filled as needed."""
 
 
 def _step(state: int, byte: int) -> tuple[int, bytes]:

@@ -22,8 +22,8 @@ _MOST_KEPT = 32
 class Request(NamedTuple):
     """fields: in their order; without sampling those that are needed alone. partial: some of them are not known.
 
-    trailers: what followed the body. reset: why the stream ended, if the client ended it, or the connection did; -1 if
-    not. pushed: it was the server that promised the answer.
+    trailers: what followed the body. reset: why the stream ended, if the client ended it, or the connection did; else
+    -1. pushed: it was the server that promised the answer.
     """
 
     stream: int

@@ -48,8 +48,8 @@ class Half:
 class FrameReader(Reader[Any]):
     """Messages are what one side sends of a stream, promises of the server, RST_STREAM and GOAWAY.
 
-    halves: what has begun, by stream. Header blocks are read whatever becomes of their streams, since later ones build
-    on them.
+    halves: what has begun, by stream. Header blocks are read whatever becomes of their streams: later ones refer to
+    them.
     """
 
     keep = 64
