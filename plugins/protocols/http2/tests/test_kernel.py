@@ -213,7 +213,7 @@ def test_both_sides_of_one_connection_agree(ended: Ended) -> None:
 
 
 def test_grpc_by_the_client_s_account(ended: Ended) -> None:
-    """Broken: a method or its outcome is another than the client was told, or a stream of messages is many requests."""
+    """Broken: a method or its outcome is not what the client was told, or a stream of messages is many requests."""
     told = Counter((f"/shop.Cart/{name}", status) for name, status in ended.grpc)
     late = told.pop(("/shop.Cart/Sleep", "DEADLINE_EXCEEDED"))
     for name, role in (("grpc client", "client"), ("grpc server", "server")):

@@ -1,8 +1,10 @@
 """Header blocks, streams and losses, case by case."""
 
+import doctest
 import random
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import hpack
 import pytest
@@ -200,3 +202,9 @@ def test_the_trace_of_a_request(protocol: WireProtocol) -> None:
     (found,) = exchanges((C, PREFACE + Side().get(1, "/", traceparent=traceparent)), (S, Side().answer(1, 200)))
     assert protocol.trace(found) == TraceContext("zipkin", "a" * 32, "", "b" * 16)
     assert protocol.subject(found) == "/"
+
+
+def test_the_readme_says_what_is_so() -> None:
+    """Broken: the README's example prints something else."""
+    readme = Path(__file__).parents[1] / "README.md"
+    assert doctest.testfile(str(readme), module_relative=False).failed == 0
