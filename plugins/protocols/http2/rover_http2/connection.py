@@ -33,8 +33,10 @@ class Http2Connection(Connection):
 
     def feed(self, direction: int, data: bytes, gap: int, timestamp_ns: int, began_ns: int = 0) -> Sequence[Exchange]:
         found = super().feed(direction, data, gap, timestamp_ns, began_ns)
-        if not self._cut or direction == Direction.SERVER:
+        reader = self.readers[direction]
+        if not (self._cut or reader.overflow):  # type: ignore[attr-defined]
             return found
+        self._give_way(direction)
         for stream in self._cut & self._client.halves.keys():
             self._cut.discard(stream)
             if request := self._client.take(stream, True):
@@ -55,10 +57,14 @@ class Http2Connection(Connection):
                     self._go_away(self._refused)
             case _:
                 self._answer(message)
-        for reader in (self._client, self._server):
-            if reader.overflow:
-                self.losses[Loss.OVER_LIMIT] = self.losses.get(Loss.OVER_LIMIT, 0) + reader.overflow
-                reader.overflow = 0
+
+    def _give_way(self, direction: int) -> None:
+        """Report streams for which there was no room any more."""
+        reader = self._server if direction else self._client
+        for message in reader.overflow:
+            (self._streams.response if direction else self._streams.request)(message)
+            self._streams.end(message.detail.stream, Loss.OVER_LIMIT)
+        reader.overflow.clear()
 
     def _answer(self, message: Message[Response]) -> None:
         """A response is there. What was lost since its request began may have been of it."""

@@ -1,8 +1,8 @@
 /* Whether a call's data begin with HTTP/2. Pure C: compiled natively by the tests, and for the kernel.
  *
- * The client's preface, or a frame that tells who sent it: SETTINGS of a server, HEADERS that begin with a pseudo header
- * of a request or a response, PUSH_PROMISE. Frames of fixed lengths may stand before them. What begins with a field of
- * the dynamic table tells nothing, nor does DATA: the next call is asked again.
+ * The client's preface, or a frame that tells who sent it: HEADERS that begin with a pseudo header of a request or a
+ * response, PUSH_PROMISE. SETTINGS, PING and WINDOW_UPDATE may stand before them. These tell nothing, nor does DATA, nor
+ * what begins with a field of the dynamic table: the next call is asked again.
  */
 #ifndef ROVER_HTTP2_CLASSIFY_H
 #define ROVER_HTTP2_CLASSIFY_H
@@ -45,12 +45,8 @@ static inline __attribute__((always_inline)) int http2_frame(const unsigned char
 		return 3;
 	if (kind == 6 && connection && flags < 2 && length == 8)
 		return 3;
-	/* A server's: a client's first comes behind the preface, and its others are rare. */
-	if (kind == 4 && connection && !flags && length <= 60 && length % 6 == 0) {
-		if (length && (head[first] || !head[first + 1] || head[first + 1] > 9))
-			return 0;
-		return length ? 2 : 3;
-	}
+	if (kind == 4 && connection && !flags && length <= 60 && length % 6 == 0)
+		return !length || (!head[first] && head[first + 1] && head[first + 1] <= 9) ? 3 : 0;
 	return 0;
 }
 

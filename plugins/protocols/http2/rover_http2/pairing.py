@@ -1,5 +1,6 @@
 """Which response belongs to which request: those of one stream, in whatever order they come and end."""
 
+from collections import OrderedDict
 from typing import Any
 
 from rover_core.model import Loss
@@ -20,8 +21,8 @@ class ByStream(Stitcher):
 
     def __init__(self, describe: Describe, room: int) -> None:
         super().__init__(describe, room)
-        self._open: dict[int, Pair] = {}
-        self._over: dict[int, None] = {}
+        self._open: OrderedDict[int, Pair] = OrderedDict()
+        self._over: OrderedDict[int, None] = OrderedDict()
 
     def known(self, stream: int) -> Message[Any] | None:
         """The request of a stream that waits for its response."""
@@ -60,7 +61,7 @@ class ByStream(Stitcher):
             self.emit(request, response, cause)
         self._over[stream] = None
         if len(self._over) > _REMEMBERED:
-            del self._over[next(iter(self._over))]
+            self._over.popitem(last=False)
 
     def above(self, last: int) -> list[int]:
         """Open requests of the client's streams with higher numbers."""

@@ -1,6 +1,7 @@
 """The two directions of an HTTP/2 connection: frames in, halves of streams out (RFC 9113)."""
 
 import re
+from collections import OrderedDict
 from itertools import islice
 from typing import Any
 
@@ -56,8 +57,8 @@ class FrameReader(Reader[Any]):
 
     def __init__(self, limits: Limits, direction: Direction) -> None:
         super().__init__(limits)
-        self.halves: dict[int, Half] = {}
-        self.overflow = 0
+        self.halves: OrderedDict[int, Half] = OrderedDict()
+        self.overflow: list[Message[Any]] = []  # for which there was no room
         self.doubt_ns = 0  # until when something may have been missed
         self._room = limits.open
         self._longest = limits.buffered
@@ -194,8 +195,9 @@ class FrameReader(Reader[Any]):
     def _begin(self, stream: int, start_ns: int) -> Half:
         half = self.halves[stream] = Half(start_ns)
         if len(self.halves) > self._room:
-            del self.halves[next(iter(self.halves))]
-            self.overflow += 1
+            oldest, left = self.halves.popitem(last=False)
+            left.complete = False
+            self.overflow.append(self.made(oldest, left))
         return half
 
     def _end_data(self, frame: Frame) -> Message[Any] | None:

@@ -23,9 +23,9 @@ WINDOW = frame(WINDOW_UPDATE, 0, 0, b"\0\0\1\0")
         (PREFACE + settings((3, 100)), 1),
         (PREFACE[:23], 0),
         (b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", 0),
-        (settings((3, 100), (4, 65535)), 2),  # a server's, which is first
-        (settings(), 0),
-        (settings((77, 1)), 0),
+        (settings((3, 100), (4, 65535)), 0),  # anybody's
+        (settings((3, 100), (4, 65535)) + OK, 2),
+        (settings((77, 1)) + OK, 0),
         (settings() + OK, 2),
         (GET, 1),
         (OK, 2),
