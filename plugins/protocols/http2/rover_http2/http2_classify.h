@@ -21,12 +21,13 @@ static inline __attribute__((always_inline)) int http2_field(unsigned char byte)
 }
 
 /* A frame with its beginning at `at`. 3: it tells nothing, but frames may follow. */
-static inline __attribute__((always_inline)) int http2_frame(const unsigned char *head, unsigned int at)
+static inline __attribute__((always_inline)) int http2_frame(const unsigned char *head, unsigned long long at)
 {
 	unsigned int length = head[at + 1] << 8 | head[at + 2];
 	unsigned char kind = head[at + 3], flags = head[at + 4];
 	unsigned int connection = !(head[at + 5] | head[at + 6] | head[at + 7] | head[at + 8]);
-	unsigned int odd = head[at + 8] & 1, first = at + HTTP2_HEAD;
+	unsigned int odd = head[at + 8] & 1;
+	unsigned long long first = at + HTTP2_HEAD;
 
 	if (head[at] || head[at + 5]) /* longer than anybody sends unasked; a stream beyond 2^24 */
 		return 0;
@@ -62,7 +63,8 @@ static inline __attribute__((always_inline)) int http2_starts(const unsigned cha
 
 static inline __attribute__((always_inline)) int http2_classify(const unsigned char *head, unsigned int size)
 {
-	unsigned int at = 0, i;
+	unsigned long long at = 0; /* as wide as a register, so that what is checked is what the verifier sees used */
+	unsigned int i;
 	int said;
 
 	if (http2_starts(head, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24))

@@ -71,13 +71,15 @@ _ENDS = _paddings()
 
 
 def _decode(data: bytes) -> str:
-    state, parts = 0, []
+    state, parts, steps = 0, [], _steps
     for byte in data:
-        step = _steps.get(state << 8 | byte) or _step(state, byte)
-        state = step[0]
+        try:
+            state, symbols = steps[state << 8 | byte]
+        except KeyError:
+            state, symbols = _step(state, byte)
         if state < 0:
             raise ValueError("EOS within a string")
-        parts.append(step[1])
+        parts.append(symbols)
     if state not in _ENDS:
         raise ValueError("a string's padding is none")
     return b"".join(parts).decode("latin-1")
