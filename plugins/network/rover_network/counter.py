@@ -127,8 +127,9 @@ class NetworkCounter:
         return BpfMap(self._program.maps[name], key, value)
 
     def _configure(self) -> None:
-        layer7 = self.capture.active, len(self.capture.rings), int(self._renames), 0
-        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation, *layer7))
+        layer7 = self.capture.active, len(self.capture.rings)
+        flags = int(self._all), int(self.probes.lengths), int(self._renames)
+        self._config.update(0, (self._epoch, *flags, self._generation, *layer7))
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""

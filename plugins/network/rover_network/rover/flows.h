@@ -77,12 +77,10 @@ struct rover_config {
     u32 epoch; /* 0 or 1: the set of rows that is written */
     u32 all;   /* 1: every process, else those in rover_targets */
     u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
-    u32 unused;
+    u32 renames; /* 1: there is, or was, something in rover_renamed */
     u64 generation; /* of the processes that are watched; never 0 */
     u32 protocols; /* how many are recognised; 0: nothing of layer 7 is done */
     u32 rings;
-    u32 renames; /* 1: there is, or was, something in rover_renamed */
-    u32 unused;
 };
 
 enum rover_tally {
