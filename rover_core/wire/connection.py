@@ -68,7 +68,7 @@ class Connection:
     the connection is not of this protocol, or no longer. switched: the protocol that the two sides agreed to go on
     with (`h2c`, `websocket`, `connect`): nothing is read from then on, and `unread` has the bytes that are its. Look
     after each `feed`. agreed: the exchange in which they did, if its request is still to be answered; the parser that
-    goes on is offered it (`adopt`).
+    goes on is offered it (`take_over`).
     """
 
     def __init__(self, client: Reader[Any], server: Reader[Any], stitcher: Stitcher, limits: Limits) -> None:
@@ -80,7 +80,7 @@ class Connection:
         self.switched = ""
         self.agreed: Exchange | None = None
 
-    def adopt(self, agreed: Exchange) -> bool:
+    def take_over(self, agreed: Exchange) -> bool:
         """Before the first `feed`, of a parser that goes on for another: whether it will answer that request itself.
 
         If so, the exchange is reported by this parser, not by the other.
@@ -100,6 +100,13 @@ class Connection:
         self._advance(direction, reader)
         if gap:
             self._leap(direction, reader, gap, timestamp_ns)
+        return self.stitcher.take()
+
+    def adopt(self, request: Message[Any], response: Message[Any] | None = None) -> Sequence[Exchange]:
+        """Messages that were read elsewhere, whose bytes will not come, and the exchanges they completed."""
+        self.stitch(Direction.CLIENT, request)
+        if response is not None:
+            self.stitch(Direction.SERVER, response)
         return self.stitcher.take()
 
     def close(self) -> Sequence[Exchange]:

@@ -13,13 +13,16 @@ from rover_bpf.ring import make_ring
 from rover_bpf.source import Extension
 from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
+from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
 
 FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs"), "RAW_TRACEPOINT")
 """In the order of enum rover_slot."""
-_CLASSIFIER = Path(__file__).with_name("classifier.bpf.c")
-_SELECTOR = Path(__file__).with_name("selector.bpf.c")
-_SELECTORS = 19  # ROVER_SELECT_ of rover/call.h
+_CLASSIFIER, _FAST, _SELECTOR = (
+    Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c", "selector.bpf.c")
+)
+_FAST_SLOT = 19  # ROVER_FAST
+_SELECT_SLOT = 35  # ROVER_SELECT_
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
@@ -28,22 +31,34 @@ MOST_RINGS = 64
 
 @dataclass(frozen=True, slots=True)
 class Layer7:
-    """What is to be captured. rings: one for each worker; ring_bytes: of each."""
+    """What is to be captured. rings: one for each worker; ring_bytes: of each. fast_path: count what can be counted
+    in the kernel, and capture the rest.
+    """
 
     protocols: Sequence[WireProtocol] = ()
     rings: int = 2
     ring_bytes: int = 400 << 10
+    fast_path: bool = True
+
+    @property
+    def fast(self) -> Sequence[WireProtocol]:
+        """Those that have a fast path."""
+        return [each for each in self.protocols if self.fast_path and each.fast and not each.metrics]
 
 
 NOTHING = Layer7()
 
 
-def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    """The classifiers and selectors, as programs to be loaded beside the network program."""
-    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _extensions(number, protocol))
+def extensions(layer7: Layer7) -> tuple[Extension, ...]:
+    """The classifiers, selectors and fast paths, as programs to be loaded beside the network program."""
+    return (*_readers(layer7.protocols), *_fast_paths(layer7))
 
 
-def _extensions(number: int, protocol: WireProtocol) -> Iterator[Extension]:
+def _readers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
+    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _reader(number, protocol))
+
+
+def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
     classifier, selector = protocol.classifier, protocol.selector
     defines = {
         "ROVER_CLASSIFIER": f'"{classifier.name}"',
@@ -67,25 +82,46 @@ def _selector_name(protocol: WireProtocol) -> str:
     return f"selector {protocol.name}"
 
 
+def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
+    for number, protocol in enumerate(layer7.protocols, 1):
+        if protocol in layer7.fast and (fast := protocol.fast):
+            defines = {
+                "ROVER_JUDGE": f'"{fast.judge.name}"',
+                "ROVER_JUDGE_REQUEST": f"{protocol.name}_request",
+                "ROVER_JUDGE_RESPONSE": f"{protocol.name}_response",
+                "ROVER_PROTOCOL": str(number),
+            }
+            yield Extension(_fast(protocol), _FAST, "rover_on_fast", "RAW_TRACEPOINT", defines, (fast.judge.parent,))
+
+
 def _name(protocol: WireProtocol) -> str:
     return f"classifier {protocol.name}"
+
+
+def _fast(protocol: WireProtocol) -> str:
+    return f"fast path {protocol.name}"
 
 
 class CaptureMaps:
     """Rings made and slots filled. The kernel's numbers of protocols are their places in `protocols`, from 1 on.
 
-    missing: name of a protocol that is not recognised here -> why.
+    missing: name of a protocol that is not recognised here -> why. slow: of one whose fast path the kernel does not
+    take -> why.
     """
 
     def __init__(self, program: Program, layer7: Layer7) -> None:
         self.missing: Mapping[str, str] = {
             each.name: program.errors[_name(each)] for each in layer7.protocols if _name(each) in program.errors
         } | {name: program.errors[name] for name in FUNCTIONS if name in program.errors and layer7.protocols}
+        self.slow: Mapping[str, str] = {
+            each.name: program.errors[_fast(each)] for each in layer7.fast if _fast(each) in program.errors
+        }
         usable = [each for each in layer7.protocols if _name(each) in program.functions]
         if any(name not in program.functions for name in FUNCTIONS):
             usable = []
         self.active = len(usable)
         self.rings: list[MapInfo] = []
+        self.fast: FastMaps | None = None
         if not usable:
             return
         for number in range(layer7.rings):
@@ -99,8 +135,11 @@ class CaptureMaps:
         for slot, name in enumerate(chain):
             slots.update(slot, program.functions[name])
         for number, protocol in enumerate(layer7.protocols, 1):
+            if _fast(protocol) in program.functions:
+                slots.update(_FAST_SLOT + number, program.functions[_fast(protocol)])
+                self.fast = self.fast or FastMaps(program)
             if _selector_name(protocol) in program.functions:
-                slots.update(_SELECTORS + number, program.functions[_selector_name(protocol)])
+                slots.update(_SELECT_SLOT + number, program.functions[_selector_name(protocol)])
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property

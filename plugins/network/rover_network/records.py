@@ -5,8 +5,13 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END, DATAGRAM, RUNS = 1, 2, 4
-"""Bits of `event`: the connection is over; it is one of UDP; the data are runs. Above: the stream's generation."""
+END, DATAGRAM, NOTE, RUNS = 1, 2, 4, 8
+"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data; the data
+are runs. Those above are the stream's generation."""
+SAID = struct.Struct("<QQQII")
+"""A note: struct rover_said of rover/fastmaps.h."""
+PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8
+"""Bits of `Said.note`."""
 
 _RUN = struct.Struct("<II")
 
@@ -31,6 +36,20 @@ class Record(NamedTuple):
     from_server: int
     sent: int
     event: int
+
+
+class Said(NamedTuple):
+    """What the fast path says to the parser; `position` and `other` of its record are where the client's and the
+    server's bytes go on, `began_ns` and `ended_ns` the exchange's.
+
+    operation: the kernel's name of it. requested, responded: bytes. note: what of that is to be believed, and done.
+    """
+
+    operation: int
+    requested: int
+    responded: int
+    status: int
+    note: int
 
 
 def runs(view: memoryview) -> tuple[list[tuple[bytes, int]], int]:

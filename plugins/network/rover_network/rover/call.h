@@ -52,7 +52,9 @@ struct rover_piece {
     u32 size;     /* of what is in the head */
     u32 from_server; /* from here on while it is shipped; the above then tell what is left */
     u32 event;
-    u32 unused;
+    u32 note;        /* what the parser is to be told before: enum rover_note, from here on of the fast path */
+    u64 resume[2];   /* of that: where the client's and the server's bytes go on */
+    u64 skip;        /* bytes at the call's begin that the parser is not to get */
     u64 left;        /* that is wanted */
     u64 base;        /* of what is left of the segment */
     u64 room;        /* and its length */
@@ -91,9 +93,18 @@ struct rover_record {
 };
 
 /* Programs of one chain, by tail call: what asks the classifiers, what ships, the classifiers, one behind the other, and
- * the selector of each protocol that has one, by its number. The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16
- * classifiers and ROVER_PIECES. */
-enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_RUNS, ROVER_CLASSIFIERS, ROVER_SELECT_ = 19, ROVER_SLOTS = 36 };
+ * the fast path and the selector of each protocol that has one, by its number. The kernel follows 33 calls
+ * (MAX_TAIL_CALL_CNT): 16 classifiers, a fast path and ROVER_PIECES, beside the first three and ROVER_WANT again. */
+enum rover_slot {
+    ROVER_ASK,
+    ROVER_WANT,
+    ROVER_SHIP,
+    ROVER_RUNS,
+    ROVER_CLASSIFIERS,
+    ROVER_FAST = 19,
+    ROVER_SELECT_ = 35,
+    ROVER_SLOTS = 52,
+};
 
 /* A read may have waited for what it reads, a write waits for what it has begun. */
 static __always_inline u64 rover_began(struct rover_call *call)
@@ -114,4 +125,30 @@ static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, 
         return 0;
     *base = parts[0];
     return parts[1];
+}
+
+/* Reads the first bytes of a call's data. most: constant; `into` is twice as large, since the verifier cannot know that
+ * it is not filled further. Returns how many there are. */
+static __always_inline u32 rover_read_first(struct rover_piece *piece, u8 *into, const u32 most)
+{
+    u64 base = 0;
+    u64 wanted = piece->length < most ? piece->length : most;
+    u64 at = 0;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < 4; i++) {
+        u64 size = rover_segment(piece, i, &base);
+        if (at >= wanted || at >= most)
+            break;
+        if (size > wanted - at)
+            size = wanted - at;
+        u64 from = at, bytes = size;
+        ROVER_OPAQUE(from);
+        ROVER_OPAQUE(bytes);
+        if (from >= most || bytes > most)
+            break;
+        if (bpf_probe_read_user(into + from, bytes, (void *)base))
+            break;
+        at += bytes;
+    }
+    return at;
 }

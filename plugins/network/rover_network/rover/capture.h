@@ -11,6 +11,7 @@
 
 #include <rover/datagrams.h>
 #include <rover/select.h>
+#include <rover/fastmaps.h>
 
 #define ROVER_PIECES 12   /* records of one call, and segments looked at */
 #define ROVER_PIECE 16384 /* bytes of one */
@@ -19,7 +20,14 @@
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_FRAMES };
-enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_IS_RUNS = 4, ROVER_GENERATION = 8 /* and above */ };
+enum rover_event {
+    ROVER_DATA,
+    ROVER_END,
+    ROVER_IS_DATAGRAM,
+    ROVER_NOTE = 4,
+    ROVER_IS_RUNS = 8,
+    ROVER_GENERATION = 16, /* and above */
+};
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
  * of each message, whatever the policy, while messages are sampled. */
@@ -93,6 +101,48 @@ static __always_inline int rover_ship_record(struct rover_config *config, struct
     return 1;
 }
 
+/* What the fast path has to say: record and note in one, of a size of its own. */
+static __always_inline void rover_ship_said(struct rover_config *config, struct rover_record *head, struct rover_fast *fast,
+                                            u32 note)
+{
+    struct {
+        struct rover_record head;
+        struct rover_said said;
+    } record = {.head = *head};
+    u32 number = rover_ring_of(config, &head->key);
+    void *ring = rover_rings.lookup(&number);
+    u64 *shipped = rover_shipped.lookup(&number);
+    if (!ring || !shipped)
+        return;
+    record.head.event |= ROVER_NOTE;
+    record.head.began_ns = fast->began_ns;
+    record.head.ended_ns = fast->ended_ns;
+    record.head.length = sizeof(record.said);
+    record.said.operation = fast->operation;
+    record.said.size[0] = fast->size[0];
+    record.said.size[1] = fast->size[1];
+    record.said.status = fast->status;
+    record.said.note = note;
+    if (bpf_ringbuf_output(ring, &record, sizeof(record), 0))
+        rover_tell(ROVER_RING_FULL);
+    else
+        (*shipped)++;
+}
+
+static __always_inline void rover_ship_note(struct rover_config *config, struct rover_call *call)
+{
+    struct rover_piece *piece = &call->piece;
+    struct rover_fast *fast = rover_fasts.lookup(&call->key);
+    struct rover_connection *connection = rover_connections.lookup(&call->key);
+    struct rover_record head = {.key = call->key, .position = piece->resume[0], .other = piece->resume[1]};
+    if (!fast || !connection)
+        return;
+    head.protocol = connection->stream.protocol;
+    head.sent = !connection->stream.answers;
+    head.event = piece->event;
+    rover_ship_said(config, &head, fast, piece->note);
+}
+
 /* The connection is over: nothing of it will follow. */
 static __always_inline void rover_ship_end(struct rover_config *config, struct rover_key *key,
                                            struct rover_connection *connection)
@@ -102,6 +152,18 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
     if (!head.protocol)
         return;
     connection->stream.protocol = 0;
+    struct rover_fast *fast = rover_fasts.lookup(key);
+    u32 note = fast ? rover_fast_end(fast) : 0;
+    if (fast && note) {
+        struct rover_record open = head;
+        open.event &= ~ROVER_END;
+        open.position = fast->next[0] + fast->owed[0];
+        open.other = fast->next[1] + fast->owed[1];
+        open.sent = !connection->stream.answers;
+        rover_ship_said(config, &open, fast, note);
+    }
+    if (fast)
+        rover_fasts.delete(key);
     head.began_ns = head.ended_ns = bpf_ktime_get_ns();
     u32 number = rover_ring_of(config, key);
     void *ring = rover_rings.lookup(&number);
@@ -115,6 +177,18 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
 }
 
 #include <rover/before.h>
+
+/* The program that a call of a known protocol goes to, and what that has to know. */
+static __always_inline u32 rover_next(struct rover_connection *connection, struct rover_piece *piece)
+{
+    struct rover_stream *stream = &connection->stream;
+    piece->from_server = piece->way == stream->answers;
+    piece->event = stream->generation * ROVER_GENERATION;
+    if (connection->facts.protocol != IPPROTO_UDP)
+        return ROVER_FAST + stream->protocol;
+    piece->event |= ROVER_IS_DATAGRAM;
+    return ROVER_WANT;
+}
 
 /* Where a call's data are in user space, for its message of that number. */
 static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 message)
@@ -137,15 +211,15 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
 }
 
 /* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. */
-static __always_inline struct rover_stream *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
-                                                          u64 length)
+static __always_inline struct rover_connection *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
+                                                              u64 length)
 {
     struct rover_connection *connection = config->protocols ? rover_connections.lookup(key) : NULL;
     if (!connection)
         return NULL;
     connection->stream.position[way & 1] += length;
     rover_tell(ROVER_CALLS_SEEN);
-    return &connection->stream;
+    return connection;
 }
 
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
@@ -153,9 +227,10 @@ static __always_inline struct rover_stream *rover_pass_by(struct rover_config *c
 static __always_inline void rover_pass_on(void *ctx, struct rover_config *config, struct rover_call *call,
                                           struct rover_key *key, u32 kind, u64 way, u64 length)
 {
-    struct rover_stream *stream = rover_pass_by(config, key, way, length);
-    if (!stream || !call || !kind)
+    struct rover_connection *connection = rover_pass_by(config, key, way, length);
+    if (!connection || !call || !kind)
         return;
+    struct rover_stream *stream = &connection->stream;
     struct rover_piece *piece = &call->piece;
     call->key = *key;
     piece->length = length;
@@ -163,34 +238,14 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
     piece->other = stream->position[!way];
     piece->ended_ns = bpf_ktime_get_ns();
     piece->way = way & 1;
-    piece->protocol = 0;
-    rover_slots.call(ctx, stream->protocol ? ROVER_WANT : ROVER_ASK);
-}
-
-/* The first bytes of a call's data. */
-static __always_inline void rover_read_head(struct rover_piece *piece)
-{
-    u64 base = 0;
-    u64 wanted = piece->length < ROVER_HEAD ? piece->length : ROVER_HEAD;
-    u64 at = 0;
-    __builtin_memset(piece->head, 0, sizeof(piece->head));
-#pragma clang loop unroll(disable)
-    for (u32 i = 0; i < 4; i++) {
-        u64 size = rover_segment(piece, i, &base);
-        if (at >= wanted || at >= ROVER_HEAD)
-            break;
-        if (size > wanted - at)
-            size = wanted - at;
-        u64 from = at, bytes = size;
-        ROVER_OPAQUE(from);
-        ROVER_OPAQUE(bytes);
-        if (from >= ROVER_HEAD || bytes > ROVER_HEAD)
-            break;
-        if (bpf_probe_read_user(piece->head + from, bytes, (void *)base))
-            break;
-        at += bytes;
+    piece->protocol = piece->note = 0;
+    piece->skip = 0;
+    if (!stream->protocol) {
+        rover_slots.call(ctx, ROVER_ASK);
+        return;
     }
-    piece->size = at;
+    rover_slots.call(ctx, rover_next(connection, piece)); /* fails where there is no fast path */
+    rover_slots.call(ctx, ROVER_WANT);
 }
 
 static __always_inline struct rover_call *rover_current_call(void)
@@ -215,7 +270,8 @@ int rover_on_ask(void *ctx)
         return 0;
     stream->tries += stream->tries < ROVER_TRIES;
     rover_tell(ROVER_CALLS_ASKED);
-    rover_read_head(piece);
+    __builtin_memset(piece->head, 0, sizeof(piece->head));
+    piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
     rover_keep(&call->key, piece);
     piece->slot = ROVER_CLASSIFIERS;
     if (piece->size)
@@ -249,6 +305,17 @@ static __always_inline int rover_settle(struct rover_config *config, struct rove
     return 1;
 }
 
+/* The parser may have found that a connection goes on with another protocol: the fast path of the old one has no say. */
+static __always_inline void rover_rename(struct rover_connection *connection, struct rover_key *key)
+{
+    u32 *renamed = rover_renamed.lookup(key);
+    if (!renamed)
+        return;
+    connection->stream.protocol = connection->facts.speaks = *renamed;
+    rover_fasts.delete(key);
+    rover_renamed.delete(key);
+}
+
 /* Tail-called once a call: how much of its data is wanted. */
 int rover_on_want(void *ctx)
 {
@@ -260,14 +327,25 @@ int rover_on_want(void *ctx)
         return 0;
     struct rover_stream *stream = &connection->stream;
     struct rover_piece *piece = &call->piece;
-    int first = !stream->protocol;
-    if (first && !rover_settle(config, piece, connection, &call->key))
-        return 0;
-    u32 *renamed = config->renames ? rover_renamed.lookup(&call->key) : NULL;
-    if (renamed) {
-        stream->protocol = connection->facts.speaks = *renamed;
-        rover_renamed.delete(&call->key);
+    if (!stream->protocol) {
+        if (!rover_settle(config, piece, connection, &call->key))
+            return 0;
+        u32 next = rover_next(connection, piece);
+        struct rover_record head = {.key = call->key, .other = piece->other, .protocol = stream->protocol};
+        head.from_server = piece->from_server;
+        head.sent = piece->way;
+        head.event = piece->event;
+        rover_ship_before(config, piece, &head);
+        rover_slots.call(ctx, next);
     }
+    if (piece->note)
+        rover_ship_note(config, call);
+    if (piece->note & ROVER_NOTE_ALONE)
+        return 0;
+    piece->length -= piece->skip;
+    piece->position += piece->skip;
+    if (config->renames)
+        rover_rename(connection, &call->key);
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
     if (!policy)
@@ -278,17 +356,6 @@ int rover_on_want(void *ctx)
     }
     u64 since = piece->position - stream->turned;
     piece->protocol = number;
-    piece->from_server = piece->way == stream->answers;
-    piece->event = stream->generation * ROVER_GENERATION;
-    if (connection->facts.protocol == IPPROTO_UDP)
-        piece->event |= ROVER_IS_DATAGRAM;
-    if (first) {
-        struct rover_record head = {.key = call->key, .other = piece->other, .protocol = number};
-        head.from_server = piece->from_server;
-        head.sent = piece->way;
-        head.event = piece->event;
-        rover_ship_before(config, piece, &head);
-    }
     u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
     if (policy->mode >= ROVER_MODE_ALL)
         wanted = piece->length;
@@ -299,7 +366,7 @@ int rover_on_want(void *ctx)
     piece->left = wanted < piece->length ? wanted : piece->length;
     piece->room = piece->segment = piece->shipped = 0;
     rover_tell(ROVER_CALLS_SHIPPED);
-    if (policy->mode == ROVER_MODE_FRAMES) {
+    if (policy->mode == ROVER_MODE_FRAMES && !piece->skip) {
         piece->slot = policy->content;
         rover_slots.call(ctx, ROVER_SELECT_ + number); /* fails where the selector is missing: then all is shipped */
     }
@@ -365,6 +432,10 @@ int rover_on_ship(void *ctx)
     if (piece->left && !piece->room) {
         piece->room = rover_segment(piece, piece->segment, &piece->base);
         piece->segment++;
+        u64 over = piece->skip < piece->room ? piece->skip : piece->room;
+        piece->base += over;
+        piece->room -= over;
+        piece->skip -= over;
     }
     u64 size = piece->room < piece->left ? piece->room : piece->left;
     int last = piece->shipped++ >= ROVER_PIECES || piece->segment > piece->segments + 1;

@@ -23,7 +23,7 @@ class Http2Connection(Connection):
         self._refused: GoAway | None = None
         super().__init__(self._client, self._server, self._streams, limits)
 
-    def adopt(self, agreed: Exchange) -> bool:
+    def take_over(self, agreed: Exchange) -> bool:
         """Of an upgrade: its request is that of stream 1 (RFC 7540 section 3.2)."""
         detail = upgraded(agreed.request.detail) if agreed.request else None
         if agreed.request is None or detail is None:
