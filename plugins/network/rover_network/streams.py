@@ -219,10 +219,11 @@ class Streams:
     def _hear(self, key: Key, stream: _Stream | None, record: Record, said: Said) -> None:
         """A note of the fast path: where the parser goes on, and what was open there."""
         record = record._replace(event=record.event & ~_KINDS)
-        if stream is not None and stream.event == record.event and stream.protocol == _LEFT:
-            return
+        known = stream is not None and stream.event == record.event
+        if stream and known and (stream.protocol == _LEFT or stream.place[4] != record.protocol):
+            return  # the connection has left the fast path's protocol
         places = [record.position, record.other]
-        if stream is None or stream.event != record.event or (said.note & PLACE and stream.expected != places):
+        if not stream or not known or (said.note & PLACE and stream.expected != places):
             stream = self._begin(key, stream, record)
         spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
         if stream is None or spoken is None or spoken.request is None or spoken.response is None:
