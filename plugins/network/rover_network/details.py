@@ -1,4 +1,4 @@
-"""System calls that moved sampled messages: struct rover_call_detail of rover/details.h, and what a worker keeps of it.
+"""System calls that moved sampled messages: struct rover_call_detail of rover/details.h, and what workers keep of it.
 
 Standard library only: it lives in workers.
 """

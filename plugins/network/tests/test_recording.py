@@ -224,7 +224,7 @@ HOSTILE: dict[str, Frame] = {
     "too large a number": Frame(INTERVAL, b'{"time_ns":1e400}'),
     "negative counts": Frame(
         INTERVAL,
-        b'{"host":{"ports":[],"addresses":[]},"reasons":[[1,2,-3]],"tally":{},"uring":[],"evicted":0,"lost":0,'
+        b'{"host":{"ports":[],"addresses":[],"interfaces":[]},"reasons":[[1,2,-3]],"tally":{},"uring":[],"evicted":0,"lost":0,'
         b'"time_ns":0}',
     ),
     "a block of nobody": Frame(RECORDS, BLOCK.pack(1, 9)),
