@@ -36,6 +36,7 @@ _KEPT = 65_536  # calls of all connections,
 _OF_ONE = 512  # of one,
 _OF_EACH = 4  # and where there is no room
 _TOLD = 200  # of a message
+_LARGEST = 1 << 60
 Key = tuple[int, int, int]
 
 
@@ -95,8 +96,8 @@ class CallBook:
         """A call whose data follow. view: the whole record."""
         key = (record.inode, record.tgid, record.peer)
         call = Call(record.from_server, record.began_ns, record.ended_ns, *DETAIL.unpack_from(view, RECORD.size))
-        if not 0 < call.function < len(_NAMES):
-            return
+        if not 0 < call.function < len(_NAMES) or max(call) > _LARGEST:
+            return  # a forged recording's
         history = self._histories.get(key)
         if history is None:
             history = self._histories[key] = _History()
