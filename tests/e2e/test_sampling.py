@@ -1,6 +1,7 @@
 """`rover profile network --sample` and `rover trace` against nginx and curl."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -72,6 +73,8 @@ def test_the_agent_keeps_what_it_sampled(begin, rover, nginx: Nginx, tmp_path: P
     shown = rover("trace", TRACE, "--directory", folder).stdout
     assert shown.count("GET /absent?token=[redacted] HTTP/1.1") == 2  # of curl, and of nginx
     assert "404 Not Found" in shown
+    for function in ("Sendto", "Recvfrom", "Writev"):
+        assert re.search(rf"^{function} .* 1 packet, .*, lo, round trip", shown, re.MULTILINE), shown
     assert "\x1b" not in listed.stdout + shown
     for file in folder.iterdir():
         assert b"hunter2" not in file.read_bytes()

@@ -15,6 +15,8 @@ from programs import go, process_of
 
 from rover_core.model import SampledExchange, SampledMessage, Syscall, Task, Telemetry
 from rover_http1.plugin import rover_protocols
+from rover_network.packetprobes import COPIED, LEAVING
+from rover_network.probes import raw
 from rover_network.profiler import NetworkProfiler, create
 from rover_network.rules import parse_rules
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
@@ -168,6 +170,20 @@ def test_nothing_is_paid_while_nothing_is_sampled(profiler: NetworkProfiler, scr
     telemetry, account = watched(profiler, script(RAW), RULES)
     assert not profiler._counter.capture._packets._attached  # type: ignore[attr-defined]
     assert telemetry.steps["records read"] - quiet >= len(json.loads(account)["calls"])
+
+
+def test_a_tracepoint_that_is_missing_is_named(
+    profiler: NetworkProfiler, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken: a kernel without one of them has no samples at all, or packets are missing and nobody says so."""
+    assert profiler._counter
+    probes = profiler._counter.capture._packets  # type: ignore[attr-defined]
+    monkeypatch.setattr(probes, "_plans", (raw(LEAVING.purpose, ("rover_on_leaving", "net_dev_nothing")), COPIED))
+    telemetry, _ = watched(profiler, script(RAW), RULES)
+    request, answer = messages(sampled(telemetry, "client"))
+    assert (len(request.syscalls), total(request.syscalls)) == (3, (0, 0))
+    assert total(answer.syscalls)[0] == len(answer.syscalls) == 3
+    assert LEAVING.purpose in telemetry.attributes["not measured"]
 
 
 def test_what_nginx_and_curl_did(profiler: NetworkProfiler, tmp_path: Path) -> None:
