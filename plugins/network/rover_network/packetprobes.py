@@ -40,7 +40,7 @@ class PacketProbes:
 
     def attach(self) -> None:
         """What cannot be had is in `missing`; calls are then without their packets."""
-        if self._attached:
+        if self._attached or self.missing:
             return
         missing = {}
         for plan in self._plans:
@@ -48,10 +48,10 @@ class PacketProbes:
                 self._attached.append(attach(plan, self._program))
             except RoverError as error:
                 missing[plan.purpose] = error.why
-                if plan.purpose not in self.missing:
-                    log.warning("not measured", what=plan.purpose, reason=error.why)
+                log.warning("not measured", what=plan.purpose, reason=error.why)
         self.missing = missing
 
     def detach(self) -> None:
+        self.missing = {}
         while self._attached:
             self._attached.pop().detach()
