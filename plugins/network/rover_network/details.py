@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rover_core.model import Syscall
 from rover_core.wire import Message
-from rover_network.records import RECORD, Record
+from rover_network.records import RECORD
 
 DETAIL = struct.Struct("<QIIII")
 FUNCTIONS = {
@@ -32,6 +32,8 @@ FUNCTIONS = {
 """What system calls are called (contract section 5.7, which has no `Splice`). The kernel's numbers of them are their
 places, from 1 on."""
 _NAMES = ("", *FUNCTIONS.values())
+_FUNCTIONS = len(FUNCTIONS)
+_unpack = DETAIL.unpack_from
 _KEPT = 65_536  # calls of all connections,
 _OF_ONE = 512  # of one,
 _OF_EACH = 4  # and where there is no room
@@ -92,21 +94,24 @@ class CallBook:
         self._forgotten_ns = -1
         self._cut = 0
 
-    def add(self, record: Record, view: memoryview) -> None:
-        """A call whose data follow. view: the whole record."""
-        key = (record.inode, record.tgid, record.peer)
-        call = Call(record.from_server, record.began_ns, record.ended_ns, *DETAIL.unpack_from(view, RECORD.size))
-        if not 0 < call.function < len(_NAMES) or max(call) > _LARGEST:
+    def add(self, key: Key, fields: Sequence[int], view: memoryview) -> None:
+        """A call whose data follow. fields: of the `Record`, which is unpacked already; view: all of it."""
+        # For every call of a process that is sampled: no names, and no record but the one that is kept.
+        began_ns, ended_ns = fields[5:7]
+        call = Call(fields[10], began_ns, ended_ns, *_unpack(view, RECORD.size))
+        if not 0 < call[-1] <= _FUNCTIONS or not began_ns <= ended_ns <= _LARGEST or call[3] > _LARGEST:
             return  # a forged recording's
         history = self._histories.get(key)
         if history is None:
             history = self._histories[key] = _History()
         calls = history.calls
-        if calls and calls[-1].began_ns == call.began_ns and calls[-1].function == call.function:
+        if calls and calls[-1][1] == began_ns:
             calls[-1] = _together(calls[-1], call)
             return
         calls.append(call)
-        self._count += 1 - history.shorten(_OF_ONE)
+        self._count += 1
+        if len(calls) > _OF_ONE:
+            self._count -= history.shorten(_OF_ONE)
         if self._count > self._kept:
             self._make_room()
 
@@ -122,6 +127,11 @@ class CallBook:
         """The connection is over."""
         history = self._histories.pop(key, None)
         self._count -= len(history.calls) if history else 0
+
+    def clear(self) -> None:
+        """Nothing is sampled any more."""
+        self._histories.clear()
+        self._count = 0
 
     def of(self, place: Sequence[int], from_server: int, message: Message[Any]) -> Sequence[Call]:
         """Those that moved a message which has just ended, in order. place: begins with the connection's key."""

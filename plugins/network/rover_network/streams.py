@@ -153,10 +153,10 @@ class Streams:
                 data = bytes(view[_HEAD : _HEAD + length])
                 exchanges = stream.connection.feed(direction, data, after, ended_ns, fields[5])
             else:
-                record = Record._make(fields)
-                if record.event & CALL:
-                    self._calls.add(record, view)
+                if fields[12] & CALL:
+                    self._calls.add(key, fields, view)
                     return
+                record = Record._make(fields)
                 if record.event & NOTE:
                     self._hear(key, stream, record, Said._make(SAID.unpack_from(view, _HEAD)))
                     return
@@ -209,6 +209,8 @@ class Streams:
     def assign(self, tasks: Sequence[tuple[str, Any, Sequence[int] | None]]) -> None:
         """What is sampled from now on: all tasks that have rules."""
         self._sampler.keep(task_id for task_id, _, _ in tasks)
+        if not tasks:
+            self._calls.clear()
         for task_id, rules, pids in tasks:
             self._sampler.assign(task_id, rules_read(rules), pids)
         self._limits = replace(self._limits, content=self._sampler.content)

@@ -12,7 +12,7 @@ from rover_network.details import _OF_EACH, _OF_ONE, _TOLD, DETAIL, FUNCTIONS, C
 from rover_network.host import Host, RecordedHost
 from rover_network.intervals import Interval
 from rover_network.packetprobes import FUNCTIONS as PROGRAMS
-from rover_network.records import CALL, END, RECORD, Record
+from rover_network.records import CALL, END, RECORD
 from rover_network.rules import parse_rules
 from rover_network.samples import name_interfaces
 from rover_network.samplewords import rules_told, samples_read
@@ -43,7 +43,8 @@ def told(
 
 
 def add(book: CallBook, record: bytes) -> None:
-    book.add(Record._make(RECORD.unpack_from(record)), memoryview(record))
+    fields = RECORD.unpack_from(record)
+    book.add(fields[:3], fields, memoryview(record))
 
 
 def message(start: int, end: int) -> Message[None]:
@@ -157,6 +158,9 @@ def test_samples_come_with_their_calls() -> None:
     assert {(each.packets, each.packet_bytes, each.rtt_us) for each in response.syscalls} == {(1, 99, 30)}
     streams.feed(memoryview(RECORD.pack(7, 42, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, END)))
     assert not book._histories
+    add(book, told(1, 2, 0))
+    streams.assign([])
+    assert (book._histories, book._count) == ({}, 0)
 
 
 def test_interfaces_have_the_names_of_the_processs_own_network(tmp_path: Path) -> None:

@@ -144,7 +144,10 @@ static __always_inline void rover_ship_detail(struct rover_config *config, struc
     } record = {};
     u32 thread = bpf_get_current_pid_tgid(), number = 0, ring_number = rover_ring_of(config, &call->key);
     struct rover_piece *piece = &call->piece;
-    ROVER_READ(number, call->regs, ROVER_SYSCALL_NUMBER);
+    struct rover_begun *begun = rover_begun_by(bpf_get_current_pid_tgid());
+    if (!begun || begun->since_ns != call->since_ns)
+        return; /* the data are not a system call's */
+    ROVER_READ(number, begun->regs, ROVER_SYSCALL_NUMBER);
     u32 *function = rover_functions.lookup(&number);
     void *ring = rover_rings.lookup(&ring_number);
     u64 *shipped = rover_shipped.lookup(&ring_number);
