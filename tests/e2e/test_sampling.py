@@ -67,9 +67,9 @@ def test_the_agent_keeps_what_it_sampled(begin, rover, nginx: Nginx, tmp_path: P
     curl(nginx, "/absent?token=hunter2")
     time.sleep(0.5)
     agent.send_signal(signal.SIGINT)
-    agent.communicate(timeout=60)
+    _, said = agent.communicate(timeout=60)
     listed = rover("trace", "--directory", folder)
-    assert "GET /absent" in listed.stdout
+    assert "GET /absent" in listed.stdout, said
     shown = rover("trace", TRACE, "--directory", folder).stdout
     assert shown.count("GET /absent?token=[redacted] HTTP/1.1") == 2  # of curl, and of nginx
     assert "404 Not Found" in shown
