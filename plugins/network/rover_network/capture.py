@@ -15,8 +15,12 @@ from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
 from rover_network.feeds import RingFeed
 
-FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "RAW_TRACEPOINT")
+FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_cipher"), "RAW_TRACEPOINT")
 """In the order of enum rover_slot."""
+CLASSIFIERS = len(FUNCTIONS)
+"""The slot of the first."""
+TLS_FUNCTIONS = dict.fromkeys(("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship"), "UPROBE")
+"""The same in the chain of uprobes, which have no use for the last."""
 _CLASSIFIER = Path(__file__).with_name("classifier.bpf.c")
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
@@ -40,10 +44,11 @@ def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
     """The classifiers, as programs to be loaded beside the network program."""
     return tuple(
         Extension(
-            _name(protocol),
             _CLASSIFIER,
-            "rover_on_classify",
-            "RAW_TRACEPOINT",
+            {
+                _name(protocol): ("rover_on_classify", "RAW_TRACEPOINT"),
+                _tls_name(protocol): ("rover_tls_on_classify", "UPROBE"),
+            },
             {
                 "ROVER_CLASSIFIER": f'"{protocol.classifier.name}"',
                 "ROVER_CLASSIFY": f"{protocol.name}_classify",
@@ -57,6 +62,10 @@ def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
 
 def _name(protocol: WireProtocol) -> str:
     return f"classifier {protocol.name}"
+
+
+def _tls_name(protocol: WireProtocol) -> str:
+    return f"classifier {protocol.name} of plain text"
 
 
 class CaptureMaps:
@@ -79,13 +88,18 @@ class CaptureMaps:
         for number in range(layer7.rings):
             self.rings.append(make_ring(layer7.ring_bytes))
             BpfMap(program.maps["rover_rings"], "<u4", "<u4").update(number, self.rings[-1].fd)
-        slots = BpfMap(program.maps["rover_slots"], "<u4", "<u4")
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
         self.capture_content(0)
-        chain = [*FUNCTIONS, *map(_name, usable)]
-        for slot, name in enumerate(chain):
-            slots.update(slot, program.functions[name])
+        for table, functions, name_of in (
+            ("rover_slots", FUNCTIONS, _name),
+            ("rover_tls_slots", TLS_FUNCTIONS, _tls_name),
+        ):
+            slots = BpfMap(program.maps[table], "<u4", "<u4")
+            chain = [*enumerate(functions), *enumerate(map(name_of, usable), CLASSIFIERS)]
+            for slot, name in chain:
+                if name in program.functions:
+                    slots.update(slot, program.functions[name])
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property

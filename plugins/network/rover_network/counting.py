@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rover_core.api import TlsLibrary
 from rover_network.capture import Layer7
 from rover_network.counter import Counted, NetworkCounter
 from rover_network.dropreasons import drop_reasons
 from rover_network.feeds import Feed
 from rover_network.host import Host
+from rover_network.tls.finder import TlsProbes
 
 __all__ = ["KERNEL", "Capture", "Counted", "Counter", "Origin"]
 
@@ -53,6 +55,10 @@ class Counter(Protocol):
     def unwatch(self, pids: Iterable[int]) -> None: ...
 
     def watch_all(self, everything: bool) -> None: ...
+
+    def mapped(self) -> Sequence[int]: ...
+
+    def tls_probes(self, libraries: Sequence[TlsLibrary]) -> TlsProbes | None: ...
 
     def ask_again(self, connection: tuple[int, int, int]) -> None: ...
 

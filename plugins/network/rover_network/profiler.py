@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rover_bpf.maps import Array
-from rover_core.api import WireProtocol
+from rover_core import procfs
+from rover_core.api import TlsLibrary, WireProtocol
 from rover_core.flows import add_operations, add_steps
 from rover_core.logs import get_logger
 from rover_core.model import (
@@ -30,12 +31,13 @@ from rover_network.flows import events, make_flows, merge_flows
 from rover_network.folding import Folded, fold
 from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
-from rover_network.operations import Found, Socket
+from rover_network.operations import Found, Line, Socket
 from rover_network.peers import REMEMBERED, PeerBook, Recent
 from rover_network.recorder import Recorder
 from rover_network.rules import rules_of
 from rover_network.samples import entity_pairs, slowest
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
+from rover_network.tls.finder import TlsProbes
 
 NAME = "NETWORK"
 _DEFAULTS = ProtocolAnalyzeSettings()
@@ -104,7 +106,10 @@ class NetworkProfiler:
         sampling: SamplingSettings = _SAMPLING,
         recorder: Recorder | None = None,
         origin: Origin = KERNEL,
+        tls_libraries: Callable[[], Sequence[TlsLibrary]] = tuple,
     ) -> None:
+        self._tls_libraries = tls_libraries
+        self._tls: TlsProbes | None = None
         self._recorder = recorder
         self._origin = origin
         self._host = origin.host()
@@ -118,7 +123,7 @@ class NetworkProfiler:
         self._analyze = analyze
         self._sampling = sampling
         self._analysis: Analysis | None = None
-        self._flow_keys: Recent[Socket, tuple[FlowKey, str]] = Recent()
+        self._flow_keys: Recent[Socket, Line] = Recent()
 
     @property
     def workers(self) -> Sequence[int]:
@@ -145,8 +150,14 @@ class NetworkProfiler:
         self._counter = counter
         self._sessions[task.id] = session
         self._retarget(counter)
+        self._look_for_tls(session)
         if session.rules:
             self._sample()
+
+    def _look_for_tls(self, session: _Session) -> None:
+        if self._tls:
+            pids = session.pids
+            self._tls.look((each.pid for each in procfs.scan() if not each.kernel_thread) if pids is None else pids)
 
     def _retarget(self, counter: Counter) -> None:
         counter.watch_all(any(session.targets is None for session in self._sessions.values()))
@@ -173,6 +184,8 @@ class NetworkProfiler:
     def tick(self) -> None:
         if self._counter and self._analysis:
             self._analysis.gather(self._counter)
+        if self._counter and self._tls:
+            self._tls.look(self._counter.mapped())
         if self._counter and self._counter.fill() > _COLLECT_AT:
             self._collect()
 
@@ -196,6 +209,9 @@ class NetworkProfiler:
 
     def close(self) -> None:
         self._sessions.clear()
+        if self._tls:
+            self._tls.close()
+            self._tls = None
         if self._counter:
             self._counter.close()
             self._counter = None
@@ -214,6 +230,7 @@ class NetworkProfiler:
             for purpose, why in counter.probes.missing.items():
                 log.warning("not measured", what=purpose, reason=why)
             analysis.start(counter)
+            self._tls = counter.tls_probes(self._tls_libraries())
         except BaseException:
             analysis.close()
             counter.close()
@@ -253,7 +270,9 @@ class NetworkProfiler:
         self, sockets: Array, keys: Sequence[FlowKey], connections: Sequence[Connection], folded: Folded
     ) -> None:
         """Which flow each connection belongs to, for what is read of it."""
-        found = [(key, end_text(each.remote)) for key, each in zip(keys, connections, strict=True)]
+        marks = folded.rows["facts"]["tls"].tolist()
+        known = zip(keys, connections, marks, strict=True)
+        found = [Line(key, end_text(each.remote), bool(tls)) for key, each, tls in known]
         for socket, group in zip(sockets[-REMEMBERED:].tolist(), folded.group[-REMEMBERED:].tolist(), strict=True):
             self._flow_keys.note(socket, found[group])
 
@@ -318,6 +337,9 @@ class NetworkProfiler:
             "io_uring": ", ".join(map(str, sorted(session.uring))),
             "connections forgotten": str(session.evicted or ""),
             "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
+            "TLS not read": "; ".join(f"{each.label}: {each.reason}" for each in self._tls.refused)
+            if self._tls
+            else "",
         }
         return {name: text for name, text in said.items() if text}
 
@@ -327,6 +349,7 @@ def create(
     analyze: ProtocolAnalyzeSettings = _DEFAULTS,
     protocols: Callable[[], Sequence[WireProtocol]] = tuple,
     sampling: SamplingSettings = _SAMPLING,
+    tls_libraries: Callable[[], Sequence[TlsLibrary]] = tuple,
 ) -> NetworkProfiler:
-    """The profiler that the plugin hands over. protocols: called when the first task starts."""
-    return NetworkProfiler(settings, analyze, protocols, sampling)
+    """The profiler that the plugin hands over. protocols, tls_libraries: called when the first task starts."""
+    return NetworkProfiler(settings, analyze, protocols, sampling, tls_libraries=tls_libraries)

@@ -20,6 +20,9 @@ enum rover_kind {
     ROVER_CLOSING,
     ROVER_URING,
     ROVER_DATAGRAM, /* a ROVER_READING that waits for its sender's address */
+    ROVER_MAPPING,  /* code may have come into the process */
+    ROVER_EXECUTING,
+    ROVER_SETTING, /* an option of a socket */
 };
 #define ROVER_KIND 0xff
 #define ROVER_AT_EXIT 0x100
@@ -52,7 +55,7 @@ struct rover_piece {
     u32 size;     /* of what is in the head */
     u32 from_server; /* from here on while it is shipped; the above then tell what is left */
     u32 event;
-    u32 unused;
+    u32 ours; /* 1: the buffer is the kernel's */
     u64 left;        /* that is wanted */
     u64 base;        /* of what is left of the segment */
     u64 room;        /* and its length */
@@ -73,9 +76,12 @@ struct rover_call {
     u32 where; /* the data and the peer's address are: ROVER_IN_ARGUMENT, ROVER_IN_HEADER, ROVER_IN_VECTOR */
     u32 fd;
     u32 figure; /* of key: what the messages were */
+    u64 tls;    /* 1: within a TLS library, about a session whose socket nobody knows */
     struct rover_piece piece;
 };
 
-/* Programs of one chain, by tail call: what asks the classifiers, what ships, and the classifiers, one behind the other.
- * The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers and ROVER_PIECES. */
-enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CLASSIFIERS, ROVER_SLOTS = 19 };
+/* Programs of one chain, by tail call: what asks the classifiers, what ships, what looks at encrypted bytes, and the
+ * classifiers, one behind the other. The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers and ROVER_PIECES.
+ * There are two chains: rover_slots for raw tracepoints, rover_tls_slots for uprobes, since a program may only call
+ * programs of its own type. */
+enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CIPHER, ROVER_CLASSIFIERS, ROVER_SLOTS = 20 };

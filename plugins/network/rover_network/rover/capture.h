@@ -10,12 +10,14 @@
 #pragma once
 
 #include <rover/datagrams.h>
+#include <rover/tlsrecord.h>
 
 #define ROVER_PIECES 12   /* records of one call, and segments looked at */
 #define ROVER_PIECE 16384 /* bytes of one */
 /* So many of a connection's calls that may begin something are shown to the classifiers, then one of as many. */
 #define ROVER_TRIES 64
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
+#define ROVER_CIPHERS 256 /* so many of its encrypted calls are looked at for whose session it is */
 
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
 enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_GENERATION = 4 /* and above */ };
@@ -44,10 +46,20 @@ struct rover_record {
 };
 
 BPF_TABLE_PUBLIC("prog", u32, u32, rover_slots, ROVER_SLOTS);
+BPF_TABLE_PUBLIC("prog", u32, u32, rover_tls_slots, ROVER_SLOTS);
 BPF_TABLE("array", u32, struct rover_policy, rover_policies, ROVER_SLOTS);
 BPF_RINGBUF_OUTPUT(rover_ring, 1); /* what the rings are like; user space makes them */
 BPF_ARRAY_OF_MAPS(rover_rings, "rover_ring", 64);
 BPF_TABLE("percpu_array", u32, u64, rover_shipped, 64); /* records of each ring */
+
+/* Goes on with the program in a slot, and does not return if there is one. tls: a constant, 1 in the chain of uprobes. */
+static __always_inline void rover_go_on(void *ctx, int tls, u32 slot)
+{
+    if (tls)
+        rover_tls_slots.call(ctx, slot);
+    else
+        rover_slots.call(ctx, slot);
+}
 
 static __always_inline u32 rover_ring_of(struct rover_config *config, struct rover_key *key)
 {
@@ -66,7 +78,7 @@ static __always_inline u32 rover_ring_of(struct rover_config *config, struct rov
         if (!record)                                                                                   \
             return 0;                                                                                  \
         record->head = *head;                                                                          \
-        if (size && bpf_probe_read_user(record->data, size, (void *)from)) {                           \
+        if (size && rover_copy(record->data, size, from, ours)) {                                      \
             record->head.length = 0;                                                                   \
             record->head.after += size;                                                                \
         }                                                                                              \
@@ -74,8 +86,13 @@ static __always_inline u32 rover_ring_of(struct rover_config *config, struct rov
         return 1;                                                                                      \
     }
 
+static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
+{
+    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);
+}
+
 /* One record with the head's length of data. 0 if the ring is full. */
-static __always_inline int rover_reserve(void *ring, struct rover_record *head, u64 from)
+static __always_inline int rover_reserve(void *ring, struct rover_record *head, u64 from, int ours)
 {
     u64 size = head->length;
     ROVER_CLASS(8)
@@ -89,14 +106,14 @@ static __always_inline int rover_reserve(void *ring, struct rover_record *head, 
     return 0;
 }
 
-static __always_inline int rover_ship_record(struct rover_config *config, struct rover_record *head, u64 from)
+static __always_inline int rover_ship_record(struct rover_config *config, struct rover_record *head, u64 from, int ours)
 {
     u32 number = rover_ring_of(config, &head->key);
     void *ring = rover_rings.lookup(&number);
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped)
         return 0;
-    if (!rover_reserve(ring, head, from)) {
+    if (!rover_reserve(ring, head, from, ours)) {
         rover_tell(ROVER_RING_FULL);
         return 0;
     }
@@ -147,16 +164,39 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
         ROVER_READ(piece->segments, call->regs, ROVER_SYSCALL_ARGUMENT(2));
 }
 
-/* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. */
-static __always_inline struct rover_stream *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
-                                                          u64 length)
+/* Whether what system calls move is not what programs say to each other. */
+static __always_inline int rover_encrypted(struct rover_facts *facts, u64 way)
+{
+    return facts->tls && !(facts->tls & (way ? ROVER_KTLS_SENDS : ROVER_KTLS_RECEIVES));
+}
+
+/* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. Encrypted bytes
+ * are none of the stream's: its positions count plain text. */
+static __always_inline struct rover_connection *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
+                                                              u64 length)
 {
     struct rover_connection *connection = config->protocols ? rover_connections.lookup(key) : NULL;
-    if (!connection)
-        return NULL;
+    if (!connection || rover_encrypted(&connection->facts, way))
+        return connection;
     connection->stream.position[way & 1] += length;
     rover_tell(ROVER_CALLS_SEEN);
-    return &connection->stream;
+    return connection;
+}
+
+/* Takes note of bytes that are on their way through a connection, from `position` on, in what its thread knows of its
+ * call. Where they are was located before. */
+static __always_inline void rover_take(struct rover_call *call, struct rover_key *key, struct rover_stream *stream,
+                                       u64 way, u64 position, u64 length)
+{
+    struct rover_piece *piece = &call->piece;
+    call->key = *key;
+    piece->length = length;
+    piece->position = position;
+    piece->other = stream->position[!way];
+    piece->ended_ns = bpf_ktime_get_ns();
+    piece->way = way & 1;
+    piece->protocol = 0;
+    piece->ours = 0;
 }
 
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
@@ -164,18 +204,20 @@ static __always_inline struct rover_stream *rover_pass_by(struct rover_config *c
 static __always_inline void rover_pass_on(void *ctx, struct rover_config *config, struct rover_call *call,
                                           struct rover_key *key, u32 kind, u64 way, u64 length)
 {
-    struct rover_stream *stream = rover_pass_by(config, key, way, length);
-    if (!stream || !call || !kind)
+    struct rover_connection *connection = rover_pass_by(config, key, way, length);
+    if (!connection || !call || !kind)
         return;
-    struct rover_piece *piece = &call->piece;
-    call->key = *key;
-    piece->length = length;
-    piece->position = stream->position[way & 1] - length;
-    piece->other = stream->position[!way];
-    piece->ended_ns = bpf_ktime_get_ns();
-    piece->way = way & 1;
-    piece->protocol = 0;
-    rover_slots.call(ctx, stream->protocol ? ROVER_WANT : ROVER_ASK);
+    struct rover_stream *stream = &connection->stream;
+    u32 slot = stream->protocol ? ROVER_WANT : ROVER_ASK;
+    u64 position = stream->position[way & 1];
+    if (!rover_encrypted(&connection->facts, way))
+        position -= length;
+    else if (!call->tls && (connection->facts.tls & ROVER_TLS_TOLD || stream->calls++ > ROVER_CIPHERS))
+        return;
+    else
+        slot = ROVER_CIPHER;
+    rover_take(call, key, stream, way, position, length);
+    rover_slots.call(ctx, call->tls ? ROVER_CIPHER : slot);
 }
 
 /* Reads the segment of that number. Returns its length. */
@@ -212,7 +254,7 @@ static __always_inline void rover_read_head(struct rover_piece *piece)
         ROVER_OPAQUE(bytes);
         if (from >= ROVER_HEAD || bytes > ROVER_HEAD)
             break;
-        if (bpf_probe_read_user(piece->head + from, bytes, (void *)base))
+        if (rover_copy(piece->head + from, bytes, base, piece->ours))
             break;
         at += bytes;
     }
@@ -225,8 +267,8 @@ static __always_inline struct rover_call *rover_current_call(void)
     return rover_calls.lookup(&thread);
 }
 
-/* Tail-called: nobody knows what this connection speaks. */
-int rover_on_ask(void *ctx)
+/* Nobody knows what this connection speaks. */
+static __always_inline int rover_ask(void *ctx, int tls)
 {
     struct rover_call *call = rover_current_call();
     struct rover_connection *connection = call ? rover_connections.lookup(&call->key) : NULL;
@@ -242,11 +284,25 @@ int rover_on_ask(void *ctx)
     stream->tries += stream->tries < ROVER_TRIES;
     rover_tell(ROVER_CALLS_ASKED);
     rover_read_head(piece);
-    rover_keep(&call->key, piece);
     piece->slot = ROVER_CLASSIFIERS;
+    if (!tls && connection->facts.protocol != IPPROTO_UDP && rover_begins_tls(piece)) {
+        rover_slots.call(ctx, ROVER_CIPHER);
+        return 0;
+    }
+    rover_keep(&call->key, piece);
     if (piece->size)
-        rover_slots.call(ctx, ROVER_CLASSIFIERS);
+        rover_go_on(ctx, tls, ROVER_CLASSIFIERS);
     return 0;
+}
+
+int rover_on_ask(void *ctx)
+{
+    return rover_ask(ctx, 0);
+}
+
+int rover_tls_on_ask(void *ctx)
+{
+    return rover_ask(ctx, 1);
 }
 
 #include <rover/gather.h>
@@ -275,8 +331,8 @@ static __always_inline int rover_settle(struct rover_config *config, struct rove
     return 1;
 }
 
-/* Tail-called once a call: how much of its data is wanted. */
-int rover_on_want(void *ctx)
+/* Once a call: how much of its data is wanted. */
+static __always_inline int rover_want(void *ctx, int tls)
 {
     int zero = 0;
     struct rover_call *call = rover_current_call();
@@ -320,12 +376,22 @@ int rover_on_want(void *ctx)
     piece->left = wanted < piece->length ? wanted : piece->length;
     piece->room = piece->segment = piece->shipped = 0;
     rover_tell(ROVER_CALLS_SHIPPED);
-    rover_slots.call(ctx, ROVER_SHIP);
+    rover_go_on(ctx, tls, ROVER_SHIP);
     return 0;
 }
 
-/* Tail-called for each record of a call, since a loop around it is more than the verifier looks through. */
-int rover_on_ship(void *ctx)
+int rover_on_want(void *ctx)
+{
+    return rover_want(ctx, 0);
+}
+
+int rover_tls_on_want(void *ctx)
+{
+    return rover_want(ctx, 1);
+}
+
+/* For each record of a call, since a loop around it is more than the verifier looks through. */
+static __always_inline int rover_ship(void *ctx, int tls)
 {
     int zero = 0;
     struct rover_call *call = rover_current_call();
@@ -342,7 +408,7 @@ int rover_on_ship(void *ctx)
     if (size > ROVER_PIECE)
         size = ROVER_PIECE;
     if (!size && piece->left && !last) { /* an empty segment */
-        rover_slots.call(ctx, ROVER_SHIP);
+        rover_go_on(ctx, tls, ROVER_SHIP);
         return 0;
     }
     struct rover_record head = {.key = call->key, .position = piece->position, .ended_ns = piece->ended_ns};
@@ -353,7 +419,7 @@ int rover_on_ship(void *ctx)
     head.event = piece->event;
     head.from_server = piece->from_server;
     head.other = piece->other;
-    if (rover_is_scattered(piece)) {
+    if (!tls && rover_is_scattered(piece)) {
         if (rover_gather(config, piece, &head, last) && piece->left && !last)
             rover_slots.call(ctx, ROVER_SHIP);
         return 0;
@@ -367,7 +433,17 @@ int rover_on_ship(void *ctx)
     u64 from = piece->base;
     piece->base += size;
     piece->room -= size;
-    if (rover_ship_record(config, &head, from) && piece->left && !last)
-        rover_slots.call(ctx, ROVER_SHIP);
+    if (rover_ship_record(config, &head, from, !tls && piece->ours) && piece->left && !last)
+        rover_go_on(ctx, tls, ROVER_SHIP);
     return 0;
+}
+
+int rover_on_ship(void *ctx)
+{
+    return rover_ship(ctx, 0);
+}
+
+int rover_tls_on_ship(void *ctx)
+{
+    return rover_ship(ctx, 1);
 }
