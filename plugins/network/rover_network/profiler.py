@@ -329,6 +329,7 @@ class NetworkProfiler:
         )
         missing = self._counter.probes.missing if self._counter else {}
         unread = self._analysis.missing if self._analysis else {}
+        refused = self._tls.refused if self._tls else ()
         said = {
             "probe": self._counter.probes.label if self._counter else "",
             "host": self._origin.node(),
@@ -337,9 +338,7 @@ class NetworkProfiler:
             "io_uring": ", ".join(map(str, sorted(session.uring))),
             "connections forgotten": str(session.evicted or ""),
             "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
-            "TLS not read": "; ".join(f"{each.label}: {each.reason}" for each in self._tls.refused)
-            if self._tls
-            else "",
+            "TLS not read": "; ".join(f"{each.label}: {each.reason}" for each in refused),
         }
         return {name: text for name, text in said.items() if text}
 
