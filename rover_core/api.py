@@ -321,6 +321,21 @@ class ExchangeMetric:
 
 
 @dataclass(frozen=True, slots=True)
+class FastPath:
+    """How plain exchanges of a protocol are counted in the kernel, without the parser.
+
+    judge: a C header with `static int <name>_request(...)` and `<name>_response(...)`, as docs/writing-a-protocol.md
+    says. request: the detail of a request of which only the operation's class and name are known; response: of a
+    response of that status. failed: whether a status is an error. All three agree with what `connect` makes of bytes.
+    """
+
+    judge: Path
+    request: Callable[[str, str], Any]
+    response: Callable[[int], Any]
+    failed: Callable[[int], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class WireProtocol:
     """A protocol that connections speak: all that recognising it in the kernel and reading it take.
 
@@ -339,6 +354,7 @@ class WireProtocol:
     render: a message as text for people, up to `Rendering.most`, its secrets redacted (`Rendering.redaction`) before
     anything is cut off; None leaves messages out of samples.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
+    fast: counts plain exchanges in the kernel; not used beside metrics, which take the parser.
     """
 
     name: str
@@ -352,10 +368,13 @@ class WireProtocol:
     reason: Callable[[Exchange], str] = no_reason
     render: Render | None = None
     metrics: tuple[ExchangeMetric, ...] = ()
+    fast: FastPath | None = None
 
 
 CLASSIFY_BYTES = 64
 """What a classifier may look at, however few of them came."""
+FAST_BYTES = 1024
+"""What a fast path's judge may look at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,13 @@ class Connection:
             self._leap(direction, reader, gap, timestamp_ns)
         return self.stitcher.take()
 
+    def adopt(self, request: Message[Any], response: Message[Any] | None = None) -> Sequence[Exchange]:
+        """Messages that were read elsewhere, whose bytes will not come, and the exchanges they completed."""
+        self.stitch(Direction.CLIENT, request)
+        if response is not None:
+            self.stitch(Direction.SERVER, response)
+        return self.stitcher.take()
+
     def close(self) -> Sequence[Exchange]:
         """The connection is over: what ends with it, and requests without a response."""
         for direction, reader in zip(Direction, self.readers, strict=True):

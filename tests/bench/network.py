@@ -20,6 +20,7 @@ from rover_core.plugins import DISABLED_VARIABLE
 
 PROTOCOLS = "cql,dns,http1,kafka,mongodb,mysql"
 _HERE = Path(__file__).parent
+_ANALYZE = "profiling.task.network.protocol_analyze"
 _NO_KPROBES = (
     "tcptop-bpfcc and tcplife-bpfcc are missing: they attach kprobes, and this kernel has none. The bpftrace script "
     "(`tests/bench/traffic.bt`) counts calls, bytes and times by tracepoints of system calls."
@@ -74,6 +75,7 @@ def _contenders(other: int | None) -> list[Contender]:
     ]
     return [
         _contender("rover profile network --all", [*rover, "--all"]),
+        _contender("the same, no fast path", [*rover, "--all", "--set", f"{_ANALYZE}.fast_path=false"]),
         _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}={PROTOCOLS}", *rover, "--all"]),
         *([_contender("rover profile network --pid of another", [*rover, f"--pid={other}"])] if other else ()),
         _contender("bpftrace script", ["bpftrace", str(_HERE / "traffic.bt")]),
@@ -92,6 +94,12 @@ def _latency(place: int) -> Cell:
         return f"{values[len(values) // 2]:,}"
 
     return cell
+
+
+def _per_requests(taken: Rounds, name: str) -> str:
+    """Of the agent and its workers."""
+    costs = sorted(each.sampling_cpu_s / each.work.units * 1_000_000 for each in taken[name])
+    return "" if name == NOTHING else f"{costs[len(costs) // 2]:.2f}"
 
 
 def _per_calls(taken: Rounds, name: str) -> str:
@@ -114,6 +122,7 @@ _SERVED = {
     "latency, median, us": _latency(0),
     "latency, 99 %, us": _latency(1),
     "profiler's CPU s per 100 000 system calls": _per_calls,
+    "profiler's CPU, ms per 1 000 requests": _per_requests,
 }
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rover_bpf.maps import Array
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_core.model import Loss, Sample, SamplingRule
 from rover_network.capture import MOST_PROTOCOLS, Layer7
 from rover_network.counting import Counted, Counter
+from rover_network.fastpath import Names, OperationNames, told
 from rover_network.ladder import in_order
 from rover_network.operations import FlowOf, Found, check, put_together
 from rover_network.recorder import Recorder
@@ -32,6 +34,7 @@ log = get_logger("network")
 
 class Analysis:
     """Nothing, and at no cost, where there are no protocols. missing: name of a protocol that is not read -> why.
+    slow: of one whose fast path cannot be had -> why.
 
     recorder: what records are copied to. offset_ns: as for `Sampler`.
     """
@@ -66,10 +69,14 @@ class Analysis:
             "offset_ns": offset_ns,
         }
         self._samples: list[Taken[tuple[int, ...]]] = []
+        self._names = OperationNames()
+        self.slow: dict[str, str] = {}
 
     @property
     def layer7(self) -> Layer7:
-        return Layer7(self.protocols, self._settings.parallels, self._settings.per_cpu_buffer)
+        settings = self._settings
+        fast = settings.fast_path and not self._recorder  # what the kernel counts itself is in no record
+        return Layer7(self.protocols, settings.parallels, settings.per_cpu_buffer, fast)
 
     @property
     def pids(self) -> list[int]:
@@ -81,6 +88,9 @@ class Analysis:
         self.missing.update(counter.capture.missing)
         for name, why in self.missing.items():
             log.warning("not recognised", protocol=name, reason=why)
+        self.slow = dict(counter.capture.slow)
+        for name, why in self.slow.items():
+            log.warning("not counted in the kernel", protocol=name, reason=why)
         feeds = counter.capture.feeds
         if self._recorder:
             self._recorder.begin(self.protocols, counter, self.missing)
@@ -97,13 +107,17 @@ class Analysis:
         """What is to be sampled from now on: rules by task, and of which pids; None for every process."""
         if self._workers is None:
             return
+        if counter.capture.fast:
+            pids = [pids for _, pids in tasks.values()]
+            counter.capture.fast.parse(None if None in pids else {pid for each in pids for pid in each or ()})
         wanted = content_size(rule for rules, _ in tasks.values() for rule in rules)
         counter.capture.capture_content(max(wanted, self._recorder.content if self._recorder else 0))
-        told = [
+        words = [
             [task_id, rules_told(rules), None if pids is None else sorted(pids)]
             for task_id, (rules, pids) in tasks.items()
         ]
-        self._workers.assign(told)
+        self._workers.assign(words)
+        self.gather(counter)  # they answer once they know: what comes from now on is sampled
 
     def take_samples(self, flow_of: FlowOf) -> Iterator[tuple[str, Sample]]:
         """What was gathered since the last time, with its task's id."""
@@ -117,6 +131,7 @@ class Analysis:
         """Take what the workers have found, before they hold too much of it."""
         if self._workers is None:
             return
+        ended = self._workers.restarts
         for number, report in self._workers.report():
             try:
                 check(report, len(self.protocols))
@@ -125,11 +140,33 @@ class Analysis:
                 self._workers.end(number, str(error))
                 continue
             self._reports.append(report)
+            self._learn(counter, {operation: (kind, name) for operation, kind, name in report["learned"]})
             for inode, tgid, peer in report["again"]:
                 counter.ask_again((inode, tgid, peer))
+        if self._workers.restarts != ended and counter.capture.fast:  # what it knew the names of nobody knows now
+            counter.capture.fast.forget(self._names.unknown(counter.capture.fast.operations))
 
-    def put_together(self, counted: Counted, flow_of: FlowOf) -> Found:
+    def _learn(self, counter: Counter, names: Names) -> None:
+        if names and self._workers and counter.capture.fast:
+            fresh = self._names.learn(names)
+            counter.capture.fast.forget(self._names.shrink())
+            self._workers.know(fresh, self._names.all)
+
+    def _told(self, counter: Counter, keys: Array, rows: Array) -> Report:
+        """What was counted in the kernel, as a worker would tell it."""
+        operations = keys["operation"].tolist()
+        if counter.capture.fast and self._names.unknown(operations):
+            self.gather(counter)  # each has been read by a parser before it was counted
+            counter.capture.fast.forget(self._names.unknown(operations))
+        found = list(told(keys, rows, self.protocols, self._names))
+        steps = {"exchanges counted in the kernel": sum(row[8] for row in found)}
+        return {"rows": found, "losses": [], "steps": steps}
+
+    def put_together(self, counter: Counter, counted: Counted, flow_of: FlowOf) -> Found:
         """All that was gathered since the last time, and what became of it on the way."""
+        if counted.exchanges:
+            in_kernel = self._told(counter, *counted.exchanges)  # which may gather more reports
+            self._reports.append(in_kernel)
         reports, self._reports = self._reports, []
         found = put_together(reports, self.protocols, flow_of)
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)

@@ -1,7 +1,7 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rover_bpf.ring import make_ring
 from rover_bpf.source import Extension
 from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
+from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
 
 FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_cipher"), "RAW_TRACEPOINT")
@@ -21,7 +22,8 @@ CLASSIFIERS = len(FUNCTIONS)
 """The slot of the first."""
 TLS_FUNCTIONS = dict.fromkeys(("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship"), "UPROBE")
 """The same in the chain of uprobes, which have no use for the last."""
-_CLASSIFIER = Path(__file__).with_name("classifier.bpf.c")
+_CLASSIFIER, _FAST = (Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c"))
+_FAST_SLOT = 19  # ROVER_FAST
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
@@ -30,18 +32,30 @@ MOST_RINGS = 64
 
 @dataclass(frozen=True, slots=True)
 class Layer7:
-    """What is to be captured. rings: one for each worker; ring_bytes: of each."""
+    """What is to be captured. rings: one for each worker; ring_bytes: of each. fast_path: count what can be counted
+    in the kernel, and capture the rest.
+    """
 
     protocols: Sequence[WireProtocol] = ()
     rings: int = 2
     ring_bytes: int = 400 << 10
+    fast_path: bool = True
+
+    @property
+    def fast(self) -> Sequence[WireProtocol]:
+        """Those that have a fast path."""
+        return [each for each in self.protocols if self.fast_path and each.fast and not each.metrics]
 
 
 NOTHING = Layer7()
 
 
-def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    """The classifiers, as programs to be loaded beside the network program."""
+def extensions(layer7: Layer7) -> tuple[Extension, ...]:
+    """The classifiers and the fast paths, as programs to be loaded beside the network program."""
+    return (*_classifiers(layer7.protocols), *_fast_paths(layer7))
+
+
+def _classifiers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
     return tuple(
         Extension(
             _CLASSIFIER,
@@ -60,29 +74,58 @@ def extensions(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
     )
 
 
+def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
+    for number, protocol in enumerate(layer7.protocols, 1):
+        if protocol in layer7.fast and (fast := protocol.fast):
+            defines = {
+                "ROVER_JUDGE": f'"{fast.judge.name}"',
+                "ROVER_JUDGE_REQUEST": f"{protocol.name}_request",
+                "ROVER_JUDGE_RESPONSE": f"{protocol.name}_response",
+                "ROVER_PROTOCOL": str(number),
+            }
+            functions = {
+                _fast(protocol): ("rover_on_fast", "RAW_TRACEPOINT"),
+                _tls_fast(protocol): ("rover_tls_on_fast", "UPROBE"),
+            }
+            yield Extension(_FAST, functions, defines, (fast.judge.parent,))
+
+
 def _name(protocol: WireProtocol) -> str:
     return f"classifier {protocol.name}"
+
+
+def _fast(protocol: WireProtocol) -> str:
+    return f"fast path {protocol.name}"
 
 
 def _tls_name(protocol: WireProtocol) -> str:
     return f"classifier {protocol.name} of plain text"
 
 
+def _tls_fast(protocol: WireProtocol) -> str:
+    return f"fast path {protocol.name} of plain text"
+
+
 class CaptureMaps:
     """Rings made and slots filled. The kernel's numbers of protocols are their places in `protocols`, from 1 on.
 
-    missing: name of a protocol that is not recognised here -> why.
+    missing: name of a protocol that is not recognised here -> why. slow: of one whose fast path the kernel does not
+    take -> why.
     """
 
     def __init__(self, program: Program, layer7: Layer7) -> None:
         self.missing: Mapping[str, str] = {
             each.name: program.errors[_name(each)] for each in layer7.protocols if _name(each) in program.errors
         } | {name: program.errors[name] for name in FUNCTIONS if name in program.errors and layer7.protocols}
+        self.slow: Mapping[str, str] = {
+            each.name: program.errors[_fast(each)] for each in layer7.fast if _fast(each) in program.errors
+        }
         usable = [each for each in layer7.protocols if _name(each) in program.functions]
         if any(name not in program.functions for name in FUNCTIONS):
             usable = []
         self.active = len(usable)
         self.rings: list[MapInfo] = []
+        self.fast: FastMaps | None = None
         if not usable:
             return
         for number in range(layer7.rings):
@@ -91,15 +134,18 @@ class CaptureMaps:
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
         self.capture_content(0)
-        for table, functions, name_of in (
-            ("rover_slots", FUNCTIONS, _name),
-            ("rover_tls_slots", TLS_FUNCTIONS, _tls_name),
+        for table, functions, classifier, fast in (
+            ("rover_slots", FUNCTIONS, _name, _fast),
+            ("rover_tls_slots", TLS_FUNCTIONS, _tls_name, _tls_fast),
         ):
+            chain = [*enumerate(functions), *enumerate(map(classifier, usable), CLASSIFIERS)]
+            chain += [(_FAST_SLOT + number, fast(each)) for number, each in enumerate(layer7.protocols, 1)]
             slots = BpfMap(program.maps[table], "<u4", "<u4")
-            chain = [*enumerate(functions), *enumerate(map(name_of, usable), CLASSIFIERS)]
             for slot, name in chain:
                 if name in program.functions:
                     slots.update(slot, program.functions[name])
+        if any(_fast(each) in program.functions for each in layer7.protocols):
+            self.fast = FastMaps(program)
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property

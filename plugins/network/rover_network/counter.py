@@ -72,7 +72,8 @@ class Counted:
     keys, rows: shape (n,), dtypes KEY and ROW. reasons: (tgid, skb drop reason) -> packets. tally: what happened in
     that time, by the names of TALLIES. uring: processes that use io_uring, by pid, since the start. evicted:
     connections that had to be forgotten to make room; their role may no longer be known. lost: records that ended
-    with their worker when this was recorded.
+    with their worker when this was recorded. exchanges: keys and rows of those that the fast path has counted
+    (fastpath.py); None where there is none.
     """
 
     keys: Array
@@ -82,6 +83,7 @@ class Counted:
     uring: Collection[int]
     evicted: int
     lost: int = 0
+    exchanges: tuple[Array, Array] | None = None
 
 
 class NetworkCounter:
@@ -114,6 +116,8 @@ class NetworkCounter:
     def _open_maps(self) -> None:
         self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
         self._targets = Targets(self._program.maps)
+        self._named = self._map("rover_targets", "<u4", "<u4")
+        self._ours: frozenset[int] = frozenset()
         self._config = self._map("rover_config", "<i4", CONFIG)
         self._kinds = self._map("rover_kinds", "<u4", "<u4")
         self._reasons = self._map("rover_reasons", REASON, "<u8")
@@ -138,7 +142,26 @@ class NetworkCounter:
 
     def unwatch(self, pids: Iterable[int]) -> None:
         self._targets.discard(pids)
+        self._leave_out(self._ours)
         self._forget_who_is_watched()
+
+    def leave_out(self, pids: Collection[int]) -> None:
+        """Who is not counted where every process is, unless it is watched by name: ourselves."""
+        ours = frozenset(pids)
+        if ours != self._ours:
+            self._targets.discard(pid for pid in self._ours - ours if not self._watched(pid))
+            self._ours = ours
+            self._leave_out(ours)
+            self._forget_who_is_watched()
+
+    def _leave_out(self, pids: Collection[int]) -> None:
+        for pid in pids:
+            if not self._watched(pid):
+                self._named.update(pid, 0)
+
+    def _watched(self, pid: int) -> bool:
+        said = self._named.lookup(pid)
+        return said is not None and bool(said)
 
     def watch_all(self, everything: bool) -> None:
         self._all = everything
@@ -182,13 +205,22 @@ class NetworkCounter:
         """Everything counted since the last call."""
         old, self._epoch = self._epoch, 1 - self._epoch
         self._configure()
+        fast = self.capture.fast
+        if fast:
+            fast.flip()
         settle()
         keys, rows = self._rows[old].drain()
         tally = self._read_tally()
         delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
         self._last_tally = tally
         return Counted(
-            keys, rows, self._drain_reasons(), delta, self._uring.read()[0].tolist(), self._evictions(tally)
+            keys,
+            rows,
+            self._drain_reasons(),
+            delta,
+            self._uring.read()[0].tolist(),
+            self._evictions(tally),
+            exchanges=fast.drain() if fast else None,
         )
 
     def _drain_reasons(self) -> dict[tuple[int, int], int]:
@@ -229,12 +261,12 @@ class NetworkCounter:
 def _load(layer7: Layer7) -> Program:
     """The best form of the program that this kernel takes: maps that grow, or preallocated ones."""
     reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
+    if not layer7.fast:
+        reason["ROVER_FAST_CONNECTIONS"] = "1024"  # nobody needs them
     functions = {**FUNCTIONS, **CAPTURE, **TLS_FUNCTIONS, **PROGRAMS} if layer7.protocols else FUNCTIONS
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
-        return ProgramSource(
-            PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7.protocols)
-        )
+        return ProgramSource(PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7))
 
     try:
         return load(source((*MEMBERS, GROWS), _GROWING))

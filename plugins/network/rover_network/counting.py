@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from rover_core.api import TlsLibrary
 from rover_network.capture import Layer7
 from rover_network.counter import Counted, NetworkCounter
 from rover_network.dropreasons import drop_reasons
+from rover_network.fastpath import FastMaps
 from rover_network.feeds import Feed
 from rover_network.host import Host
 from rover_network.tls.finder import TlsProbes
@@ -22,6 +23,12 @@ class Capture(Protocol):
 
     @property
     def missing(self) -> Mapping[str, str]: ...
+
+    @property
+    def slow(self) -> Mapping[str, str]: ...
+
+    @property
+    def fast(self) -> FastMaps | None: ...
 
     @property
     def feeds(self) -> Sequence[Feed]: ...
@@ -55,6 +62,8 @@ class Counter(Protocol):
     def unwatch(self, pids: Iterable[int]) -> None: ...
 
     def watch_all(self, everything: bool) -> None: ...
+
+    def leave_out(self, pids: Collection[int]) -> None: ...
 
     def mapped(self) -> Sequence[int]: ...
 

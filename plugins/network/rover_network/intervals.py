@@ -44,7 +44,7 @@ SIZE_BOUNDS = (
 """Contract section 5.5 (1048 is its own). What is smaller is in the first bucket."""
 OTHER = "other"
 """Stands for the operations beyond the limit."""
-_LONGEST = 200  # characters of an operation, its class and its status; each is a stranger's
+LONGEST = 200  # characters of an operation, its class and its status; each is a stranger's
 
 Spread = list[Any]
 """[count, sum, {bucket: count}]"""
@@ -57,9 +57,12 @@ def spread() -> Spread:
 def spread_value(into: Spread, value: int, bounds: tuple[int, ...]) -> None:
     into[0] += 1
     into[1] += value
-    bucket = max(0, bisect_right(bounds, value) - 1)
+    bucket = bisect_right(bounds, value, 1) - 1
     buckets = into[2]
-    buckets[bucket] = buckets.get(bucket, 0) + 1
+    if bucket in buckets:
+        buckets[bucket] += 1
+    else:
+        buckets[bucket] = 1
 
 
 class Sums:
@@ -83,8 +86,9 @@ class Sums:
             spread_value(self.requested, request.size, SIZE_BOUNDS)
         if response is not None:
             spread_value(self.responded, response.size, SIZE_BOUNDS)
-            if request is not None:
-                spread_value(self.durations, exchange.duration_ns, DURATION_BOUNDS)
+            if request is not None:  # Exchange.duration_ns, without asking again whether both are there
+                duration_ns = response.end_ns - request.start_ns
+                spread_value(self.durations, duration_ns if duration_ns > 0 else 0, DURATION_BOUNDS)
 
     def told(self) -> list[Any]:
         """For JSON."""
@@ -111,7 +115,7 @@ class Interval:
         operation, status = exchange.operation, exchange.status
         sums = self._sums.get((place, exchange.operation_class, operation, status))
         if sums is None:
-            kind, operation, status = exchange.operation_class[:_LONGEST], operation[:_LONGEST], status[:_LONGEST]
+            kind, operation, status = exchange.operation_class[:LONGEST], operation[:LONGEST], status[:LONGEST]
             if len(self._sums) >= self._room // 2:
                 kind = operation = OTHER
             sums = self._sums.get((place, kind, operation, status))

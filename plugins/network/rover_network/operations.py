@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rover_core.api import WireProtocol
 from rover_core.model import Distribution, FlowKey, Histogram, Operation, OperationKey
-from rover_network.intervals import DURATION_BOUNDS, SIZE_BOUNDS, Spread, spread
+from rover_network.intervals import DURATION_BOUNDS, LONGEST, SIZE_BOUNDS, Spread, spread
 
 _DURATIONS = tuple(map(float, DURATION_BOUNDS))
 _SIZES = tuple(map(float, SIZE_BOUNDS))
@@ -93,6 +93,10 @@ def check(report: Mapping[str, Any], protocols: int) -> None:
         _check_numbers(*report["steps"].values())
         for inode, tgid, peer in report["again"]:
             _check_numbers(inode, tgid, peer)
+        for operation, *names in report["learned"]:
+            _check_numbers(operation)
+            if len(names) != 2 or not all(isinstance(name, str) and len(name) <= LONGEST for name in names):
+                raise ValueError("an operation that is none")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a report: {error!r}") from error
 

@@ -1,5 +1,6 @@
 """The network profiler: one program for all tasks, flows and meters for each."""
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -184,6 +185,7 @@ class NetworkProfiler:
     def tick(self) -> None:
         if self._counter and self._analysis:
             self._analysis.gather(self._counter)
+            self._counter.leave_out({os.getpid(), *self._analysis.pids})
         if self._counter and self._tls:
             self._tls.look(self._counter.mapped())
         if self._counter and self._counter.fill() > _COLLECT_AT:
@@ -230,6 +232,7 @@ class NetworkProfiler:
             for purpose, why in counter.probes.missing.items():
                 log.warning("not measured", what=purpose, reason=why)
             analysis.start(counter)
+            counter.leave_out({os.getpid(), *analysis.pids})
             self._tls = counter.tls_probes(self._tls_libraries())
         except BaseException:
             analysis.close()
@@ -252,7 +255,7 @@ class NetworkProfiler:
         flows = make_flows(keys, connections, folded.rows, labels, folded.sizes)
         if self._analysis.protocols:
             self._note_flows(counted.keys, keys, connections, folded)
-        found = self._analysis.put_together(counted, self._flow_keys.get)
+        found = self._analysis.put_together(self._counter, counted, self._flow_keys.get)
         if self._recorder:
             times = {"time_ns": self._origin.now_ns(), "now_ns": time.monotonic_ns()}
             lost = found.steps.get("records lost, worker ended", 0)
@@ -330,6 +333,7 @@ class NetworkProfiler:
         missing = self._counter.probes.missing if self._counter else {}
         unread = self._analysis.missing if self._analysis else {}
         refused = self._tls.refused if self._tls else ()
+        slow = self._analysis.slow if self._analysis else {}
         said = {
             "probe": self._counter.probes.label if self._counter else "",
             "host": self._origin.node(),
@@ -337,6 +341,7 @@ class NetworkProfiler:
             "drop reasons": reasons,
             "io_uring": ", ".join(map(str, sorted(session.uring))),
             "connections forgotten": str(session.evicted or ""),
+            "not counted in the kernel": "; ".join(f"{name}: {why}" for name, why in slow.items()),
             "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
             "TLS not read": "; ".join(f"{each.label}: {each.reason}" for each in refused),
         }

@@ -5,8 +5,13 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END, DATAGRAM = 1, 2
-"""Bits of `event`: the connection is over; it is one of UDP. Those above are the stream's generation."""
+END, DATAGRAM, NOTE = 1, 2, 4
+"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data. Those
+above are the stream's generation."""
+SAID = struct.Struct("<QQQII")
+"""A note: struct rover_said of rover/fastmaps.h."""
+PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8
+"""Bits of `Said.note`."""
 
 
 class Record(NamedTuple):
@@ -29,3 +34,17 @@ class Record(NamedTuple):
     from_server: int
     sent: int
     event: int
+
+
+class Said(NamedTuple):
+    """What the fast path says to the parser; `position` and `other` of its record are where the client's and the
+    server's bytes go on, `began_ns` and `ended_ns` the exchange's.
+
+    operation: the kernel's name of it. requested, responded: bytes. note: what of that is to be believed, and done.
+    """
+
+    operation: int
+    requested: int
+    responded: int
+    status: int
+    note: int

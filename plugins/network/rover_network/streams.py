@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rover_core.model import Loss, TraceContext
-from rover_core.wire import Connection, Exchange, Limits
+from rover_core.wire import Connection, Exchange, Limits, Message
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
-from rover_network.intervals import DURATION_BOUNDS, Interval, spread, spread_value
-from rover_network.records import DATAGRAM, END, RECORD, Record
+from rover_network.intervals import DURATION_BOUNDS, LONGEST, OTHER, Interval, spread, spread_value
+from rover_network.records import ANSWERED, ASKED, DATAGRAM, END, NOTE, PLACE, RECORD, SAID, TEACH, Record, Said
 from rover_network.samplewords import rules_read, samples_told
 from rover_network.sampling import Sampler, Source
 
@@ -19,6 +19,8 @@ _STRAY = 65_536
 _WAIT_NS = 60_000_000_000  # for the other half of an exchange
 _METRIC_BOUNDS = DURATION_BOUNDS  # any that are close to each other everywhere
 _HEAD = RECORD.size
+_LEARNED = 1000  # operations told of at once,
+_NAMES = 8192  # and remembered
 _unpack = RECORD.unpack_from
 _LEFT = -1  # the protocol of a connection that is not what it seemed, until the kernel has found out what it is
 Key = tuple[int, int, int]
@@ -28,7 +30,9 @@ PARSER_FAILED = "parser failed"
 
 
 class Spoken(NamedTuple):
-    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. The rest: `Sampleable`."""
+    """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. request, response: of its
+    fast path. The rest: `Sampleable`.
+    """
 
     connect: Callable[[Limits], Connection]
     datagrams: Callable[[Limits], Connection] | None
@@ -38,18 +42,31 @@ class Spoken(NamedTuple):
     subject: Callable[[Exchange], str] = operation
     reason: Callable[[Exchange], str] = no_reason
     render: Render | None = None
+    request: Callable[[str, str], Any] | None = None
+    response: Callable[[int], Any] | None = None
 
 
 class _Stream:
     """A connection, and where in it the next byte of each direction (client's, server's) is expected."""
 
-    __slots__ = ("connection", "event", "expected", "place", "protocol", "seen_ns", "source", "told")
+    __slots__ = (
+        "asked_ns",
+        "asks",
+        "connection",
+        "event",
+        "expected",
+        "place",
+        "protocol",
+        "seen_ns",
+        "source",
+        "told",
+    )
 
     def __init__(self, connection: Connection, record: Record, spoken: Spoken) -> None:
         client = record.sent != record.from_server
         self.connection = connection
         self.protocol = record.protocol
-        self.event = record.event
+        self.event = record.event & ~NOTE
         self.place: Place = (record.inode, record.tgid, record.peer, int(client), record.protocol)
         self.source = Source(record.tgid, self.place, spoken)
         self.seen_ns = record.ended_ns
@@ -57,6 +74,7 @@ class _Stream:
         if record.from_server:
             self.expected.reverse()
         self.told: dict[str, int] = {}
+        self.asks = self.asked_ns = 0  # the kernel's number of an operation without a name, and when it was asked for
 
 
 class Streams:
@@ -81,6 +99,8 @@ class Streams:
         self._limits = limits
         self._streams: dict[Key, _Stream] = {}
         self._losses: dict[tuple[int, str], int] = {}
+        self._names: dict[int, tuple[str, str]] = {}
+        self._learned: dict[int, tuple[str, str]] = {}
         self.steps: dict[str, int] = {}
         self.again: list[Key] = []
 
@@ -104,6 +124,9 @@ class Streams:
                 exchanges = stream.connection.feed(direction, data, after, ended_ns, fields[5])
             else:
                 record = Record._make(fields)
+                if record.event & NOTE:
+                    self._hear(key, stream, record, Said._make(SAID.unpack_from(view, _HEAD)))
+                    return
                 if record.event & END:
                     if stream is not None:
                         self._end(key, stream)
@@ -152,6 +175,48 @@ class Streams:
             for reader in stream.connection.readers:
                 reader.buffer.content = self._sampler.content
 
+    def know(self, names: Sequence[tuple[int, str, str]]) -> None:
+        """What operations are called that notes may be about: number, class and name."""
+        for number, kind, name in names:
+            self._names.pop(number, None)
+            self._names[number] = kind, name
+        for number in list(self._names)[: max(0, len(self._names) - _NAMES)]:
+            del self._names[number]
+
+    def _hear(self, key: Key, stream: _Stream | None, record: Record, said: Said) -> None:
+        """A note of the fast path: where the parser goes on, and what was open there."""
+        record = record._replace(event=record.event & ~NOTE)
+        if stream is not None and stream.event == record.event and stream.protocol == _LEFT:
+            return
+        places = [record.position, record.other]
+        if stream is None or stream.event != record.event or (said.note & PLACE and stream.expected != places):
+            stream = self._begin(key, stream, record)
+        spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
+        if stream is None or spoken is None or spoken.request is None or spoken.response is None:
+            return
+        if said.note & TEACH:
+            stream.asks, stream.asked_ns = said.operation, record.began_ns
+        if not said.note & ASKED:
+            return
+        detail = spoken.request(*self._names.get(said.operation, (OTHER, OTHER)))
+        request = Message(record.began_ns, record.began_ns, said.requested, True, detail)
+        if not said.note & ANSWERED:
+            found = stream.connection.adopt(request)
+        else:  # it is over, and has nothing to do with what follows
+            response = Message(record.ended_ns, record.ended_ns, said.responded, True, spoken.response(said.status))
+            found = spoken.connect(self._limits).adopt(request, response)
+        for exchange in found:
+            self.take(stream, exchange)
+
+    def _learn(self, stream: _Stream, exchange: Exchange) -> None:
+        """The exchange that an operation is to be called by, if this is it."""
+        request, names = exchange.request, (exchange.operation_class, exchange.operation)
+        if request is not None and request.start_ns == stream.asked_ns:
+            if len(self._learned) < _LEARNED and max(map(len, names)) <= LONGEST:
+                self._learned[stream.asks] = names
+                self.know([(stream.asks, *names)])
+            stream.asks = 0
+
     def _make_room(self) -> None:
         """Forget the quarter of all connections that has been quiet for longest."""
         quiet = sorted(self._streams.items(), key=lambda item: item[1].seen_ns)[: _CONNECTIONS // 4]
@@ -174,6 +239,8 @@ class Streams:
 
     def take(self, stream: _Stream, exchange: Exchange) -> None:
         """An exchange is known."""
+        if stream.asks:
+            self._learn(stream, exchange)
         self._sampler.offer(exchange, stream.source)
         sums = self._interval.sums(stream.place, exchange)
         spoken = self._spoken[stream.protocol]
@@ -248,12 +315,14 @@ class Streams:
         for step, count in self._sampler.take_losses().items():
             steps[step] = steps.get(step, 0) + count
         again, self.again = self.again, []
+        learned, self._learned = self._learned, {}
         return {
             "rows": self._interval.take(),
             "losses": [[tgid, cause, count] for (tgid, cause), count in losses.items()],
             "steps": steps,
             "samples": samples_told(self._sampler.take()),
             "again": again,
+            "learned": [[operation, *names] for operation, names in learned.items()],
             "open": len(self._streams),
         }
 

@@ -9,6 +9,7 @@ import numpy as np
 from rover_bpf.maps import Array
 from rover_core.api import TlsLibrary
 from rover_network.counting import Counted
+from rover_network.fastpath import FastMaps
 from rover_network.feeds import TapeFeed, split
 from rover_network.records import END, RECORD, Record
 from rover_network.rows import KEY, ROW, TALLIES
@@ -43,6 +44,8 @@ class TapeCounter:
         self.probes = probes
         self.missing = missing
         self.capture = self
+        self.slow: Mapping[str, str] = {}
+        self.fast: FastMaps | None = None  # all that was recorded has been shipped
         self._numbers = np.zeros(256, np.uint8)
         for theirs, ours in numbers.items():
             self._numbers[theirs] = ours
@@ -126,7 +129,7 @@ class TapeCounter:
     def watch(self, pids: Iterable[int]) -> None:
         """All that was recorded is."""
 
-    unwatch = watch
+    unwatch = leave_out = watch
 
     def watch_all(self, everything: bool) -> None:
         pass

@@ -26,8 +26,9 @@ from rover_network.streams import Place, Spoken, Streams, feed_all
 
 LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
-REPORT, TASKS = b"r", b"t"
-"""The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples."""
+REPORT, TASKS, NAMES = b"r", b"t", b"n"
+"""The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples; behind the third
+[number, class, name] of operations that the kernel tells apart."""
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
@@ -76,6 +77,7 @@ def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
         _find(protocol["subject"]),
         _find(protocol["reason"]),
         render,
+        *map(_find, protocol["fast"] or ()),
     )
 
 
@@ -106,10 +108,12 @@ def _work(channel: socket.socket, source: Source, tee: Tee | None, streams: Stre
                 return  # the agent is gone
             if word == TASKS:
                 streams.assign(_receive(channel))
-                continue
-            if tee:
-                tee.mark()
-            _send(channel, streams.report(expire=source.given_up is None))
+            elif word == NAMES:
+                streams.know(_receive(channel))
+            else:
+                if tee:
+                    tee.mark()
+                _send(channel, streams.report(expire=source.given_up is None))
 
 
 def _receive(channel: socket.socket) -> Any:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_network.feeds import Feed
-from rover_network.worker import LENGTH, REPORT, TASKS
+from rover_network.worker import LENGTH, NAMES, REPORT, TASKS
 
 _START_WITHIN_S = 30.0
 _ANSWER_WITHIN_S = 5.0
 _LONGEST = 64 << 20  # bytes of a report
 _LONGEST_REASON = 500
 _RESTART_AFTER_S = 1.0
+Names = Mapping[int, tuple[str, str]]
+"""As fastpath.Names, without numpy."""
 log = get_logger("network")
 Report = dict[str, Any]
 
@@ -37,6 +39,7 @@ def describe(protocol: WireProtocol) -> dict[str, Any]:
         "subject": _place(protocol.subject),
         "reason": _place(protocol.reason),
         "render": _place(protocol.render) if protocol.render else None,
+        "fast": [_place(protocol.fast.request), _place(protocol.fast.response)] if protocol.fast else None,
     }
 
 
@@ -45,6 +48,12 @@ def _place(function: Callable[..., Any]) -> str:
     if not module or not name or "<" in name:
         raise ValueError(f"{function!r} is no function of a module, so a worker cannot find it")
     return f"{module}:{name}"
+
+
+def _named(names: Names) -> Iterable[bytes]:
+    if names:
+        body = json.dumps([[operation, *name] for operation, name in names.items()]).encode()
+        yield NAMES + LENGTH.pack(len(body)) + body
 
 
 class _Worker:
@@ -58,7 +67,7 @@ class _Worker:
         queue_size: int,
         sampling: Mapping[str, Any],
         recording: int | None,
-        tasks: bytes,
+        words: Iterable[bytes],
     ) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
@@ -80,8 +89,8 @@ class _Worker:
                 process_group=0,  # Ctrl-C is for the agent
             )
         self.ready = False
-        if tasks:
-            self.tell(tasks)
+        for each in words:
+            self.tell(each)
 
     def answer(self, within_s: float) -> Report:
         """Its next message. Raises OSError, EOFError or ValueError where there is none, or it is none."""
@@ -145,6 +154,7 @@ class Workers:
             _Worker, protocols=protocols, queue_size=queue_size, sampling=sampling, recording=recording
         )
         self._tasks = b""
+        self._names: Names = {}
         self._shipped = shipped
         self._told = [0] * len(feeds)
         self._not_before_s = [0.0] * len(feeds)
@@ -162,15 +172,24 @@ class Workers:
         return [worker.process.pid for worker in self._workers if worker]
 
     def _make(self, number: int) -> _Worker:
-        return self._order(number, self._feeds[number], tasks=self._tasks)
+        return self._order(number, self._feeds[number], words=[*filter(None, [self._tasks]), *_named(self._names)])
+
+    def know(self, fresh: Names, names: Names) -> None:
+        """What operations are called that notes of the fast path may be about: those that are new, and all."""
+        self._names = names
+        for words in _named(fresh):
+            self._tell(words)
 
     def assign(self, tasks: Sequence[Sequence[Any]]) -> None:
         """What is to be sampled: [task's id, rules (`samplewords`), pids or None] of each task that has rules."""
         body = json.dumps(tasks).encode()
         self._tasks = TASKS + LENGTH.pack(len(body)) + body
+        self._tell(self._tasks)
+
+    def _tell(self, words: bytes) -> None:
         for number, worker in enumerate(self._workers):
             if worker is not None:
-                self._try(number, partial(worker.tell, self._tasks))
+                self._try(number, partial(worker.tell, words))
 
     def report(self) -> list[tuple[int, Report]]:
         """What each has found since the last time, with its number. Waits until they have read what was shipped."""

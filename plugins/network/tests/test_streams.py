@@ -161,7 +161,7 @@ def test_memory_is_bounded() -> None:
     assert _CONNECTIONS // 2 < streams.report()["open"] <= _CONNECTIONS
 
 
-GOOD = {"rows": [], "losses": [], "steps": {}, "again": []}
+GOOD = {"rows": [], "losses": [], "steps": {}, "again": [], "learned": []}
 ROW = [7, 42, 0, 0, 1, "GET", "GET /a", "200", 1, 1, 0, [1, 5, {"0": 1}], [0, 0, {}], [0, 0, {}], {}]
 
 

@@ -6,9 +6,13 @@ import subprocess
 
 import pytest
 
+from rover_core.api import FAST_BYTES
 from rover_network.calls import SYSCALLS, kinds
+from rover_network.capture import _FAST_SLOT, MOST_PROTOCOLS
 from rover_network.counter import PROGRAM
 from rover_network.dropreasons import parse_reasons
+from rover_network.fastpath import DURATIONS, SIZES
+from rover_network.intervals import DURATION_BOUNDS, SIZE_BOUNDS
 from rover_network.rows import BUCKETS_NS, FIGURES, KEY, ROW
 
 
@@ -39,6 +43,17 @@ def test_reasons_are_read_from_a_description() -> None:
     text = 'print fmt: "x", __print_symbolic(a, { 2, "NOT_SPECIFIED" }, { 6, "SKB_DROP_REASON_SOCKET_RCVBUFF" })'
     assert parse_reasons(text) == {2: "not_specified", 6: "socket_rcvbuff"}
     assert parse_reasons("") == {}
+
+
+def test_the_fast_path_s_numbers_agree() -> None:
+    """Broken: a fast path is put where a classifier is expected, or buckets are told apart where there are none."""
+    call, maps, fast = ((PROGRAM.parent / f"rover/{name}.h").read_text() for name in ("call", "fastmaps", "fast"))
+    assert f"ROVER_FAST = {_FAST_SLOT}, ROVER_SLOTS = {_FAST_SLOT + 1 + MOST_PROTOCOLS}" in call
+    assert f"#define ROVER_FAST_DURATIONS {DURATIONS}" in maps
+    assert f"#define ROVER_FAST_SIZES {SIZES}" in maps
+    assert len(DURATION_BOUNDS) <= DURATIONS
+    assert len(SIZE_BOUNDS) <= SIZES
+    assert f"#define ROVER_FAST_BYTES {FAST_BYTES}" in fast
 
 
 def test_layouts_agree() -> None:

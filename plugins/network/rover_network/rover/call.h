@@ -5,6 +5,7 @@
 
 #define ROVER_THREADS 16384
 #define ROVER_HEAD 64 /* CLASSIFY_BYTES of rover_core.api */
+#define ROVER_HELD 2048 /* bytes that are kept of what a TLS session writes before its socket is known */
 
 /* What kinds of system calls there are; calls.py says which is which, by number. Above the kind: ROVER_AT_EXIT, where a
  * peer's address is, and which argument holds flags (plus one). */
@@ -55,7 +56,10 @@ struct rover_piece {
     u32 size;     /* of what is in the head */
     u32 from_server; /* from here on while it is shipped; the above then tell what is left */
     u32 event;
-    u32 ours; /* 1: the buffer is the kernel's */
+    u32 ours;        /* 1: the buffer is the kernel's, and holds no more than ROVER_HELD */
+    u32 note;        /* what the parser is to be told before: enum rover_note, from here on of the fast path */
+    u64 resume[2];   /* of that: where the client's and the server's bytes go on */
+    u64 skip;        /* bytes at the call's begin that the parser is not to get */
     u64 left;        /* that is wanted */
     u64 base;        /* of what is left of the segment */
     u64 room;        /* and its length */
@@ -80,8 +84,63 @@ struct rover_call {
     struct rover_piece piece;
 };
 
-/* Programs of one chain, by tail call: what asks the classifiers, what ships, what looks at encrypted bytes, and the
- * classifiers, one behind the other. The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers and ROVER_PIECES.
+/* Programs of one chain, by tail call: what asks the classifiers, what ships, what looks at encrypted bytes, the
+ * classifiers, one behind the other, and the fast path of each protocol that has one, by its number. The kernel follows
+ * 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers, a fast path and ROVER_PIECES, beside the first three and ROVER_WANT again.
  * There are two chains: rover_slots for raw tracepoints, rover_tls_slots for uprobes, since a program may only call
  * programs of its own type. */
-enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CIPHER, ROVER_CLASSIFIERS, ROVER_SLOTS = 20 };
+enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CIPHER, ROVER_CLASSIFIERS, ROVER_FAST = 19, ROVER_SLOTS = 36 };
+
+/* A read may have waited for what it reads, a write waits for what it has begun. */
+static __always_inline u64 rover_began(struct rover_call *call)
+{
+    return call->piece.way && call->since_ns ? call->since_ns : call->piece.ended_ns;
+}
+
+static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
+{
+    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);
+}
+
+/* Reads the segment of that number. Returns its length. */
+static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, u64 *base)
+{
+    u64 parts[2] = {}; /* struct iovec */
+    if (!piece->segments) {
+        *base = piece->address;
+        if (number || !piece->address)
+            return 0;
+        return piece->ours && piece->length > ROVER_HELD ? ROVER_HELD : piece->length;
+    }
+    if (number >= piece->segments ||
+        bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
+        return 0;
+    *base = parts[0];
+    return parts[1];
+}
+
+/* Reads the first bytes of a call's data. most: constant; `into` is twice as large, since the verifier cannot know that
+ * it is not filled further. Returns how many there are. */
+static __always_inline u32 rover_read_first(struct rover_piece *piece, u8 *into, const u32 most)
+{
+    u64 base = 0;
+    u64 wanted = piece->length < most ? piece->length : most;
+    u64 at = 0;
+#pragma clang loop unroll(disable)
+    for (u32 i = 0; i < 4; i++) {
+        u64 size = rover_segment(piece, i, &base);
+        if (at >= wanted || at >= most)
+            break;
+        if (size > wanted - at)
+            size = wanted - at;
+        u64 from = at, bytes = size;
+        ROVER_OPAQUE(from);
+        ROVER_OPAQUE(bytes);
+        if (from >= most || bytes > most)
+            break;
+        if (rover_copy(into + from, bytes, base, piece->ours))
+            break;
+        at += bytes;
+    }
+    return at;
+}

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <rover/datagrams.h>
+#include <rover/fastmaps.h>
 #include <rover/tlsrecord.h>
 
 #define ROVER_PIECES 12   /* records of one call, and segments looked at */
@@ -20,7 +21,7 @@
 #define ROVER_CIPHERS 256 /* so many of its encrypted calls are looked at for whose session it is */
 
 enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
-enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_GENERATION = 4 /* and above */ };
+enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_NOTE = 4, ROVER_GENERATION = 8 /* and above */ };
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
  * of each message, whatever the policy, while messages are sampled. */
@@ -86,11 +87,6 @@ static __always_inline u32 rover_ring_of(struct rover_config *config, struct rov
         return 1;                                                                                      \
     }
 
-static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
-{
-    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);
-}
-
 /* One record with the head's length of data. 0 if the ring is full. */
 static __always_inline int rover_reserve(void *ring, struct rover_record *head, u64 from, int ours)
 {
@@ -121,6 +117,48 @@ static __always_inline int rover_ship_record(struct rover_config *config, struct
     return 1;
 }
 
+/* What the fast path has to say: record and note in one, of a size of its own. */
+static __always_inline void rover_ship_said(struct rover_config *config, struct rover_record *head, struct rover_fast *fast,
+                                            u32 note)
+{
+    struct {
+        struct rover_record head;
+        struct rover_said said;
+    } record = {.head = *head};
+    u32 number = rover_ring_of(config, &head->key);
+    void *ring = rover_rings.lookup(&number);
+    u64 *shipped = rover_shipped.lookup(&number);
+    if (!ring || !shipped)
+        return;
+    record.head.event |= ROVER_NOTE;
+    record.head.began_ns = fast->began_ns;
+    record.head.ended_ns = fast->ended_ns;
+    record.head.length = sizeof(record.said);
+    record.said.operation = fast->operation;
+    record.said.size[0] = fast->size[0];
+    record.said.size[1] = fast->size[1];
+    record.said.status = fast->status;
+    record.said.note = note;
+    if (bpf_ringbuf_output(ring, &record, sizeof(record), 0))
+        rover_tell(ROVER_RING_FULL);
+    else
+        (*shipped)++;
+}
+
+static __always_inline void rover_ship_note(struct rover_config *config, struct rover_call *call)
+{
+    struct rover_piece *piece = &call->piece;
+    struct rover_fast *fast = rover_fasts.lookup(&call->key);
+    struct rover_connection *connection = rover_connections.lookup(&call->key);
+    struct rover_record head = {.key = call->key, .position = piece->resume[0], .other = piece->resume[1]};
+    if (!fast || !connection)
+        return;
+    head.protocol = connection->stream.protocol;
+    head.sent = !connection->stream.answers;
+    head.event = piece->event;
+    rover_ship_said(config, &head, fast, piece->note);
+}
+
 /* The connection is over: nothing of it will follow. */
 static __always_inline void rover_ship_end(struct rover_config *config, struct rover_key *key,
                                            struct rover_connection *connection)
@@ -130,6 +168,18 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
     if (!head.protocol)
         return;
     connection->stream.protocol = 0;
+    struct rover_fast *fast = rover_fasts.lookup(key);
+    u32 note = fast ? rover_fast_end(fast) : 0;
+    if (fast && note) {
+        struct rover_record open = head;
+        open.event &= ~ROVER_END;
+        open.position = fast->next[0] + fast->owed[0];
+        open.other = fast->next[1] + fast->owed[1];
+        open.sent = !connection->stream.answers;
+        rover_ship_said(config, &open, fast, note);
+    }
+    if (fast)
+        rover_fasts.delete(key);
     head.began_ns = head.ended_ns = bpf_ktime_get_ns();
     u32 number = rover_ring_of(config, key);
     void *ring = rover_rings.lookup(&number);
@@ -143,6 +193,18 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
 }
 
 #include <rover/before.h>
+
+/* The program that a call of a known protocol goes to, and what that has to know. */
+static __always_inline u32 rover_next(struct rover_connection *connection, struct rover_piece *piece)
+{
+    struct rover_stream *stream = &connection->stream;
+    piece->from_server = piece->way == stream->answers;
+    piece->event = stream->generation * ROVER_GENERATION;
+    if (connection->facts.protocol != IPPROTO_UDP)
+        return ROVER_FAST + stream->protocol;
+    piece->event |= ROVER_IS_DATAGRAM;
+    return ROVER_WANT;
+}
 
 /* Where a call's data are in user space, for its message of that number. */
 static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 message)
@@ -195,8 +257,21 @@ static __always_inline void rover_take(struct rover_call *call, struct rover_key
     piece->other = stream->position[!way];
     piece->ended_ns = bpf_ktime_get_ns();
     piece->way = way & 1;
-    piece->protocol = 0;
+    piece->protocol = piece->note = 0;
+    piece->skip = 0;
     piece->ours = 0;
+}
+
+/* Goes on with what was taken. Does not return. */
+static __always_inline void rover_judge_or_ask(void *ctx, int tls, struct rover_connection *connection,
+                                               struct rover_piece *piece)
+{
+    if (!connection->stream.protocol) {
+        rover_go_on(ctx, tls, ROVER_ASK);
+        return;
+    }
+    rover_go_on(ctx, tls, rover_next(connection, piece)); /* fails where there is no fast path */
+    rover_go_on(ctx, tls, ROVER_WANT);
 }
 
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
@@ -208,57 +283,14 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
     if (!connection || !call || !kind)
         return;
     struct rover_stream *stream = &connection->stream;
-    u32 slot = stream->protocol ? ROVER_WANT : ROVER_ASK;
-    u64 position = stream->position[way & 1];
-    if (!rover_encrypted(&connection->facts, way))
-        position -= length;
-    else if (!call->tls && (connection->facts.tls & ROVER_TLS_TOLD || stream->calls++ > ROVER_CIPHERS))
+    int encrypted = rover_encrypted(&connection->facts, way);
+    if (encrypted && !call->tls && (connection->facts.tls & ROVER_TLS_TOLD || stream->calls++ > ROVER_CIPHERS))
         return;
+    rover_take(call, key, stream, way, stream->position[way & 1] - (encrypted ? 0 : length), length);
+    if (encrypted || call->tls)
+        rover_slots.call(ctx, ROVER_CIPHER);
     else
-        slot = ROVER_CIPHER;
-    rover_take(call, key, stream, way, position, length);
-    rover_slots.call(ctx, call->tls ? ROVER_CIPHER : slot);
-}
-
-/* Reads the segment of that number. Returns its length. */
-static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, u64 *base)
-{
-    u64 parts[2] = {}; /* struct iovec */
-    if (!piece->segments) {
-        *base = piece->address;
-        return number || !piece->address ? 0 : piece->length;
-    }
-    if (number >= piece->segments ||
-        bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
-        return 0;
-    *base = parts[0];
-    return parts[1];
-}
-
-/* The first bytes of a call's data. */
-static __always_inline void rover_read_head(struct rover_piece *piece)
-{
-    u64 base = 0;
-    u64 wanted = piece->length < ROVER_HEAD ? piece->length : ROVER_HEAD;
-    u64 at = 0;
-    __builtin_memset(piece->head, 0, sizeof(piece->head));
-#pragma clang loop unroll(disable)
-    for (u32 i = 0; i < 4; i++) {
-        u64 size = rover_segment(piece, i, &base);
-        if (at >= wanted || at >= ROVER_HEAD)
-            break;
-        if (size > wanted - at)
-            size = wanted - at;
-        u64 from = at, bytes = size;
-        ROVER_OPAQUE(from);
-        ROVER_OPAQUE(bytes);
-        if (from >= ROVER_HEAD || bytes > ROVER_HEAD)
-            break;
-        if (rover_copy(piece->head + from, bytes, base, piece->ours))
-            break;
-        at += bytes;
-    }
-    piece->size = at;
+        rover_judge_or_ask(ctx, 0, connection, &call->piece);
 }
 
 static __always_inline struct rover_call *rover_current_call(void)
@@ -283,7 +315,8 @@ static __always_inline int rover_ask(void *ctx, int tls)
         return 0;
     stream->tries += stream->tries < ROVER_TRIES;
     rover_tell(ROVER_CALLS_ASKED);
-    rover_read_head(piece);
+    __builtin_memset(piece->head, 0, sizeof(piece->head));
+    piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
     piece->slot = ROVER_CLASSIFIERS;
     if (!tls && connection->facts.protocol != IPPROTO_UDP && rover_begins_tls(piece)) {
         rover_slots.call(ctx, ROVER_CIPHER);
@@ -342,9 +375,23 @@ static __always_inline int rover_want(void *ctx, int tls)
         return 0;
     struct rover_stream *stream = &connection->stream;
     struct rover_piece *piece = &call->piece;
-    int first = !stream->protocol;
-    if (first && !rover_settle(config, piece, connection, &call->key))
+    if (!stream->protocol) {
+        if (!rover_settle(config, piece, connection, &call->key))
+            return 0;
+        u32 next = rover_next(connection, piece);
+        struct rover_record head = {.key = call->key, .other = piece->other, .protocol = stream->protocol};
+        head.from_server = piece->from_server;
+        head.sent = piece->way;
+        head.event = piece->event;
+        rover_ship_before(config, piece, &head);
+        rover_go_on(ctx, tls, next);
+    }
+    if (piece->note)
+        rover_ship_note(config, call);
+    if (piece->note & ROVER_NOTE_ALONE)
         return 0;
+    piece->length -= piece->skip;
+    piece->position += piece->skip;
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
     if (!policy)
@@ -355,17 +402,6 @@ static __always_inline int rover_want(void *ctx, int tls)
     }
     u64 since = piece->position - stream->turned;
     piece->protocol = number;
-    piece->from_server = piece->way == stream->answers;
-    piece->event = stream->generation * ROVER_GENERATION;
-    if (connection->facts.protocol == IPPROTO_UDP)
-        piece->event |= ROVER_IS_DATAGRAM;
-    if (first) {
-        struct rover_record head = {.key = call->key, .other = piece->other, .protocol = number};
-        head.from_server = piece->from_server;
-        head.sent = piece->way;
-        head.event = piece->event;
-        rover_ship_before(config, piece, &head);
-    }
     u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
     if (policy->mode == ROVER_MODE_ALL)
         wanted = piece->length;
@@ -402,6 +438,10 @@ static __always_inline int rover_ship(void *ctx, int tls)
     if (piece->left && !piece->room) {
         piece->room = rover_segment(piece, piece->segment, &piece->base);
         piece->segment++;
+        u64 over = piece->skip < piece->room ? piece->skip : piece->room;
+        piece->base += over;
+        piece->room -= over;
+        piece->skip -= over;
     }
     u64 size = piece->room < piece->left ? piece->room : piece->left;
     int last = piece->shipped++ >= ROVER_PIECES || piece->segment > piece->segments + 1;
@@ -412,8 +452,7 @@ static __always_inline int rover_ship(void *ctx, int tls)
         return 0;
     }
     struct rover_record head = {.key = call->key, .position = piece->position, .ended_ns = piece->ended_ns};
-    /* A read may have waited for what it reads, a write waits for what it has begun. */
-    head.began_ns = piece->way && call->since_ns ? call->since_ns : piece->ended_ns;
+    head.began_ns = rover_began(call);
     head.protocol = piece->protocol;
     head.sent = piece->way;
     head.event = piece->event;

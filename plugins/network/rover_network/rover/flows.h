@@ -105,7 +105,7 @@ BPF_TABLE("lru_hash", struct rover_key, struct rover_connection, rover_connectio
 BPF_TABLE("lru_hash", u64, struct rover_key, rover_owners, ROVER_CONNECTIONS);
 BPF_TABLE("lru_hash", u64, struct rover_connecting, rover_connecting, ROVER_THREADS);
 BPF_TABLE("lru_hash", struct rover_reason, u64, rover_reasons, 4096);
-BPF_TABLE("hash", u32, u32, rover_targets, 16384);
+BPF_TABLE("hash", u32, u32, rover_targets, 16384); /* 0: left out of all */
 BPF_TABLE("array", int, struct rover_config, rover_config, 1);
 BPF_TABLE("percpu_array", int, u64, rover_tally, ROVER_TALLIES);
 
@@ -119,7 +119,8 @@ static __always_inline void rover_tell(int tally)
 /* Whether this process is watched. Its thread-group id is what user space calls pid. */
 static __always_inline int rover_watched(struct rover_config *config, u32 tgid)
 {
-    return tgid && (config->all || rover_targets.lookup(&tgid));
+    u32 *said = rover_targets.lookup(&tgid);
+    return tgid && (said ? *said : config->all);
 }
 
 /* The connection that a process has by this socket, made known if it was not; NULL for sockets that lead to nobody

@@ -23,7 +23,6 @@
 #define ROVER_TLS_ADDS_MOST 96
 #define ROVER_TLS_FULL 16384 /* of plain text in one record */
 #define ROVER_TLS_WAITS 1000000000ULL /* ns that written plain text may take to get to a socket */
-#define ROVER_HELD 2048
 #define ROVER_TLS_STALE 60000000000ULL /* ns after which a call whose return was not seen is over */
 
 struct rover_session_key {
@@ -116,8 +115,8 @@ static __always_inline void rover_tls_learn(struct rover_config *config, struct 
     connection->stream.calls = connection->stream.tries = 0;
 }
 
-/* Makes plain text the current call's. The slot of the program that goes on. */
-static __always_inline u32 rover_tls_take(struct rover_call *call, struct rover_connection *connection,
+/* Makes plain text the current call's. */
+static __always_inline void rover_tls_take(struct rover_call *call, struct rover_connection *connection,
                                           struct rover_key *key, u64 way, u64 buffer, u64 length, u64 since_ns)
 {
     struct rover_stream *stream = &connection->stream;
@@ -127,7 +126,6 @@ static __always_inline u32 rover_tls_take(struct rover_call *call, struct rover_
     call->piece.segments = 0;
     rover_take(call, key, stream, way, stream->position[way & 1], length);
     stream->position[way & 1] += length;
-    return stream->protocol ? ROVER_WANT : ROVER_ASK;
 }
 
 /* Plain text of a socket, by a library that knows it. way: 1: sent, 0: received. For uprobes; does not return if the
@@ -143,8 +141,10 @@ static __always_inline void rover_tls_tell(void *ctx, struct rover_config *confi
     if (!connection)
         return;
     rover_tls_mark(config, connection, &key, ROVER_TLS | ROVER_TLS_TOLD);
-    if (config->protocols && length && rover_encrypted(&connection->facts, way))
-        rover_tls_slots.call(ctx, rover_tls_take(call, connection, &key, way, buffer, length, since_ns));
+    if (!config->protocols || !length || !rover_encrypted(&connection->facts, way))
+        return;
+    rover_tls_take(call, connection, &key, way, buffer, length, since_ns);
+    rover_judge_or_ask(ctx, 1, connection, &call->piece);
 }
 
 /* Where a record of that length may hold so many bytes of plain text; all: nothing else. */
@@ -215,7 +215,8 @@ int rover_on_cipher(void *ctx)
         return 0;
     struct rover_piece *piece = &call->piece;
     struct rover_stream *stream = &connection->stream;
-    rover_read_head(piece);
+    __builtin_memset(piece->head, 0, sizeof(piece->head));
+    piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
     if (piece->size < ROVER_TLS_HEADER || !rover_tls_record(piece->head)) {
         if (rover_encrypted(&connection->facts, piece->way))
             return 0;
@@ -223,7 +224,7 @@ int rover_on_cipher(void *ctx)
             rover_tls_learn(config, connection, &call->key, thread->session);
             call->tls = 0;
         } /* else a log, a cache: nothing of TLS's */
-        rover_slots.call(ctx, stream->protocol ? ROVER_WANT : ROVER_ASK);
+        rover_judge_or_ask(ctx, 0, connection, piece);
         return 0;
     }
     stream->position[piece->way & 1] = piece->position;
@@ -249,12 +250,9 @@ int rover_on_cipher(void *ctx)
     struct rover_tls_text *text = rover_tls_texts.lookup(&number);
     if (!text)
         return 0;
-    u64 length = thread->held_length;
-    u32 slot = rover_tls_take(call, connection, &call->key, 1, (u64)text->bytes, length, thread->held_ns);
+    rover_tls_take(call, connection, &call->key, 1, (u64)text->bytes, thread->held_length, thread->held_ns);
     piece->ours = 1;
-    if (length > ROVER_HELD)
-        piece->length = ROVER_HELD;
-    rover_slots.call(ctx, slot);
+    rover_judge_or_ask(ctx, 0, connection, piece);
     return 0;
 }
 
@@ -371,8 +369,10 @@ static __always_inline int rover_tls_leave(void *ctx, u64 stack, s64 result, u64
         return 0;
     }
     rover_tls_mark(config, connection, &key, ROVER_TLS | ROVER_TLS_TOLD);
-    if (rover_encrypted(&connection->facts, way))
-        rover_tls_slots.call(ctx, rover_tls_take(call, connection, &key, way, thread->buffer, length, thread->since_ns));
+    if (!rover_encrypted(&connection->facts, way))
+        return 0;
+    rover_tls_take(call, connection, &key, way, thread->buffer, length, thread->since_ns);
+    rover_judge_or_ask(ctx, 1, connection, &call->piece);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 """An HTTP/1.x connection: requests and responses in order, until both sides agree on another protocol."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from rover_core.wire import Connection, Direction, Exchange, InOrder, Limits, Message
@@ -71,12 +72,19 @@ def _agreed(offer: Request, answer: Response) -> str:
     return "connect" if offer.method == "CONNECT" and 200 <= answer.status < 300 else ""
 
 
+@lru_cache(maxsize=1024)
+def _named(method: str, target: str) -> tuple[str, str]:
+    """The operation's class, and its name."""
+    return operation_class(method), operation(method, target.partition("?")[0])
+
+
 def describe(request: Message[Request] | None, response: Message[Response] | None) -> Exchange:
     """An exchange of HTTP/1.x. Without a request nothing is known of the operation."""
     status = response.detail.status if response else 0
+    kind, name = _named(request.detail.method, request.detail.target) if request else ("", "")
     return Exchange(
-        operation_class(request.detail.method) if request else "",
-        operation(request.detail.method, request.detail.path) if request else "",
+        kind,
+        name,
         str(status) if status else "",
         status >= SERVER_ERROR,
         request,

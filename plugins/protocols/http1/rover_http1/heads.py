@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from rover_core.wire import TRACE_HEADERS, TraceContext, trace_context
@@ -139,6 +140,23 @@ def framing(head: bytes) -> Framing | None:
             case _:
                 upgrade = value.strip().decode("latin-1")
     return Framing(length, upgrade)
+
+
+# The busier a server is, the more often the same head comes within a second.
+@lru_cache(maxsize=256)
+def request_head(head: bytes) -> tuple[Request, Framing] | None:
+    """What a head says, None if it is none of a request."""
+    request = parse_request(head)
+    body = framing(head) if request else None
+    return (request, body) if request and body else None
+
+
+@lru_cache(maxsize=256)
+def response_head(head: bytes) -> tuple[Response, Framing] | None:
+    """What a head says, None if it is none of a response."""
+    response = parse_response(head)
+    body = framing(head) if response else None
+    return (response, body) if response and body else None
 
 
 def headers(head: bytes) -> Iterator[tuple[str, str]]:

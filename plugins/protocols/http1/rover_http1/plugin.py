@@ -1,10 +1,11 @@
 """The HTTP/1.x plugin's hooks."""
 
 from pathlib import Path
+from typing import Any
 
-from rover_core.api import WireProtocol, hookimpl
+from rover_core.api import FastPath, WireProtocol, hookimpl
 from rover_core.wire import Capture, CaptureMode, Connection, Exchange, Limits, TraceContext
-from rover_core.wire.http import status_reason
+from rover_core.wire.http import SERVER_ERROR, status_reason
 from rover_http1.text import render_message
 
 # A browser's request with its cookies; a response's head and the beginning of its body.
@@ -27,6 +28,22 @@ def path(exchange: Exchange) -> str:
     return exchange.request.detail.path if exchange.request else ""
 
 
+def request(operation_class: str, operation: str) -> Any:
+    from rover_http1.heads import Request
+
+    return Request(operation_class, operation.partition(" ")[2], "", b"")
+
+
+def response(status: int) -> Any:
+    from rover_http1.heads import Response
+
+    return Response(status, "", b"")
+
+
+def failed(status: int) -> bool:
+    return status >= SERVER_ERROR
+
+
 @hookimpl
 def rover_protocols() -> list[WireProtocol]:
     header = Path(__file__).with_name("http1_classify.h")
@@ -41,5 +58,6 @@ def rover_protocols() -> list[WireProtocol]:
             subject=path,
             reason=status_reason,
             render=render_message,
+            fast=FastPath(header.with_name("http1_judge.h"), request, response, failed),
         )
     ]

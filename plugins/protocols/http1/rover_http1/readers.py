@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, WITHOUT_END, Limits, Message, Outcome, Reader
 from rover_core.wire.http import METHODS
-from rover_http1.heads import Framing, Length, Request, Response, framing, parse_request, parse_response
+from rover_http1.heads import Framing, Length, Request, Response, request_head, response_head
 
 Head = TypeVar("Head", Request, Response)
 
@@ -65,7 +65,7 @@ class Half(Reader[Head], Generic[Head]):
         return self._step == self._finish and self.buffer.endless
 
     @abstractmethod
-    def _parse(self, head: bytes) -> Head | None: ...
+    def _parse(self, head: bytes) -> tuple[Head, Framing] | None: ...
 
     @abstractmethod
     def _begin_body(self, head: Head, body: Framing) -> Message[Head] | Outcome: ...
@@ -85,18 +85,19 @@ class Half(Reader[Head], Generic[Head]):
         if last < 0:
             return NEED_MORE if self.begin.match(data, at) else INVALID
         end = last + (2 if bare else 3)
-        raw = bytes(data[at:end])
-        head = self._parse(raw)
-        if head is None or (body := framing(raw)) is None:
+        head = self._parse(bytes(data[at:end]))
+        if head is None:
             return INVALID
         buffer.skip(end - at)
-        self.head = head
-        return self._begin_body(head, body)
+        self.head = head[0]
+        return self._begin_body(*head)
 
     def _skip_body(self, length: int | Length) -> Message[Head] | Outcome:
         if length is Length.CHUNKED:
             self._step = self._read_chunk
             return self._read_chunk()
+        if length == 0:
+            return self._finish()
         self._step = self._finish
         self.buffer.skip(WITHOUT_END if length is Length.UNSAID else length)
         return NEED_MORE if self.buffer.owed else self._finish()
@@ -158,8 +159,8 @@ class RequestReader(Half[Request]):
     def _wait(self) -> Message[Request] | Outcome:
         return NEED_MORE
 
-    def _parse(self, head: bytes) -> Request | None:
-        request = parse_request(head)
+    def _parse(self, head: bytes) -> tuple[Request, Framing] | None:
+        request = request_head(head)
         if request is None and head.startswith(_PREFACE):
             self._switch("h2c")
         return request
@@ -191,8 +192,8 @@ class ResponseReader(Half[Response]):
         self._question = question
         self._body: int | Length = 0
 
-    def _parse(self, head: bytes) -> Response | None:
-        return parse_response(head)
+    def _parse(self, head: bytes) -> tuple[Response, Framing] | None:
+        return response_head(head)
 
     def _stop(self) -> Message[Response] | Outcome:
         return NEED_MORE
