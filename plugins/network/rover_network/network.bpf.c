@@ -8,6 +8,7 @@
 #include <rover/messages.h>
 #include <rover/packets.h>
 #include <rover/tlscalls.h>
+#include <rover/go.h>
 
 #define ROVER_SYSCALLS 512
 

@@ -51,9 +51,10 @@ def rover_profilers(
 
 @hookimpl
 def rover_tls_libraries() -> list[TlsLibrary]:
+    from rover_network.tls.go import GoTls
     from rover_network.tls.openssl import OpenSsl
 
-    return [OpenSsl()]
+    return [OpenSsl(), GoTls()]
 
 
 @hookimpl

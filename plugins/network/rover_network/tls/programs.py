@@ -1,4 +1,4 @@
-"""The functions of the eBPF program that read plain text: rover/tls.h."""
+"""The functions of the eBPF program that read plain text: rover/tls.h, rover/go.h."""
 
 from rover_core.api import TlsProbe
 
@@ -10,7 +10,15 @@ TRANSFER, TRANSFER_EX, READ, WRITTEN, HANDSHAKE, FREE = (
     "rover_tls_on_handshake",
     "rover_tls_on_free",
 )
+GO_READ, GO_HAS_READ, GO_HAS_READ_KEPT, GO_WRITE, GO_WRITTEN = (
+    "rover_go_on_read",
+    "rover_go_on_has_read",
+    "rover_go_on_has_read_kept",
+    "rover_go_on_write",
+    "rover_go_on_written",
+)
 PROGRAMS = dict.fromkeys((TRANSFER, TRANSFER_EX, READ, WRITTEN, HANDSHAKE, FREE), "UPROBE")
+PROGRAMS |= dict.fromkeys((GO_READ, GO_HAS_READ, GO_HAS_READ_KEPT, GO_WRITE, GO_WRITTEN), "UPROBE")
 
 
 def reads(offset: int) -> tuple[TlsProbe, ...]:
