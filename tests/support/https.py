@@ -183,11 +183,13 @@ sys.stdin.readline()
 """Three connections of three requests; later ones take the session of the one before. TLS is loaded late."""
 
 
-def make_certificate(folder: Path) -> None:
+def make_certificate(folder: Path, *options: str) -> None:
     folder.chmod(0o755)
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     subprocess.run(
-        [*command, "-keyout", folder / "key", "-out", folder / "certificate"], check=True, capture_output=True
+        [*command, *options, "-keyout", folder / "key", "-out", folder / "certificate"],
+        check=True,
+        capture_output=True,
     )
 
 

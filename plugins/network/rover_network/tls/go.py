@@ -11,6 +11,7 @@ from rover_network.tls.gocode import AARCH64, CodeError, ProbePoints, probe_poin
 from rover_network.tls.programs import GO_HAS_READ, GO_HAS_READ_KEPT, GO_READ, GO_WRITE, GO_WRITTEN
 
 _READ, _WRITE = "crypto/tls.(*Conn).Read", "crypto/tls.(*Conn).Write"
+_LONGEST = 1 << 17  # bytes; they have two thousand
 # Since then arguments are in registers.
 _FIRST_RELEASE, _FIRST_RELEASE_ON_ARM = 17, 18
 
@@ -28,8 +29,10 @@ class GoTls:
                 return ()
             _check(read_go_version(file.read, elf), elf.machine)
             starts = {name: to_offset(elf.segments, start) or 0 for name, (start, _) in functions.items()}
-            code = {name: file.read(starts[name], end - start) for name, (start, end) in functions.items()}
-            points = probe_points(elf.machine, code)
+            sizes = {name: end - start for name, (start, end) in functions.items()}
+            if max(sizes.values()) > _LONGEST:
+                raise CodeError("its functions are longer than any compiler makes them")
+            points = probe_points(elf.machine, {name: file.read(starts[name], sizes[name]) for name in starts})
         except (GoError, CodeError) as error:
             raise RoverError("Go's crypto/tls is in there", why=str(error)) from error
         return [

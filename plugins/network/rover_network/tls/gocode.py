@@ -4,6 +4,7 @@ The disassembler takes 19 MB, which the agent is to do without, and what it read
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 X86_64, AARCH64 = 62, 183  # e_machine
 _TIMEOUT_S = 30
 _MEMORY = 64 << 20
-_LONGEST = 1 << 20
 # Of a function's first two arguments, behind its return address: Go's ABI reserves room there for those that it gets
 # in registers (src/cmd/compile/abi-internal.md, "spill area").
 _SLOTS = {"rax": 8, "rbx": 16}
@@ -43,11 +43,17 @@ class ProbePoints:
 
 def probe_points(machine: int, functions: Mapping[str, bytes]) -> dict[str, ProbePoints]:
     """Of each function, from its code. Raises CodeError."""
-    request = {"machine": machine, "functions": {name: code[:_LONGEST].hex() for name, code in functions.items()}}
-    command = [sys.executable, "-m", __name__]
+    request = {"machine": machine, "functions": {name: code.hex() for name, code in functions.items()}}
     try:
         done = subprocess.run(
-            command, input=json.dumps(request), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+            [sys.executable, "-P", "-m", __name__],
+            input=json.dumps(request),
+            env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # no secrets of ours
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
         )
         answer = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
