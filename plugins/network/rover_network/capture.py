@@ -106,19 +106,27 @@ def _tls_fast(protocol: WireProtocol) -> str:
     return f"fast path {protocol.name} of plain text"
 
 
+def _refused(program: Program, labels: Mapping[str, str]) -> dict[str, str]:
+    """Of programs, by name, with what the user knows them as: those that are missing, and why."""
+    return {label: program.errors[name] for name, label in labels.items() if name in program.errors}
+
+
 class CaptureMaps:
     """Rings made and slots filled. The kernel's numbers of protocols are their places in `protocols`, from 1 on.
 
-    missing: name of a protocol that is not recognised here -> why. slow: of one whose fast path the kernel does not
-    take -> why.
+    missing: name of a protocol that is not recognised here -> why; of one that is, but not over TLS, its program's
+    name -> why. slow: of one whose fast path the kernel does not take -> why, in the same way.
     """
 
     def __init__(self, program: Program, layer7: Layer7) -> None:
         self.missing: Mapping[str, str] = {
-            each.name: program.errors[_name(each)] for each in layer7.protocols if _name(each) in program.errors
-        } | {name: program.errors[name] for name in FUNCTIONS if name in program.errors and layer7.protocols}
+            **_refused(program, {_name(each): each.name for each in layer7.protocols}),
+            **_refused(program, {name: name for name in map(_tls_name, layer7.protocols)}),
+            **_refused(program, {name: name for name in (*FUNCTIONS, *TLS_FUNCTIONS) if layer7.protocols}),
+        }
         self.slow: Mapping[str, str] = {
-            each.name: program.errors[_fast(each)] for each in layer7.fast if _fast(each) in program.errors
+            **_refused(program, {_fast(each): each.name for each in layer7.fast}),
+            **_refused(program, {name: name for name in map(_tls_fast, layer7.fast)}),
         }
         usable = [each for each in layer7.protocols if _name(each) in program.functions]
         if any(name not in program.functions for name in FUNCTIONS):
