@@ -1,7 +1,7 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,22 @@ from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
 
-FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_cipher"), "RAW_TRACEPOINT")
+FUNCTIONS = dict.fromkeys(
+    ("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs", "rover_on_cipher"), "RAW_TRACEPOINT"
+)
 """In the order of enum rover_slot."""
 CLASSIFIERS = len(FUNCTIONS)
 """The slot of the first."""
-TLS_FUNCTIONS = dict.fromkeys(("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship"), "UPROBE")
+TLS_FUNCTIONS = dict.fromkeys(
+    ("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship", "rover_tls_on_runs"), "UPROBE"
+)
 """The same in the chain of uprobes, which have no use for the last."""
-_CLASSIFIER, _FAST = (Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c"))
-_FAST_SLOT = 19  # ROVER_FAST
-_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
+_CLASSIFIER, _FAST, _SELECTOR = (
+    Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c", "selector.bpf.c")
+)
+_FAST_SLOT = 20  # ROVER_FAST
+_SELECT_SLOT = 36  # ROVER_SELECT_
+_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
 MOST_RINGS = 64
@@ -51,27 +58,42 @@ NOTHING = Layer7()
 
 
 def extensions(layer7: Layer7) -> tuple[Extension, ...]:
-    """The classifiers and the fast paths, as programs to be loaded beside the network program."""
-    return (*_classifiers(layer7.protocols), *_fast_paths(layer7))
+    """The classifiers, selectors and fast paths, as programs to be loaded beside the network program."""
+    return (*_readers(layer7.protocols), *_fast_paths(layer7))
 
 
-def _classifiers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    return tuple(
-        Extension(
-            _CLASSIFIER,
-            {
-                _name(protocol): ("rover_on_classify", "RAW_TRACEPOINT"),
-                _tls_name(protocol): ("rover_tls_on_classify", "UPROBE"),
-            },
-            {
-                "ROVER_CLASSIFIER": f'"{protocol.classifier.name}"',
-                "ROVER_CLASSIFY": f"{protocol.name}_classify",
-                "ROVER_PROTOCOL": str(number),
-            },
-            (protocol.classifier.parent,),
-        )
-        for number, protocol in enumerate(protocols, 1)
-    )
+def _readers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
+    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _reader(number, protocol))
+
+
+def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
+    classifier, selector = protocol.classifier, protocol.selector
+    defines = {
+        "ROVER_CLASSIFIER": f'"{classifier.name}"',
+        "ROVER_CLASSIFY": f"{protocol.name}_classify",
+        "ROVER_PROTOCOL": str(number),
+    }
+    functions = {
+        _name(protocol): ("rover_on_classify", "RAW_TRACEPOINT"),
+        _over_tls(_name(protocol)): ("rover_tls_on_classify", "UPROBE"),
+    }
+    yield Extension(_CLASSIFIER, functions, defines, (classifier.parent,))
+    if selector is not None:
+        defines = {
+            "ROVER_SELECTOR": f'"{selector.name}"',
+            "ROVER_SELECT": f"{protocol.name}_select",
+            "ROVER_SELECT_HEAD": f"{protocol.name.upper()}_SELECT_HEAD",
+        }
+        name = _selector_name(protocol)
+        functions = {
+            name: ("rover_on_select", "RAW_TRACEPOINT"),
+            _over_tls(name): ("rover_tls_on_select", "UPROBE"),
+        }
+        yield Extension(_SELECTOR, functions, defines, (selector.parent,))
+
+
+def _selector_name(protocol: WireProtocol) -> str:
+    return f"selector {protocol.name}"
 
 
 def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
@@ -85,7 +107,7 @@ def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
             }
             functions = {
                 _fast(protocol): ("rover_on_fast", "RAW_TRACEPOINT"),
-                _tls_fast(protocol): ("rover_tls_on_fast", "UPROBE"),
+                _over_tls(_fast(protocol)): ("rover_tls_on_fast", "UPROBE"),
             }
             yield Extension(_FAST, functions, defines, (fast.judge.parent,))
 
@@ -98,17 +120,34 @@ def _fast(protocol: WireProtocol) -> str:
     return f"fast path {protocol.name}"
 
 
-def _tls_name(protocol: WireProtocol) -> str:
-    return f"classifier {protocol.name} of plain text"
-
-
-def _tls_fast(protocol: WireProtocol) -> str:
-    return f"fast path {protocol.name} of plain text"
+def _over_tls(name: str) -> str:
+    return f"{name} of plain text"
 
 
 def _refused(program: Program, labels: Mapping[str, str]) -> dict[str, str]:
     """Of programs, by name, with what the user knows them as: those that are missing, and why."""
-    return {label: program.errors[name] for name, label in labels.items() if name in program.errors}
+    names = {**labels, **{_over_tls(name): _over_tls(name) for name in labels}}
+    return {label: program.errors[name] for name, label in names.items() if name in program.errors}
+
+
+def _fill(
+    program: Program,
+    table: str,
+    functions: Iterable[str],
+    protocols: Sequence[WireProtocol],
+    called: Callable[[str], str],
+) -> None:
+    """Put a chain's programs where the kernel looks for them. called: what those of protocols are in this chain."""
+    classifiers = [called(_name(each)) for each in protocols]
+    chain = dict(enumerate(functions))
+    chain |= enumerate((name for name in classifiers if name in program.functions), CLASSIFIERS)
+    for number, protocol in enumerate(protocols, 1):
+        chain[_FAST_SLOT + number] = called(_fast(protocol))
+        chain[_SELECT_SLOT + number] = called(_selector_name(protocol))
+    slots = BpfMap(program.maps[table], "<u4", "<u4")
+    for slot, name in chain.items():
+        if name in program.functions:
+            slots.update(slot, program.functions[name])
 
 
 class CaptureMaps:
@@ -121,13 +160,9 @@ class CaptureMaps:
     def __init__(self, program: Program, layer7: Layer7) -> None:
         self.missing: Mapping[str, str] = {
             **_refused(program, {_name(each): each.name for each in layer7.protocols}),
-            **_refused(program, {name: name for name in map(_tls_name, layer7.protocols)}),
             **_refused(program, {name: name for name in (*FUNCTIONS, *TLS_FUNCTIONS) if layer7.protocols}),
         }
-        self.slow: Mapping[str, str] = {
-            **_refused(program, {_fast(each): each.name for each in layer7.fast}),
-            **_refused(program, {name: name for name in map(_tls_fast, layer7.fast)}),
-        }
+        self.slow: Mapping[str, str] = _refused(program, {_fast(each): each.name for each in layer7.fast})
         usable = [each for each in layer7.protocols if _name(each) in program.functions]
         if any(name not in program.functions for name in FUNCTIONS):
             usable = []
@@ -142,16 +177,8 @@ class CaptureMaps:
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
         self.capture_content(0)
-        for table, functions, classifier, fast in (
-            ("rover_slots", FUNCTIONS, _name, _fast),
-            ("rover_tls_slots", TLS_FUNCTIONS, _tls_name, _tls_fast),
-        ):
-            chain = [*enumerate(functions), *enumerate(map(classifier, usable), CLASSIFIERS)]
-            chain += [(_FAST_SLOT + number, fast(each)) for number, each in enumerate(layer7.protocols, 1)]
-            slots = BpfMap(program.maps[table], "<u4", "<u4")
-            for slot, name in chain:
-                if name in program.functions:
-                    slots.update(slot, program.functions[name])
+        _fill(program, "rover_slots", FUNCTIONS, layer7.protocols, str)
+        _fill(program, "rover_tls_slots", TLS_FUNCTIONS, layer7.protocols, _over_tls)
         if any(_fast(each) in program.functions for each in layer7.protocols):
             self.fast = FastMaps(program)
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
