@@ -10,12 +10,13 @@ NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
 events {{ worker_connections 1024; }}
 http {{
-    log_format account '$status $request_method $uri $remote_port $bytes_sent $connection_requests';
+    log_format account '$status $request_method $uri $remote_port $bytes_sent $connection_requests $server_protocol';
     access_log {folder}/log account; keepalive_requests 100000; keepalive_timeout 60;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port} ssl; ssl_certificate {folder}/certificate; ssl_certificate_key {folder}/key;
+        listen 127.0.0.1:{port} ssl; listen 127.0.0.1:{http2} ssl http2;
+        ssl_certificate {folder}/certificate; ssl_certificate_key {folder}/key;
         ssl_protocols TLSv1.2 TLSv1.3; root {folder};
     }}
 }}
@@ -194,15 +195,18 @@ def make_certificate(folder: Path, *options: str) -> None:
 
 
 class TlsNginx:
-    """A server with an account of all it sent, in its access log. The folder has its certificate."""
+    """A server with an account of all it sent, in its access log. The folder has its certificate.
+
+    http2: another port of it, where clients may choose HTTP/2.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self.port, self.http2 = free_port(), free_port()
         self.log = folder / "log"
         self._folder = folder
         (folder / "page").write_bytes(b"x" * 1400)
         (folder / "large").write_bytes(b"y" * 3_000_000)
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port))
+        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port, http2=self.http2))
         self.process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
         until(lambda: (folder / "pid").exists() and (folder / "pid").read_text().strip())
 
