@@ -207,7 +207,7 @@ class TlsNginx:
         (folder / "page").write_bytes(b"x" * 1400)
         (folder / "large").write_bytes(b"y" * 3_000_000)
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port, http2=self.http2))
-        self.process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
+        self.process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")], text=True)
         until(lambda: (folder / "pid").exists() and (folder / "pid").read_text().strip())
 
     def requests(self) -> list[tuple[str, str]]:

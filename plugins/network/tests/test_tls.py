@@ -153,6 +153,11 @@ def ready(program: "Popen[str]") -> "Popen[str]":
     return program
 
 
+def held(start: Callable[..., "Popen[str]"], *command: str) -> "Popen[str]":
+    """Becomes the command once it is told to go. So it can be watched, and nobody else need be."""
+    return ready(start("sh", "-c", 'echo ready; read _; exec "$0" "$@" >/dev/null 2>&1', *command))
+
+
 def said(program: "Popen[str]") -> list[int]:
     """What it says once it was told to go."""
     go(program)
@@ -213,14 +218,14 @@ def in_kernel(seen: Watched) -> int:
     return sum(batch.steps.get("exchanges counted in the kernel", 0) for batch in seen.batches)
 
 
-def test_exchanges_are_counted_in_the_kernel_as_without_tls(watch: Watch, nginx: TlsNginx) -> None:
+def test_exchanges_are_counted_in_the_kernel_as_without_tls(watch: Watch, start, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
     """Broken: the fast path judges encrypted bytes, or is not taken over TLS, or loses or doubles what it counts; or
     says that it was not encrypted."""
-    seen = watch(None)
     before = len(nginx.requests())
-    command = ["curl", "-sk", "--http1.1", "-o", "/dev/null", f"https://127.0.0.1:{nginx.port}/page?n=[1-300]"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as curl:
-        assert curl.wait(30) == 0
+    curl = held(start, "curl", "-sk", "--http1.1", f"https://127.0.0.1:{nginx.port}/page?n=[1-300]")
+    seen = watch([nginx.process, curl])
+    go(curl)
+    assert curl.wait(30) == 0
     expected = Counter({("GET /page", "200"): 300})
     assert seen.wait(nginx.process.pid, "server", 300) == Counter(nginx.requests()[before:]) == expected
     assert seen.wait(curl.pid, "client", 300) == expected
@@ -234,14 +239,14 @@ def test_exchanges_are_counted_in_the_kernel_as_without_tls(watch: Watch, nginx:
     assert not seen.lost()
 
 
-def test_http2_that_was_agreed_on_in_the_handshake(watch: Watch, nginx: TlsNginx) -> None:
+def test_http2_that_was_agreed_on_in_the_handshake(watch: Watch, start, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
     """Broken: HTTP/2 over TLS is not recognised, or streams of one connection are missed, doubled or cut short."""
-    seen = watch(None)
     before = len(nginx.requests())
     base = f"https://127.0.0.1:{nginx.http2}"
-    command = ["curl", "-skZ", "--http2", f"{base}/page?n=[1-40]", f"{base}/absent?n=[1-10]", f"{base}/large"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as curl:
-        assert curl.wait(30) == 0
+    curl = held(start, "curl", "-skZ", "--http2", f"{base}/page?n=[1-40]", f"{base}/absent?n=[1-10]", f"{base}/large")
+    seen = watch([nginx.process, curl])
+    go(curl)
+    assert curl.wait(30) == 0
     expected = Counter({("GET /page", "200"): 40, ("GET /absent", "404"): 10, ("GET /large", "200"): 1})
     assert seen.wait(nginx.process.pid, "server", 51) == Counter(nginx.requests()[before:]) == expected
     assert seen.wait(curl.pid, "client", 51) == expected

@@ -282,6 +282,10 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
     int encrypted = rover_encrypted(&connection->facts, way);
     if (encrypted && !call->tls && (connection->facts.tls & ROVER_TLS_TOLD || stream->calls++ > ROVER_CIPHERS))
         return;
+    if (connection->facts.tls && !encrypted && rover_is_control(call)) {
+        stream->position[way & 1] -= length;
+        return;
+    }
     rover_take(call, key, stream, way, stream->position[way & 1] - (encrypted ? 0 : length), length);
     if (encrypted || call->tls)
         rover_slots.call(ctx, ROVER_CIPHER);

@@ -3,7 +3,6 @@
 
 #include <rover/tls.h>
 
-#define SOL_TLS 282 /* include/linux/socket.h */
 #define TLS_TX 1 /* include/uapi/linux/tls.h */
 #define PROT_EXEC 4 /* include/uapi/asm-generic/mman-common.h */
 #define MAP_ANONYMOUS 0x20
