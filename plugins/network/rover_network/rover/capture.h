@@ -12,7 +12,7 @@
 #include <rover/datagrams.h>
 #include <rover/select.h>
 #include <rover/fastmaps.h>
-#include <rover/tlsrecord.h>
+#include <rover/ktls.h>
 
 #define ROVER_PIECES 12   /* records of one call, and segments looked at */
 #define ROVER_PIECE 16384 /* bytes of one */
