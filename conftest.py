@@ -68,7 +68,7 @@ def _compile(source: Path, program: Path, flags: tuple[str, ...]) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     commands = {
-        ".c": [compiler, *FRAME_POINTERS, *flags, "-o", str(program), str(source)],
+        ".c": [compiler, *FRAME_POINTERS, "-o", str(program), str(source), *flags],  # libraries come last
         ".cpp": [compiler, *FRAME_POINTERS, *flags, "-o", str(program), str(source)],
         ".rs": [compiler, "-O", "-Cforce-frame-pointers=yes", *flags, "-o", str(program), str(source)],
         ".go": [compiler, "build", *flags, "-o", str(program), str(source)],

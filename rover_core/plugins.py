@@ -24,9 +24,11 @@ from rover_core.api import (
     Settings,
     SettingsSection,
     TaskSource,
+    TlsLibrary,
     WireProtocol,
 )
 from rover_core.errors import RoverError
+from rover_core.model import Process
 
 if TYPE_CHECKING:
     import click
@@ -120,10 +122,18 @@ class PluginManager:
         return self._collect("rover_discoverers", settings=settings)
 
     def profilers(self, settings: Settings) -> list[Profiler]:
-        return self._collect("rover_profilers", settings=settings, protocols=lambda: self.protocols(settings))
+        return self._collect(
+            "rover_profilers",
+            settings=settings,
+            protocols=lambda: self.protocols(settings),
+            tls_libraries=lambda: self.tls_libraries(settings),
+        )
 
     def protocols(self, settings: Settings) -> list[WireProtocol]:
         return self._collect("rover_protocols", WireProtocol, settings=settings)
+
+    def tls_libraries(self, settings: Settings) -> list[TlsLibrary]:
+        return self._collect("rover_tls_libraries", settings=settings)
 
     def profile_commands(self) -> list[ProfileCommand]:
         return self._collect("rover_profile_commands", ProfileCommand)
@@ -142,6 +152,15 @@ class PluginManager:
 
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
+
+    def process_diagnostics(self, settings: Settings, process: Process) -> list[Diagnostic]:
+        return self._collect(
+            "rover_process_diagnostics",
+            Diagnostic,
+            settings=settings,
+            process=process,
+            tls_libraries=lambda: self.tls_libraries(settings),
+        )
 
     def checks(self) -> list[Check]:
         return self._collect("rover_checks", Check, protocols=self.protocols)

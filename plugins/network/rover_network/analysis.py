@@ -26,6 +26,7 @@ _TALLIES = {
     "classified": "connections recognised",
     "calls_shipped": "calls captured",
     "ring_full": "records lost, ring full",
+    "tls_homeless": "TLS calls, socket not known",
 }
 Rules = Sequence[SamplingRule]
 log = get_logger("network")
@@ -123,8 +124,8 @@ class Analysis:
         taken, self._samples = self._samples, []
         for task_id, (inode, tgid, peer, client, _), exchange in taken:
             if flow := flow_of((inode, tgid, peer)):
-                key, address = flow
-                yield task_id, Sample(replace(key, role="client" if client else "server"), address, exchange)
+                key = replace(flow.key, role="client" if client else "server")
+                yield task_id, Sample(key, flow.address, replace(exchange, ssl=flow.ssl))
 
     def gather(self, counter: Counter) -> None:
         """Take what the workers have found, before they hold too much of it."""
@@ -174,6 +175,7 @@ class Analysis:
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)
         losses = dict(found.losses)
         _add(losses, Loss.RING_FULL, counted.tally["ring_full"])
+        _add(losses, Loss.NO_SOCKET, counted.tally["tls_homeless"])
         _add(losses, Loss.PROCESS_GONE, found.homeless)
         if self._workers:
             replaced, lost = self._workers.take_losses()

@@ -12,11 +12,12 @@ from rover_core.api import (
     RecordCommand,
     Settings,
     SettingsSection,
+    TlsLibrary,
     WireProtocol,
     hookimpl,
 )
 from rover_core.config import parse_size
-from rover_core.model import Telemetry
+from rover_core.model import Process, Telemetry
 from rover_network.rules import parse_rules
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.tape import MAGIC
@@ -37,11 +38,23 @@ def rover_settings() -> list[SettingsSection]:
 
 
 @hookimpl
-def rover_profilers(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> list[Profiler]:
+def rover_profilers(
+    settings: Settings,
+    protocols: Callable[[], Sequence[WireProtocol]],
+    tls_libraries: Callable[[], Sequence[TlsLibrary]],
+) -> list[Profiler]:
     from rover_network.profiler import create
 
     analyze, sampling = settings.section(ProtocolAnalyzeSettings), settings.section(SamplingSettings)
-    return [create(settings.section(NetworkSettings), analyze, protocols, sampling)]
+    return [create(settings.section(NetworkSettings), analyze, protocols, sampling, tls_libraries)]
+
+
+@hookimpl
+def rover_tls_libraries() -> list[TlsLibrary]:
+    from rover_network.tls.go import GoTls
+    from rover_network.tls.openssl import OpenSsl
+
+    return [OpenSsl(), GoTls()]
 
 
 @hookimpl
@@ -80,7 +93,7 @@ def rover_checks(protocols: Callable[[Settings], Sequence[WireProtocol]]) -> lis
     def climb(settings: Settings) -> Iterable[Diagnostic]:
         from rover_network.climbing import climb
 
-        profilers = rover_profilers(settings, lambda: protocols(settings))
+        profilers = rover_profilers(settings, lambda: protocols(settings), list)
         return list(climb(profilers[0], [each.name for each in protocols(settings)]))
 
     return [Check("network", "Follow requests from the system call to the exchange, for five seconds, too.", climb)]
@@ -91,3 +104,12 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
     from rover_network.diagnosis import diagnose
 
     return list(diagnose())
+
+
+@hookimpl
+def rover_process_diagnostics(
+    process: Process, tls_libraries: Callable[[], Sequence[TlsLibrary]]
+) -> Iterable[Diagnostic]:
+    from rover_network.diagnosis import diagnose_tls
+
+    return list(diagnose_tls(process.pid, tls_libraries()))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rover_bpf.maps import Array
-from rover_core.api import WireProtocol
+from rover_core import procfs
+from rover_core.api import TlsLibrary, WireProtocol
 from rover_core.flows import add_operations, add_steps
 from rover_core.logs import get_logger
 from rover_core.model import (
@@ -31,12 +32,13 @@ from rover_network.flows import events, make_flows, merge_flows
 from rover_network.folding import Folded, fold
 from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
-from rover_network.operations import Found, Socket
+from rover_network.operations import Found, Line, Socket
 from rover_network.peers import REMEMBERED, PeerBook, Recent
 from rover_network.recorder import Recorder
 from rover_network.rules import rules_of
 from rover_network.samples import entity_pairs, slowest
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
+from rover_network.tls.finder import TlsProbes
 
 NAME = "NETWORK"
 _DEFAULTS = ProtocolAnalyzeSettings()
@@ -105,7 +107,10 @@ class NetworkProfiler:
         sampling: SamplingSettings = _SAMPLING,
         recorder: Recorder | None = None,
         origin: Origin = KERNEL,
+        tls_libraries: Callable[[], Sequence[TlsLibrary]] = tuple,
     ) -> None:
+        self._tls_libraries = tls_libraries
+        self._tls: TlsProbes | None = None
         self._recorder = recorder
         self._origin = origin
         self._host = origin.host()
@@ -119,7 +124,7 @@ class NetworkProfiler:
         self._analyze = analyze
         self._sampling = sampling
         self._analysis: Analysis | None = None
-        self._flow_keys: Recent[Socket, tuple[FlowKey, str]] = Recent()
+        self._flow_keys: Recent[Socket, Line] = Recent()
 
     @property
     def workers(self) -> Sequence[int]:
@@ -146,8 +151,14 @@ class NetworkProfiler:
         self._counter = counter
         self._sessions[task.id] = session
         self._retarget(counter)
+        self._look_for_tls(session)
         if session.rules:
             self._sample()
+
+    def _look_for_tls(self, session: _Session) -> None:
+        if self._tls:
+            pids = session.pids
+            self._tls.look((each.pid for each in procfs.scan() if not each.kernel_thread) if pids is None else pids)
 
     def _retarget(self, counter: Counter) -> None:
         counter.watch_all(any(session.targets is None for session in self._sessions.values()))
@@ -175,6 +186,8 @@ class NetworkProfiler:
         if self._counter and self._analysis:
             self._analysis.gather(self._counter)
             self._counter.leave_out({os.getpid(), *self._analysis.pids})
+        if self._counter and self._tls:
+            self._tls.look(self._counter.mapped())
         if self._counter and self._counter.fill() > _COLLECT_AT:
             self._collect()
 
@@ -198,6 +211,9 @@ class NetworkProfiler:
 
     def close(self) -> None:
         self._sessions.clear()
+        if self._tls:
+            self._tls.close()
+            self._tls = None
         if self._counter:
             self._counter.close()
             self._counter = None
@@ -217,6 +233,7 @@ class NetworkProfiler:
                 log.warning("not measured", what=purpose, reason=why)
             analysis.start(counter)
             counter.leave_out({os.getpid(), *analysis.pids})
+            self._tls = counter.tls_probes(self._tls_libraries())
         except BaseException:
             analysis.close()
             counter.close()
@@ -256,7 +273,9 @@ class NetworkProfiler:
         self, sockets: Array, keys: Sequence[FlowKey], connections: Sequence[Connection], folded: Folded
     ) -> None:
         """Which flow each connection belongs to, for what is read of it."""
-        found = [(key, end_text(each.remote)) for key, each in zip(keys, connections, strict=True)]
+        marks = folded.rows["facts"]["tls"].tolist()
+        known = zip(keys, connections, marks, strict=True)
+        found = [Line(key, end_text(each.remote), bool(tls)) for key, each, tls in known]
         for socket, group in zip(sockets[-REMEMBERED:].tolist(), folded.group[-REMEMBERED:].tolist(), strict=True):
             self._flow_keys.note(socket, found[group])
 
@@ -313,6 +332,7 @@ class NetworkProfiler:
         )
         missing = self._counter.probes.missing if self._counter else {}
         unread = self._analysis.missing if self._analysis else {}
+        refused = self._tls.refused if self._tls else ()
         slow = self._analysis.slow if self._analysis else {}
         said = {
             "probe": self._counter.probes.label if self._counter else "",
@@ -323,6 +343,7 @@ class NetworkProfiler:
             "connections forgotten": str(session.evicted or ""),
             "not counted in the kernel": "; ".join(f"{name}: {why}" for name, why in slow.items()),
             "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
+            "TLS not read": "; ".join(f"{each.label}: {each.reason}" for each in refused),
         }
         return {name: text for name, text in said.items() if text}
 
@@ -332,6 +353,7 @@ def create(
     analyze: ProtocolAnalyzeSettings = _DEFAULTS,
     protocols: Callable[[], Sequence[WireProtocol]] = tuple,
     sampling: SamplingSettings = _SAMPLING,
+    tls_libraries: Callable[[], Sequence[TlsLibrary]] = tuple,
 ) -> NetworkProfiler:
-    """The profiler that the plugin hands over. protocols: called when the first task starts."""
-    return NetworkProfiler(settings, analyze, protocols, sampling)
+    """The profiler that the plugin hands over. protocols, tls_libraries: called when the first task starts."""
+    return NetworkProfiler(settings, analyze, protocols, sampling, tls_libraries=tls_libraries)
