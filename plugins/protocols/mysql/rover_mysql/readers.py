@@ -5,7 +5,8 @@ from typing import Generic, TypeVar
 
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Buffer, Limits, Message, Outcome, Reader
 from rover_mysql import packets
-from rover_mysql.packets import COMPRESSED_HEAD, COMPRESSED_HEADER, HEADER, LARGEST, Command, Session
+from rover_mysql.compression import COMPRESSED_HEAD, COMPRESSED_HEADER, unpack
+from rover_mysql.packets import HEADER, LARGEST, Command, Session
 
 Detail = TypeVar("Detail")
 
@@ -90,7 +91,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         if len(data) - start <= HEADER or not _length(data, at):
             return False
         size = _length(data, at + 4)
-        plain = packets.unpack(bytes(data[start : start + min(_length(data, at), COMPRESSED_HEAD)]), size)
+        plain = unpack(bytes(data[start : start + min(_length(data, at), COMPRESSED_HEAD)]), size)
         inside = _length(plain, 0) + HEADER if len(plain) > HEADER else 0
         if not inside or inside > (size or _length(data, at)):
             return False
@@ -110,7 +111,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         if have < wanted and not gap:
             return NEED_MORE
         start = at + COMPRESSED_HEADER
-        plain = packets.unpack(bytes(data[start : at + min(have, wanted)]), size)
+        plain = unpack(bytes(data[start : at + min(have, wanted)]), size)
         if not plain and length:
             return INVALID
         source.push(plain, 0, 0)
