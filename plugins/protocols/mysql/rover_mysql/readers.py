@@ -143,10 +143,15 @@ def _length(data: bytes | bytearray, at: int) -> int:
 
 
 class CommandReader(PacketReader[Command]):
-    """From the client."""
+    """From the client.
+
+    blind: of a command of several packets the later ones are not captured, which hides how many bytes they are: it
+    lasts until the server answers.
+    """
 
     def __init__(self, limits: Limits, session: Session) -> None:
         super().__init__(limits, session)
+        self.blind = False
         self._command: Command | None = None
         self._complete = True
         self._goes_on = False
@@ -158,6 +163,9 @@ class CommandReader(PacketReader[Command]):
         return sequence < 3 and packets.is_login(payload)
 
     def step(self, source: Buffer) -> Message[Command] | Outcome:
+        if self.blind:
+            source.skip(len(source))
+            return NEED_MORE
         if self._left:
             left, self._left = self._left, 0
             source.skip(left)
@@ -187,9 +195,23 @@ class CommandReader(PacketReader[Command]):
         command, self._command = self._command, None
         return self.finish(command, self._complete)
 
+    def turn(self) -> Message[Command] | None:
+        """The server answers: a command of which the end was not seen is over."""
+        if not self.blind:
+            return None
+        packets_unseen = (self.buffer.position - self._unseen_from) // (HEADER + LARGEST) + 1
+        self.session.sequence = (self.session.sequence + packets_unseen) % 256
+        command = self.abandon()
+        assert command is not None
+        return self.finish(command, False)
+
     def bridge(self, gap: int) -> bool:
         buffer = self.buffer
         data, at, have = buffer.data, buffer.at, len(buffer)
+        if self._goes_on and not have and not self.session.compressed:
+            if not self.blind:
+                self.blind, self._unseen_from = True, buffer.position
+            return True
         if self._command is not None or self.session.compressed or not self.certain or have < HEADER + 5:
             return False
         length = _length(data, at)
@@ -202,7 +224,7 @@ class CommandReader(PacketReader[Command]):
 
     def abandon(self) -> Command | None:
         command, self._command = self._command, None
-        self._goes_on = False
+        self._goes_on = self.blind = False
         self._left = 0
         self.forget()
         return command
