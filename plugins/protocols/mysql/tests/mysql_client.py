@@ -1,8 +1,8 @@
 """What applications do with a MySQL server, by one of Python's drivers, which says what it did.
 
-`python mysql_client.py DRIVER PORT FOLDER BYTES` does it as soon as it may read a line. A line of JSON for each command
-that the driver sent: its number, its text before anything is replaced, and what the driver made of the answer. BYTES: the
-longest value.
+`python mysql_client.py DRIVER PORT FOLDER BYTES` does it as soon as it may read a line. A line of JSON for each
+command that the driver sent: its number, its text before anything is replaced, what the driver made of the answer.
+BYTES: the longest value.
 """
 
 import json
