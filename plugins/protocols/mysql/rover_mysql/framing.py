@@ -10,6 +10,7 @@ from rover_mysql.packets import HEADER, Session
 Detail = TypeVar("Detail")
 
 _FIRST_COLUMN = 13  # bytes that a number of columns takes to be one for certain
+_UNKNOWN = -1
 
 
 class PacketReader(Reader[Detail], Generic[Detail]):
@@ -29,7 +30,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         self.blind = False
         self.source = self.buffer
         self._hidden = 0  # bytes behind those in `source` that were not unpacked
-        self._behind = 0  # bytes of a compressed packet behind a gap
+        self._behind = 0  # bytes of a compressed packet behind a gap, or _UNKNOWN if the gap goes beyond it
 
     def read(self) -> Message[Detail] | Outcome:
         if self.blind:
@@ -39,7 +40,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
             self.source = Buffer() if self.session.compressed else self.buffer
         if self.source is self.buffer:
             return self.step(self.buffer)
-        if self._behind:
+        if self._behind > 0:
             behind, self._behind = self._behind, 0
             self.buffer.skip(behind)
             if self.buffer.owed:
@@ -48,7 +49,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
             result = NEED_MORE if self.source.owed else self.step(self.source)
             if result is not NEED_MORE:
                 return result
-            if self._hidden and (outcome := self._leap()):
+            if (self._hidden or self._behind) and (outcome := self._leap()):
                 return outcome
             if (outcome := self._unpack(len(self.buffer))) is not SKIPPED:
                 return outcome
@@ -86,7 +87,8 @@ class PacketReader(Reader[Detail], Generic[Detail]):
     def find(self, at: int) -> int:
         """Messages begin calls, and a call may read a header alone."""
         buffer = self.buffer
-        for start in (buffer.newest - HEADER, buffer.newest):
+        header = COMPRESSED_HEADER if self.session.compressed else HEADER
+        for start in (buffer.newest - header, buffer.newest):
             if start >= at and self.looks_right(buffer.data, start):
                 return start
         return -1
@@ -146,7 +148,8 @@ class PacketReader(Reader[Detail], Generic[Detail]):
     def _leap(self) -> Outcome | None:
         """Over what was not unpacked. Where no packet inside covers it, a message lasts until the other's turn."""
         hidden, self._hidden = self._hidden, 0
-        if self.source.leap(hidden, 0, 0) == 0:
+        unknown, self._behind = self._behind, 0
+        if self.source.leap(hidden, 0, 0) == 0 and not unknown:
             return None
         if not self.go_blind():
             return INVALID
@@ -164,9 +167,9 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         if have <= COMPRESSED_HEADER or not (self.begun or self.certain):
             return self.go_blind()
         behind = COMPRESSED_HEADER + length_at(self.buffer.data, self.buffer.at) - have - gap
-        if behind < 0 or not self._take(have):
+        if not self._take(have):
             return self.go_blind()
-        self._behind = behind
+        self._behind = max(behind, _UNKNOWN)
         self.buffer.skip(have)
         return True
 

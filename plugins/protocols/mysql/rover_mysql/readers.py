@@ -14,12 +14,12 @@ class CommandReader(PacketReader[Command]):
     def __init__(self, limits: Limits, session: Session) -> None:
         super().__init__(limits, session)
         self._unseen_from = 0
-        self._long_data: int | None = None  # the statement that the last command brought a value for
+        self._rest: Command | None = None  # what the client goes on with until the server answers
         self._command: Command | None = None
         self._complete = True
         self._goes_on = False
         self._left = 0
-        self._long_data = None
+        self._rest = None
 
     @property
     def begun(self) -> bool:
@@ -58,7 +58,7 @@ class CommandReader(PacketReader[Command]):
             if source.owed:
                 return NEED_MORE
         command, self._command = self._command, None
-        self._long_data = command.statement if command.kind == packets.SEND_LONG_DATA else None
+        self._rest = _rest(command)
         return self.finish(command, self._complete)
 
     def turn(self) -> Message[Command] | None:
@@ -76,12 +76,11 @@ class CommandReader(PacketReader[Command]):
         data, at, have = buffer.data, buffer.at, len(buffer)
         if self.blind:
             return True
+        if not have and self._command is None and self._rest:
+            self._command = self._rest
+            return self.go_blind()
         if self.session.compressed:
             return self.bridge_compressed(gap)
-        if not have and self._long_data is not None and self._command is None:
-            # Nothing but its execution makes the server answer.
-            self._command = Command(packets.EXECUTE, statement=self._long_data)
-            return self.go_blind()
         if self._goes_on and not have:
             self._unseen_from = buffer.position
             return self.go_blind()
@@ -99,7 +98,7 @@ class CommandReader(PacketReader[Command]):
         command, self._command = self._command, None
         self._goes_on = False
         self._left = 0
-        self._long_data = None
+        self._rest = None
         self.forget()
         return command
 
@@ -124,6 +123,13 @@ class CommandReader(PacketReader[Command]):
             return Command(packets.TLS)
         self.session.flags = flags
         return Command(packets.LOGIN, name=_text(payload[32:].partition(b"\0")[0]))
+
+
+def _rest(command: Command) -> Command | None:
+    """What certainly follows: more of an upload or a login, or the execution that a long value is for."""
+    if command.kind == packets.CONTINUATION:
+        return command
+    return Command(packets.EXECUTE, statement=command.statement) if command.kind == packets.SEND_LONG_DATA else None
 
 
 def _text(data: bytes) -> str:

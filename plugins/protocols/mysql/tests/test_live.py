@@ -194,8 +194,8 @@ def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_
             accounts |= {client.pid: work(client) for client in small}
     expected = {pid: Counter((each.operation, each.status) for each in account) for pid, account in accounts.items()}
     for pid, counts in expected.items():
-        assert counted(records, "client", pid) == counts
-    assert counted(records, "server", server.pid) == sum(expected.values(), Counter())
+        assert counted(records, role="client", pid=pid) == counts
+        assert counted(records, role="server", pid=server.pid, peer=pid) == counts
     if shutil.which("tshark"):
         theirs = dissected(tmp_path / "live.pcap", server.port)
         assert len(theirs) > 300
@@ -203,14 +203,19 @@ def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_
         assert sorted(ours) == sorted(theirs)
 
 
-def counted(records: list[dict[str, Any]], role: str, pid: int) -> "Counter[tuple[str, str]]":
+def counted(records: list[dict[str, Any]], **which: object) -> "Counter[tuple[str, str]]":
     counts: Counter[tuple[str, str]] = Counter()
     for each in records:
-        if each["type"] == "operation" and (each["role"], each["pid"]) == (role, pid):
+        if each["type"] == "operation" and _fits(each, which):
             assert each["protocol"] == "mysql"
             if each["operation"] != "SEND_LONG_DATA":
                 counts.update({(each["operation"], status): count for status, count in each["statuses"].items()})
     return counts
+
+
+def _fits(record: dict[str, Any], which: dict[str, object]) -> bool:
+    told = record | {"peer": record["peer"].get("pid")}
+    return all(told[name] == value for name, value in which.items())
 
 
 def test_the_readme_says_what_is_so() -> None:
