@@ -94,7 +94,7 @@ def _asked(detail: packets.Command) -> list[tuple[str, str]]:
         return []
     told = [("mysql.command", str(detail.kind))]
     if detail.kind in (packets.QUERY, packets.PREPARE):
-        told.append(("mysql.query", detail.text.decode("utf-8", "replace")))
+        told.append(("mysql.query", detail.text.decode("ascii", "replace")))
     if detail.statement:
         told.append(("mysql.stmt_id", str(detail.statement)))
     return told

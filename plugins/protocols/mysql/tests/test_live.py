@@ -44,6 +44,14 @@ SELECT 'it''s', -1.5e3, 0xFF /* a comment */;
 """
 ROWS = {"SELECT * FROM t WHERE id > ?": 2, "SELECT seq, REPEAT(?) FROM seq_1_to_2000": 2000, "EXECUTE s USING @id": 1}
 
+MISTAKES = {
+    # An uploaded file's first byte, the digit 1, which the dissector takes for a command.
+    ("mysql.command", "49"),
+    # MariaDB's report of how far it is: https://mariadb.com/kb/en/err_packet/. No error follows in that answer.
+    ("mysql.error_code", "65535"),
+}
+"""Where the dissector is wrong. Of compressed packets it reads none that really are compressed."""
+
 
 class Server(NamedTuple):
     port: int
@@ -200,7 +208,11 @@ def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_
         theirs = dissected(tmp_path / "live.pcap", server.port)
         assert len(theirs) > 300
         ours = [each for flow in flows(tmp_path / "live.pcap") for each in fields(directed(flow, classify) or flow)]
-        assert sorted(ours) == sorted(theirs)
+        inflated = {connection for _, connection, _, value in ours if "connector-compressed.csv" in value}
+        assert len(inflated) == 1
+        mine = [each for each in ours if each[1] not in inflated]
+        its = [each for each in theirs if each[1] not in inflated and each[2:] not in MISTAKES]
+        assert sorted(mine) == sorted(its)
 
 
 def counted(records: list[dict[str, Any]], **which: object) -> "Counter[tuple[str, str]]":
