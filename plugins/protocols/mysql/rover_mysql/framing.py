@@ -110,7 +110,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         if len(data) - start <= HEADER or not length_at(data, at):
             return False
         size = length_at(data, at + 4)
-        plain = unpack(bytes(data[start : start + min(length_at(data, at), COMPRESSED_HEAD)]), size)
+        plain = unpack(bytes(data[start : start + min(length_at(data, at), COMPRESSED_HEAD)]), size, HEADER + 64)
         inside = length_at(plain, 0) + HEADER if len(plain) > HEADER else 0
         if not inside or inside > (size or length_at(data, at)):
             return False
