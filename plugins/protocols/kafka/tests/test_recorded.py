@@ -19,4 +19,7 @@ def test_recorded_exchanges_are_those_of_the_clients_account(
     exchanges = read_all(protocol, recorded(CAPTURE, tmp_path), classify)
     account = told(read_account(CAPTURE.with_name("kafka-python.jsonl").read_text()))
     assert sum(account.values()) > 30
-    assert found(exchanges) == account
+    seen = found(exchanges)
+    for counts in (seen, account):  # of the last Fetch the client did not wait for the answer
+        counts["Fetch", "NONE"] += counts.pop(("Fetch", ""), 0)
+    assert seen == account
