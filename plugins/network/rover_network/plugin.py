@@ -46,7 +46,14 @@ def rover_profilers(
     from rover_network.profiler import create
 
     analyze, sampling = settings.section(ProtocolAnalyzeSettings), settings.section(SamplingSettings)
-    return [create(settings.section(NetworkSettings), analyze, protocols, sampling, tls_libraries)]
+    enabled = _enabled(settings, protocols)
+    return [create(settings.section(NetworkSettings), analyze, enabled, sampling, tls_libraries)]
+
+
+def _enabled(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> Callable[[], list[WireProtocol]]:
+    from rover_network.choosing import choose
+
+    return lambda: choose(protocols(), settings.section(ProtocolAnalyzeSettings).protocols)
 
 
 @hookimpl
@@ -70,10 +77,10 @@ def rover_record_commands() -> list[RecordCommand]:
     return [RecordCommand("NETWORK", "network", _RECORD, MAGIC, _record, _replay, _compare, options)]
 
 
-def _record(*arguments: Any) -> Any:
+def _record(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]], *arguments: Any) -> Any:
     from rover_network.recordings import record
 
-    return record(*arguments)
+    return record(settings, _enabled(settings, protocols), *arguments)
 
 
 def _replay(*arguments: Any) -> Any:
@@ -94,7 +101,8 @@ def rover_checks(protocols: Callable[[Settings], Sequence[WireProtocol]]) -> lis
         from rover_network.climbing import climb
 
         profilers = rover_profilers(settings, lambda: protocols(settings), list)
-        return list(climb(profilers[0], [each.name for each in protocols(settings)]))
+        enabled = _enabled(settings, lambda: protocols(settings))()
+        return list(climb(profilers[0], [each.name for each in enabled]))
 
     return [Check("network", "Follow requests from the system call to the exchange, for five seconds, too.", climb)]
 
