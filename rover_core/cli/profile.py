@@ -159,9 +159,10 @@ def _parsed(own: ProfileOption, text: str) -> Any:
 
 
 def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, options: Mapping[str, Any]) -> None:
+    from rover_core.agent import run_to_end
     from rover_core.cli.output_choice import check_output
     from rover_core.cli.output_file import write_output
-    from rover_core.cli.session import profile_once, run_to_end
+    from rover_core.cli.session import profile_once
 
     if invocation.overrides.get("logger.level") is None:
         invocation.overrides["logger.level"] = "WARNING"  # people look at the result, not at the agent at work

@@ -18,7 +18,7 @@
 #define ROVER_TRIES 64
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 
-enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
+enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_NOTHING };
 enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_NOTE = 4, ROVER_GENERATION = 8 /* and above */ };
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
@@ -338,7 +338,7 @@ int rover_on_want(void *ctx)
     piece->position += piece->skip;
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
-    if (!policy)
+    if (!policy || policy->mode == ROVER_MODE_NOTHING)
         return 0;
     if (stream->last != piece->way) {
         stream->last = piece->way;

@@ -1,0 +1,203 @@
+"""`rover watch`: a policy from the command line, and what it sees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rover_core.commands import Invocation, config_options, pass_invocation, run_agent
+from rover_core.config import parse_duration
+from rover_core.config.types import parse_cli_duration
+from rover_core.errors import UsageError
+from rover_core.policies import Monitor, Policy, Threshold, Uri
+
+if TYPE_CHECKING:
+    from rover_core.model import Process, ProcessKey
+    from rover_core.plugins import PluginManager
+
+_PROFILE_FOR = parse_duration("30s")
+_VALUES = {
+    "cpu": Monitor.PROCESS_CPU,
+    "threads": Monitor.PROCESS_THREAD_COUNT,
+    "load": Monitor.SYSTEM_LOAD,
+    "http_errors": Monitor.HTTP_ERROR_RATE,
+    "http_time": Monitor.HTTP_AVG_RESPONSE_TIME,
+}
+_OF_ALL = "percent of all processors"
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_cli_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+_DURATION = _Duration()
+
+
+@click.command()
+@click.option("--cpu", type=float, metavar="PERCENT", help=f"CPU time of a process, in {_OF_ALL}.")
+@click.option("--threads", type=float, metavar="N", help="Threads of a process.")
+@click.option("--load", type=float, metavar="L", help="The host's load average of one minute.")
+@click.option("--http-errors", type=float, metavar="PERCENT", help="Requests answered with 500 and above.")
+@click.option("--http-time", type=_DURATION, metavar="D", help="Average time to answer a request, e.g. 200ms.")
+@click.option("--uri", "uris", multiple=True, metavar="PATH", help="Requests of this path alone. Repeatable.")
+@click.option("--uri-regex", default="", metavar="REGEX", help="Requests whose path matches.")
+@click.option(
+    "--for",
+    "for_ns",
+    type=_DURATION,
+    default="10s",
+    show_default=True,
+    metavar="D",
+    help="For how long, every second of it.",
+)
+@click.option(
+    "--then",
+    "commands",
+    multiple=True,
+    metavar="PROFILER",
+    help="What to begin: oncpu (the default), offcpu, network (for HTTP). Repeatable.",
+)
+@click.option("--pid", "pids", type=int, multiple=True, metavar="PID", help="Watch this process. Repeatable.")
+@click.option("--match", metavar="REGEX", help="Watch processes whose name or command line matches, new ones too.")
+@click.option(
+    "--profile-for",
+    "execute_ns",
+    type=_DURATION,
+    default=_PROFILE_FOR,
+    metavar="D",
+    help="How long what was begun profiles.  [default: 30s]",
+)
+@click.option(
+    "--silence",
+    "silence_ns",
+    type=_DURATION,
+    metavar="D",
+    help="For how long it is not begun again for the same process.  [default: as configured, 20m]",
+)
+@click.option(
+    "--duration",
+    "duration_ns",
+    type=_DURATION,
+    default=0,
+    metavar="D",
+    help="How long to watch; until Ctrl-C by default.",
+)
+@config_options
+@pass_invocation
+def watch(invocation: Invocation, /, **options: Any) -> None:
+    """Watch processes, and profile one when it does too much.
+
+    On a terminal it shows values against thresholds; in a pipe they are lines of JSON. What it begins is kept where the
+    agent keeps its results, by default in ./rover-data, with the causes.
+
+    \b
+    Examples:
+      rover watch --cpu 80                                        any process of the host
+      rover watch --cpu 40 --for 5s --pid 4711
+      rover watch --threads 200 --then offcpu --match java
+      rover watch --http-errors 10 --uri /checkout --match nginx
+      rover watch --http-time 500ms --uri-regex '^/api/' --then network --then oncpu --match shop
+    """  # fmt: skip
+    from rover_continuous.settings import ContinuousSettings, TriggerSettings
+    from rover_continuous.source import ContinuousSource
+    from rover_continuous.views import make_view
+
+    _check(options)
+    invocation.overrides.setdefault("logger.level", "WARNING")  # people look at the values, not at the agent at work
+    plugins, settings = invocation.load()
+    policy = Policy("", dict.fromkeys(_profilers(plugins, options), _thresholds(options)), _selection(options))
+    own = settings.section(ContinuousSettings)
+    own = own.model_copy(update={"check_interval": own.fetch_interval})  # live
+    silence_ns = options["silence_ns"]
+    if silence_ns is None:
+        silence_ns = settings.section(TriggerSettings).silence_duration
+    trigger = TriggerSettings(execute_duration=options["execute_ns"], silence_duration=silence_ns)
+    view = make_view(f" -c {invocation.config}" if invocation.config else "")
+    try:
+        source = ContinuousSource(own, trigger, [policy], audience=view)
+        outcome = run_agent(plugins, settings, [source], options["duration_ns"])
+    finally:
+        view.close()
+    for line in outcome.results:
+        click.echo(line, err=True)
+    for failure in outcome.failures.values():
+        raise failure
+
+
+def _check(options: dict[str, Any]) -> None:
+    if all(options[name] is None for name in _VALUES):
+        remedy = "Say when, for example --cpu 80; `rover watch --help` has all"
+        raise UsageError("there is nothing to watch for", remedy=remedy)
+    if options["uris"] and options["uri_regex"]:
+        raise UsageError("--uri contradicts --uri-regex", remedy="leave one of them out")
+    of_requests = options["http_errors"] is not None or options["http_time"] is not None
+    if (options["uris"] or options["uri_regex"]) and not of_requests:
+        raise UsageError("--uri is about requests", remedy="Add --http-errors or --http-time")
+    if options["for_ns"] < 1_000_000_000:
+        raise UsageError("--for is at least a second")
+
+
+def _thresholds(options: dict[str, Any]) -> tuple[Threshold, ...]:
+    from rover_continuous.settings import uris_of
+    from rover_core.patterns import compile_pattern
+
+    seconds = options["for_ns"] // 1_000_000_000
+    if options["uri_regex"]:
+        compile_pattern(options["uri_regex"], "--uri-regex")
+    given = {monitor: options[name] for name, monitor in _VALUES.items() if options[name] is not None}
+    if Monitor.HTTP_AVG_RESPONSE_TIME in given:
+        given[Monitor.HTTP_AVG_RESPONSE_TIME] /= 1e6
+    uris: tuple[Uri, ...] = uris_of(options["uris"], options["uri_regex"])
+    try:
+        return tuple(Threshold(monitor, value, seconds, seconds, uris) for monitor, value in given.items())
+    except ValueError as error:
+        raise UsageError("this cannot be watched for", why=str(error)) from None
+
+
+def _profilers(plugins: PluginManager, options: dict[str, Any]) -> list[str]:
+    """Names of the profilers to begin."""
+    known = {each.command: each.profiler for each in plugins.profile_commands()}
+    of_requests = options["http_errors"] is not None or options["http_time"] is not None
+    wanted: Sequence[str] = options["commands"] or (["network"] if of_requests else ["oncpu"])
+    for command in wanted:
+        if command not in known:
+            installed = f"installed are: {', '.join(known)}" if known else "none is installed"
+            raise UsageError(f"there is no profiler {command!r}", why=installed, remedy="`rover plugins` says more")
+    return [known[command] for command in wanted]
+
+
+def _selection(options: dict[str, Any]) -> Callable[[Process], bool]:
+    """Which processes: all but this one, unless some were named."""
+    from rover_core.patterns import compile_pattern
+
+    keys = {_key(pid) for pid in options["pids"]}
+    pattern = compile_pattern(options["match"], "--match") if options["match"] is not None else None
+    everything, this = not keys and pattern is None, os.getpid()
+
+    def selects(process: Process) -> bool:
+        if process.pid == this:
+            return False
+        text = (process.name, " ".join(process.cmdline))
+        return everything or process.key in keys or (pattern is not None and any(map(pattern.matches, text)))
+
+    return selects
+
+
+def _key(pid: int) -> ProcessKey:
+    from rover_core.procfs import process_key
+
+    key = process_key(pid)
+    if key is None:
+        raise UsageError(f"there is no process {pid}", remedy="`rover processes` lists what runs")
+    return key
