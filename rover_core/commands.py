@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rover_core.config.types import parse_cli_duration
 from rover_core.invocation import Invocation
 
 if TYPE_CHECKING:  # they cost 0.2 s to import, and `rover --help` needs none of them
@@ -13,11 +14,26 @@ if TYPE_CHECKING:  # they cost 0.2 s to import, and `rover --help` needs none of
     from rover_core.api import Settings, TaskSource
     from rover_core.plugins import PluginManager
 
-__all__ = ["Invocation", "config_options", "pass_invocation", "run_agent"]
+__all__ = ["DURATION", "Invocation", "config_options", "pass_invocation", "run_agent"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
+
+class _DurationParameter(click.ParamType[int]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_cli_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _DurationParameter()
+"""An option's type: `15`, `15s`, `1m30s` -> nanoseconds. A plain number is seconds."""
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 """Hands the `Invocation` to a command as its first argument."""

@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from rover_core.api import Batch, ProfileCommand, ProfileFormat, ProfileOption, RecordCommand
-from rover_core.cli.parameters import DURATION
-from rover_core.commands import Invocation, config_options
+from rover_core.commands import DURATION, Invocation, config_options
 from rover_core.errors import UsageError
 from rover_core.model import Profile, Task, Telemetry
 from rover_core.tasks import COMMAND_LINE

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rover_core.commands import Invocation, config_options, pass_invocation, run_agent
+from rover_core.commands import DURATION, Invocation, config_options, pass_invocation, run_agent
 from rover_core.config import parse_duration
-from rover_core.config.types import parse_cli_duration
 from rover_core.errors import UsageError
 from rover_core.policies import Monitor, Policy, Threshold, Uri
 
@@ -26,36 +25,22 @@ _VALUES = {
     "http_errors": Monitor.HTTP_ERROR_RATE,
     "http_time": Monitor.HTTP_AVG_RESPONSE_TIME,
 }
-_OF_ALL = "percent of all processors"
-
-
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_cli_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-_DURATION = _Duration()
 
 
 @click.command()
-@click.option("--cpu", type=float, metavar="PERCENT", help=f"CPU time of a process, in {_OF_ALL}.")
+@click.option(
+    "--cpu", type=float, metavar="PERCENT", help="CPU time of a process; 100 is all processors of the host."
+)
 @click.option("--threads", type=float, metavar="N", help="Threads of a process.")
 @click.option("--load", type=float, metavar="L", help="The host's load average of one minute.")
 @click.option("--http-errors", type=float, metavar="PERCENT", help="Requests answered with 500 and above.")
-@click.option("--http-time", type=_DURATION, metavar="D", help="Average time to answer a request, e.g. 200ms.")
+@click.option("--http-time", type=DURATION, metavar="D", help="Average time to answer a request, e.g. 200ms.")
 @click.option("--uri", "uris", multiple=True, metavar="PATH", help="Requests of this path alone. Repeatable.")
 @click.option("--uri-regex", default="", metavar="REGEX", help="Requests whose path matches.")
 @click.option(
     "--for",
     "for_ns",
-    type=_DURATION,
+    type=DURATION,
     default="10s",
     show_default=True,
     metavar="D",
@@ -73,7 +58,7 @@ _DURATION = _Duration()
 @click.option(
     "--profile-for",
     "execute_ns",
-    type=_DURATION,
+    type=DURATION,
     default=_PROFILE_FOR,
     metavar="D",
     help="How long what was begun profiles.  [default: 30s]",
@@ -81,14 +66,14 @@ _DURATION = _Duration()
 @click.option(
     "--silence",
     "silence_ns",
-    type=_DURATION,
+    type=DURATION,
     metavar="D",
     help="For how long it is not begun again for the same process.  [default: as configured, 20m]",
 )
 @click.option(
     "--duration",
     "duration_ns",
-    type=_DURATION,
+    type=DURATION,
     default=0,
     metavar="D",
     help="How long to watch; until Ctrl-C by default.",
@@ -98,8 +83,8 @@ _DURATION = _Duration()
 def watch(invocation: Invocation, /, **options: Any) -> None:
     """Watch processes, and profile one when it does too much.
 
-    On a terminal it shows values against thresholds; in a pipe they are lines of JSON. What it begins is kept where the
-    agent keeps its results, by default in ./rover-data, with the causes.
+    On a terminal it shows values against thresholds; in a pipe they are lines of JSON. What it begins is kept where
+    the agent keeps its results, by default in ./rover-data, with the causes.
 
     \b
     Examples:

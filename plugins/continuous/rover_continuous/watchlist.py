@@ -16,7 +16,7 @@ Series = tuple[Monitor, Uri | None]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A threshold, and the profiler that it begins. entity: as which a policy for its service is about the process."""
+    """A threshold, and the profiler that it begins. entity: as which a service's policy is about the process."""
 
     profiler: str
     threshold: Threshold

@@ -123,7 +123,7 @@ class Analysis:
         self._workers.assign(words)
         self.gather(counter)  # they answer once they know: what comes from now on is sampled
 
-    def watch(self, counter: NetworkCounter, watches: Sequence[RequestWatch], alone: bool) -> None:
+    def watch(self, counter: Counter, watches: Sequence[RequestWatch], alone: bool) -> None:
         """What requests are added up from now on. alone: no task wants to know anything else.
 
         Raises RoverError for a protocol that is not read here.

@@ -139,6 +139,9 @@ class TapeCounter:
     def capture_content(self, size: int) -> None:
         """There is what there is."""
 
+    def capture_only(self, names: Collection[str] | None) -> None:
+        """As above."""
+
 
 def nothing() -> tuple[Array, Array, Mapping[str, Any]]:
     """For `TapeCounter.put`."""
