@@ -24,7 +24,9 @@ class Backend:
         profiling = settings.section(ProfilingSettings)
         name = agent_id()
         connection = Connection(backend)
-        processes = ProcessBook(settings.section(CoreSettings).cluster_name, report.properties_report_period)
+        self.processes = processes = ProcessBook(
+            settings.section(CoreSettings).cluster_name, report.properties_report_period
+        )
         accepted = AcceptedOrders()
         reporter = Reporter(connection, processes, report, name)
         polling = TaskPolling(connection, processes, accepted, name, profiling.check_interval)

@@ -105,17 +105,17 @@ class TriggeredTasks:
         held = [each for each in self._unanswered.values() if each.batches]
         if sum(len(each.batches) for each in held) > _HELD:
             longest = max(held, key=lambda each: len(each.batches))
-            self.lost(longest.batches.pop(0).completeness.kept, Loss.QUEUE_FULL)
+            self._lose([longest.batches.pop(0)])
 
     async def stop(self) -> None:
         """What is held is lost."""
         for unanswered in self._unanswered.values():
             unanswered.report.cancel()
-            self._give_up(unanswered)
+            self._lose(unanswered.batches)
         self._unanswered.clear()
 
-    def _give_up(self, unanswered: _Unanswered) -> None:
-        self.lost(sum(batch.completeness.kept for batch in unanswered.batches), Loss.EXPORTER_DOWN)
+    def _lose(self, batches: Sequence[Profile]) -> None:
+        self.lost(sum(batch.completeness.kept for batch in batches), Loss.EXPORTER_DOWN)
 
     async def _report_later(self, trigger: Trigger, message: ContinuousProfilingReport) -> None:
         backoff = Backoff()
@@ -133,7 +133,7 @@ class TriggeredTasks:
                 self._accept(trigger.task.id, task_id, trigger)
                 break
             log.warning("triggered task is not the backend's", task=trigger.task.id, reason=reason)
-            self._give_up(self._unanswered.pop(trigger.task.id))
+            self._lose(self._unanswered.pop(trigger.task.id).batches)
             return
         unanswered = self._unanswered.pop(trigger.task.id)
         for batch in unanswered.batches:
