@@ -21,6 +21,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; keepalive_requests 100000;
     server {{
         listen 127.0.0.1:{port}; listen [::1]:{port}; root {folder}; location / {{ sendfile {sendfile}; }}
+        location /broken {{ return 500; }}
         location /slowly {{ limit_rate 1500k; alias {folder}/large; }}
         location /zipped {{ gzip on; gzip_types *; alias {folder}/words; }}
         location /taken {{ return 200 "thanks"; }}
@@ -33,7 +34,7 @@ http {{
 class Nginx:
     """A server with an account of all it sent, in its access log."""
 
-    def __init__(self, folder: Path, sendfile: str = "on") -> None:
+    def __init__(self, folder: Path, sendfile: str = "on", program: str | Path = "nginx") -> None:
         self.port = free_port()
         self.log = folder / "log"
         (folder / "page").write_bytes(b"x" * 1400)
@@ -41,7 +42,7 @@ class Nginx:
         (folder / "large").write_bytes(b"y" * 3_000_000)
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port, sendfile=sendfile))
         folder.chmod(0o755)
-        self.process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
+        self.process = subprocess.Popen([program, "-c", str(folder / "nginx.conf")])
         until(self._answers)
 
     def _answers(self) -> bool:
