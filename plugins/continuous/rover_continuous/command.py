@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +14,8 @@ from rover_core.errors import UsageError
 from rover_core.policies import Monitor, Policy, Threshold, Uri
 
 if TYPE_CHECKING:
+    from rover_core.api import ProfileCommand
     from rover_core.model import Process, ProcessKey
-    from rover_core.plugins import PluginManager
 
 _PROFILE_FOR = parse_duration("30s")
 _VALUES = {
@@ -101,7 +101,9 @@ def watch(invocation: Invocation, /, **options: Any) -> None:
     _check(options)
     invocation.overrides.setdefault("logger.level", "WARNING")  # people look at the values, not at the agent at work
     plugins, settings = invocation.load()
-    policy = Policy("", dict.fromkeys(_profilers(plugins, options), _thresholds(options)), _selection(options))
+    policy = Policy(
+        "", dict.fromkeys(_profilers(plugins.profile_commands(), options), _thresholds(options)), _selection(options)
+    )
     own = settings.section(ContinuousSettings)
     own = own.model_copy(update={"check_interval": own.fetch_interval})  # live
     silence_ns = options["silence_ns"]
@@ -150,9 +152,9 @@ def _thresholds(options: dict[str, Any]) -> tuple[Threshold, ...]:
         raise UsageError("this cannot be watched for", why=str(error)) from None
 
 
-def _profilers(plugins: PluginManager, options: dict[str, Any]) -> list[str]:
+def _profilers(available: Iterable[ProfileCommand], options: dict[str, Any]) -> list[str]:
     """Names of the profilers to begin."""
-    known = {each.command: each.profiler for each in plugins.profile_commands()}
+    known = {each.command: each.profiler for each in available}
     of_requests = options["http_errors"] is not None or options["http_time"] is not None
     wanted: Sequence[str] = options["commands"] or (["network"] if of_requests else ["oncpu"])
     for command in wanted:

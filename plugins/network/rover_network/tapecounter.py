@@ -1,6 +1,6 @@
 """What is put into it by hand, where a profiler expects what a kernel has counted and shipped."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
