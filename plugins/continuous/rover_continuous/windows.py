@@ -11,22 +11,22 @@ class Window:
     newer values or not.
     """
 
-    __slots__ = ("_latest", "_parts", "_wholes")
+    __slots__ = ("_latest", "_parts", "_wholes", "length_s")
 
     def __init__(self, length_s: int) -> None:
+        self.length_s = length_s
         self._parts = array("d", bytes(8 * length_s))
         self._wholes = array("d", bytes(8 * length_s))
         self._latest = 0
 
-    @property
-    def length_s(self) -> int:
-        return len(self._wholes)
-
     def put(self, since: int, second: int, value: float) -> None:
         """The value of the seconds behind `since` up to `second`: of the time between two looks."""
-        self._advance(second)
-        for each in range(max(min(since, second - 1), second - self.length_s) + 1, second + 1):
-            self._parts[each % self.length_s], self._wholes[each % self.length_s] = value, 1.0
+        length_s = self.length_s
+        first = max(min(since, second - 1), second - length_s) + 1
+        self._advance(first - 1)
+        for each in range(first, second + 1):
+            self._parts[each % length_s], self._wholes[each % length_s] = value, 1.0
+        self._latest = max(self._latest, second)
 
     def add(self, second: int, part: float, whole: float) -> None:
         """Add to a second's part and whole, whether it is the newest or not."""
@@ -36,9 +36,12 @@ class Window:
             self._wholes[second % self.length_s] += whole
 
     def _advance(self, second: int) -> None:
+        """Empty the slots up to this second that are not known yet."""
+        if second <= self._latest:
+            return
         for each in range(max(self._latest, second - self.length_s) + 1, second + 1):
             self._parts[each % self.length_s] = self._wholes[each % self.length_s] = 0.0
-        self._latest = max(self._latest, second)
+        self._latest = second
 
     def slots(self, since: int, second: int) -> Iterator[tuple[int, float, float]]:
         """(second, part, whole) of the slots behind `since` up to `second` that have a value, the oldest first."""
