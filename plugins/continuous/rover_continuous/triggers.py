@@ -9,23 +9,27 @@ from rover_continuous.watchlist import Look
 from rover_core.api import TaskState
 from rover_core.logs import get_logger
 from rover_core.model import SamplingRule, Task
-from rover_core.policies import CAUSES, Cause, Trigger, Uri
+from rover_core.policies import CAUSES, Cause, Monitor, Trigger, Uri
 
 log = get_logger("continuous")
 
 TRIGGER = "continuous policy"
 NETWORK = "NETWORK"
 _RETRY_NS = 30_000_000_000  # after a task that could not start: trying again may mean to compile again
+_ONE_BY_ONE = 64  # processes of a task; more of them are profiled with all others of the host
 _MAIN = ("mesh-application", "k8s-service")  # labels of the process that speaks for an instance, the best first
 Dimension = tuple[str, Hashable]
-"""A profiler's name and what of the host is profiled at most once at a time: a process, or an instance."""
+"""A profiler's name and what is profiled by it at most once at a time: a process, an instance, or the host (None)."""
 
 
 def dimension_of(look: Look) -> Dimension:
-    """Contract section 3.6, suppression: a process as a backend knows it, of network profiling its instance."""
+    """Contract section 3.6, suppression: a process as a backend knows it, of network profiling its instance.
+
+    Of processes that were picked, each by itself; the load, which is no process's, is all of theirs.
+    """
     entity, profiler = look.rule.entity, look.rule.profiler
     if entity is None:
-        return profiler, look.process.key
+        return profiler, None if look.rule.threshold.monitor is Monitor.SYSTEM_LOAD else look.process.key
     if profiler == NETWORK:
         return profiler, (entity.service, entity.instance)
     return profiler, (entity.layer, entity.service, entity.instance, entity.process)
@@ -103,10 +107,11 @@ def _trigger(members: Sequence[Look], execute_ns: int) -> Trigger:
     causes = tuple(dict.fromkeys(map(_cause, ours)))
     profiler, uris = main.rule.profiler, [cause.uri for cause in causes if cause.uri is not None]
     word = profiler.lower().replace("_", "")
+    keys = tuple(dict.fromkeys(look.process.key for look in members))
     task = Task(
         f"{time.strftime('%Y%m%d-%H%M%S')}-{word}-{main.process.pid}",
         profiler,
-        tuple(dict.fromkeys(look.process.key for look in members)),
+        keys if len(keys) <= _ONE_BY_ONE else None,
         duration_ns=execute_ns,
         settings={"sampling": sampling_of(uris)} if uris and profiler == NETWORK else {},
         trigger=TRIGGER,

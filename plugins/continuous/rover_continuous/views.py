@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rover_continuous.watchlist import Look
@@ -98,10 +98,12 @@ class LinesView:
         self._print([trigger_record(trigger, task_id, self._options)])
 
     def _print(self, records: Any) -> None:
-        with suppress(OSError):  # nobody reads any more: what was begun goes on
+        try:
             for record in records:
                 print(json.dumps(record))
             sys.stdout.flush()
+        except OSError:  # nobody reads any more: as Ctrl-C
+            signal.raise_signal(signal.SIGINT)
 
     def close(self) -> None:
         pass

@@ -136,6 +136,18 @@ def test_processes_that_were_picked_one_by_one_are_silenced_one_by_one(desk: Des
     assert [t.task.processes for t in desk.check(102 * SECOND)] == [(b.key,)]
 
 
+def test_the_load_begins_one_task_for_all_that_were_picked(desk: Desk, host: Host) -> None:
+    """Broken: `rover watch --load 4` begins a task for each process of the host."""
+    for count, whole_host in ((3, False), (100, True)):
+        processes = [make_process(host.set(pid)) for pid in range(1, count + 1)]
+        rule = policy("ON_CPU", Monitor.SYSTEM_LOAD, 0, 5, 1, selects=lambda process: True)
+        desk.watchlist.update([rule], processes)
+        (trigger,) = desk.check(count * MINUTE)
+        keys = None if whole_host else tuple(process.key for process in processes)
+        assert trigger.task.processes == keys
+        desk.book = TriggerBook(10 * MINUTE, 20 * MINUTE, lambda task: TaskState.OVER)
+
+
 def test_network_tasks_are_an_instances(desk: Desk) -> None:
     """Broken: another process than the contract's speaks for an instance, or its causes are mixed with others'."""
     names = (("sidecar", ()), ("plain", ("k8s-service",)), ("app", ("mesh-application",)))
