@@ -80,7 +80,7 @@ def test_doctor_says_it_in_words(program: Program, calling: None) -> None:
         for fd in attached:
             os.close(fd)
     assert any("ns per event" in line.detail for line in lines if line.name == f"cost of {NAME}")
-    (figures,) = (line.figures for line in lines if line.name == f"cost of {NAME}")
+    figures = next(line.figures for line in lines if line.name == f"cost of {NAME}")  # the busiest, as in ours()
     assert figures["ns_per_event"] * figures["events_per_s"] == pytest.approx(figures["share_of_a_core"] * 1e9)
     assert figures["events"] > 0
     assert lines[-1].figures["share_of_a_core"] >= figures["share_of_a_core"]

@@ -15,7 +15,7 @@ from rover_network.records import DATAGRAM, RECORD
 from rover_network.workers import describe
 
 PROGRAM = """
-import io, json, os, socket, sys, threading
+import io, json, os, socket, sys, threading, time
 from rover_network import worker
 from rover_network.worker import LENGTH, REPORT, TASKS
 
@@ -31,6 +31,7 @@ class Barrier:
         late.append(name)
 
 class Ring:
+    fd, given_up, now_ns = end, None, time.monotonic_ns
     def __init__(self, *_):
         self.records = [bytes.fromhex(each) for each in records]
     def drain(self):
@@ -39,9 +40,9 @@ class Ring:
             taken, self.records = self.records, taken
         yield from map(memoryview, taken)
 
-worker.Ring = Ring
+worker.open_source = Ring
 worker.confine = lambda memory: sys.meta_path.insert(0, Barrier())
-order = {"channel": there.detach(), "ring": end, "ring_bytes": 0, "queue_size": 1000, "protocols": [None, *orders],
+order = {"channel": there.detach(), "recording": None, "queue_size": 1000, "protocols": [None, *orders],
          "sampling": {"headers": [], "parameters": [], "encodings": ["utf-8", "gbk"]}}
 
 def ask():

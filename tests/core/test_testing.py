@@ -77,7 +77,7 @@ def test_a_suite_notices_what_is_wrong() -> None:
 
 def test_the_tutorials_classifier_works(tmp_path: Path) -> None:
     """Broken: who follows docs/writing-a-protocol.md gets a classifier that does not compile or takes anything."""
-    (text,) = re.findall(r"```c\n(.*?)```", TUTORIAL, re.DOTALL)
+    text = re.findall(r"```c\n(.*?)```", TUTORIAL, re.DOTALL)[0]
     header = tmp_path / "tally_classify.h"
     header.write_text(text)
     names = tutorial()

@@ -11,6 +11,7 @@ from contextlib import closing
 from rover_core.api import Diagnostic, Health, Profiler
 from rover_core.errors import RoverError
 from rover_core.model import Task, Telemetry
+from rover_core.procfs import read_process
 from rover_network.ladder import broken, lost
 
 _SECONDS = 5.0
@@ -42,6 +43,8 @@ def climb(profiler: Profiler, protocols: Sequence[str], seconds: float = _SECOND
 
 def _profile(profiler: Profiler, seconds: float) -> Telemetry:
     with closing(profiler):
+        if myself := read_process(os.getpid()):  # who is not named would leave himself out
+            profiler.start(Task("myself", profiler.name, (myself.key,)), [myself])
         profiler.start(Task("doctor", profiler.name), None)
         end = time.monotonic() + seconds
         _ask_myself()

@@ -61,7 +61,7 @@ static __always_inline int rover_begin(u64 id, u64 regs, u32 entry)
 }
 
 /* It ends. begun: NULL if nobody saw it begin. */
-static __always_inline int rover_finish(void *ctx, u64 id, struct rover_begun *begun, u32 entry, s64 result)
+static __always_inline int rover_end_call(void *ctx, u64 id, struct rover_begun *begun, u32 entry, s64 result)
 {
     int zero = 0;
     u32 thread = id, kind = entry & ROVER_KIND;
@@ -124,5 +124,5 @@ int rover_on_exit(struct rover_exit *ctx)
         return 0;
     if (begun)
         begun->kind = 0;
-    return rover_finish(ctx, id, begun, entry, ctx->result);
+    return rover_end_call(ctx, id, begun, entry, ctx->result);
 }

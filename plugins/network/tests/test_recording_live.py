@@ -73,7 +73,6 @@ def test_replayed_is_what_was_seen(both: tuple[list[Telemetry], Path, Nginx]) ->
         replay = Replay(tape, *DEFAULTS, rover_protocols, SamplingSettings())
         again = list(replay.run(TASK))
     assert replay.notes == []
-    assert len(again) == len(live)
     seen, played = whole(live), whole(again)  # what is read at an interval's end may be told in the next one
     assert operations(played) == operations(seen)
     assert played.flows == seen.flows

@@ -215,15 +215,15 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
 }
 
 /* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. */
-static __always_inline struct rover_stream *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
-                                                          u64 length)
+static __always_inline struct rover_connection *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
+                                                              u64 length)
 {
     struct rover_connection *connection = config->protocols ? rover_connections.lookup(key) : NULL;
     if (!connection)
         return NULL;
     connection->stream.position[way & 1] += length;
     rover_tell(ROVER_CALLS_SEEN);
-    return &connection->stream;
+    return connection;
 }
 
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
@@ -231,9 +231,10 @@ static __always_inline struct rover_stream *rover_pass_by(struct rover_config *c
 static __always_inline void rover_pass_on(void *ctx, struct rover_config *config, struct rover_call *call,
                                           struct rover_key *key, u32 kind, u64 way, u64 length)
 {
-    struct rover_stream *stream = rover_pass_by(config, key, way, length);
-    if (!stream || !call || !kind)
+    struct rover_connection *connection = rover_pass_by(config, key, way, length);
+    if (!connection || !call || !kind)
         return;
+    struct rover_stream *stream = &connection->stream;
     struct rover_piece *piece = &call->piece;
     call->key = *key;
     piece->length = length;

@@ -70,8 +70,6 @@ static __always_inline struct rover_begun *rover_begun_by(u64 id)
 /* Whether the current process is watched, which is remembered where its thread's calls are. */
 static __always_inline int rover_watches(struct rover_config *config, struct rover_begun *begun, u64 id)
 {
-    if (config->all)
-        return id >> 32 != 0;
     if (begun && begun->generation == (u32)config->generation)
         return 1;
     if (!rover_watched(config, id >> 32))

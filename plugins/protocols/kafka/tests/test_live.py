@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import Account, Told, plain, read_account, told
 from captures import disagreements, flows
 from classifying import Classify
 from end_to_end import ENVIRONMENT, ROVER, until
+from kafka_accounts import Account, Told, plain, read_account, told
 from kafka_broker import kafka
-from test_captures import listened, ours
+from kafka_listening import listened, ours
 
 pytestmark = [pytest.mark.servers, pytest.mark.kernel]
 
