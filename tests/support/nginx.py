@@ -21,7 +21,6 @@ http {{
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; keepalive_requests 100000;
     server {{
         listen 127.0.0.1:{port}; listen [::1]:{port}; root {folder}; location / {{ sendfile {sendfile}; }}
-        location /broken {{ return 500; }}
         location /slowly {{ limit_rate 1500k; alias {folder}/large; }}
         location /zipped {{ gzip on; gzip_types *; alias {folder}/words; }}
         location /taken {{ return 200 "thanks"; }}

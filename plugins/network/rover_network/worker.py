@@ -28,8 +28,8 @@ LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
 REPORT, TASKS, NAMES, WATCHES = b"r", b"t", b"n", b"w"
 """The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples; behind the third
-[number, class, name] of operations that the kernel tells apart; behind the fourth [what is watched (`watching`), whether
-nothing else is wanted]."""
+[number, class, name] of operations that the kernel tells apart; behind the fourth [what is watched (`watching`),
+whether nothing else is wanted]."""
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
