@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+import signal
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,8 +15,11 @@ from rover_core.errors import UsageError
 from rover_core.policies import Monitor, Policy, Threshold, Uri
 
 if TYPE_CHECKING:
+    from rover_continuous.views import View
+    from rover_continuous.watchlist import Look
     from rover_core.api import ProfileCommand
     from rover_core.model import Process, ProcessKey
+    from rover_core.policies import Trigger
 
 _PROFILE_FOR = parse_duration("30s")
 _VALUES = {
@@ -51,7 +55,7 @@ _VALUES = {
     "commands",
     multiple=True,
     metavar="PROFILER",
-    help="What to begin: oncpu (the default), offcpu, network (for HTTP). Repeatable.",
+    help="What to begin: oncpu, offcpu, network. Repeatable.  [default: network for HTTP, else oncpu]",
 )
 @click.option("--pid", "pids", type=int, multiple=True, metavar="PID", help="Watch this process. Repeatable.")
 @click.option("--match", metavar="REGEX", help="Watch processes whose name or command line matches, new ones too.")
@@ -76,15 +80,16 @@ _VALUES = {
     type=DURATION,
     default=0,
     metavar="D",
-    help="How long to watch; until Ctrl-C by default.",
+    help="How long to watch; until Ctrl-C by default, or until the processes of --pid have exited.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print lines of JSON, as in a pipe.")
 @config_options
 @pass_invocation
 def watch(invocation: Invocation, /, **options: Any) -> None:
     """Watch processes, and profile one when it does too much.
 
-    On a terminal it shows values against thresholds; in a pipe they are lines of JSON. What it begins is kept where
-    the agent keeps its results, by default in ./rover-data, with the causes.
+    On a terminal it shows values against thresholds; in a pipe they are lines of JSON. Of several thresholds each
+    suffices. What it begins is kept where the agent keeps its results, by default in ./rover-data, with the causes.
 
     \b
     Examples:
@@ -101,22 +106,24 @@ def watch(invocation: Invocation, /, **options: Any) -> None:
     _check(options)
     invocation.overrides.setdefault("logger.level", "WARNING")  # people look at the values, not at the agent at work
     plugins, settings = invocation.load()
-    policy = Policy(
-        "", dict.fromkeys(_profilers(plugins.profile_commands(), options), _thresholds(options)), _selection(options)
-    )
+    thresholds = _by_profiler(plugins.profile_commands(), options["commands"], _thresholds(options))
+    keys = frozenset(map(_key, options["pids"]))
+    policy = Policy("", thresholds, _selection(keys, options["match"]))
     own = settings.section(ContinuousSettings)
     own = own.model_copy(update={"check_interval": own.fetch_interval})  # live
     silence_ns = options["silence_ns"]
     if silence_ns is None:
         silence_ns = settings.section(TriggerSettings).silence_duration
     trigger = TriggerSettings(execute_duration=options["execute_ns"], silence_duration=silence_ns)
-    view = make_view(f" -c {invocation.config}" if invocation.config else "")
+    view = make_view(f" -c {invocation.config}" if invocation.config else "", options["as_json"])
+    audience = _UntilExited(view, keys if options["match"] is None else ())
     try:
-        source = ContinuousSource(own, trigger, [policy], audience=view)
+        source = ContinuousSource(own, trigger, [policy], audience=audience)
         outcome = run_agent(plugins, settings, [source], options["duration_ns"])
     finally:
         view.close()
-    for line in outcome.results:
+    said = ["What was watched has exited."] if audience.exited else []
+    for line in [*said, *outcome.results]:
         click.echo(line, err=True)
 
 
@@ -131,6 +138,11 @@ def _check(options: dict[str, Any]) -> None:
         raise UsageError("--uri is about requests", remedy="Add --http-errors or --http-time")
     if options["for_ns"] < 1_000_000_000:
         raise UsageError("--for is at least a second")
+    for name in ("cpu", "http_errors"):
+        if (options[name] or 0) > 100:
+            option = f"--{name.replace('_', '-')}"
+            why = "100 is all processors of the host" if name == "cpu" else "100 is every request"
+            raise UsageError(f"{option} {options[name]:g} is never reached", why=why)
 
 
 def _thresholds(options: dict[str, Any]) -> tuple[Threshold, ...]:
@@ -150,24 +162,27 @@ def _thresholds(options: dict[str, Any]) -> tuple[Threshold, ...]:
         raise UsageError("this cannot be watched for", why=str(error)) from None
 
 
-def _profilers(available: Iterable[ProfileCommand], options: dict[str, Any]) -> list[str]:
-    """Names of the profilers to begin."""
+def _by_profiler(
+    available: Iterable[ProfileCommand], commands: Sequence[str], thresholds: Sequence[Threshold]
+) -> dict[str, tuple[Threshold, ...]]:
+    """What each of these commands' profilers is begun for; if there are none, each threshold has its own."""
     known = {each.command: each.profiler for each in available}
-    of_requests = options["http_errors"] is not None or options["http_time"] is not None
-    wanted: Sequence[str] = options["commands"] or (["network"] if of_requests else ["oncpu"])
+    wanted: dict[str, tuple[Threshold, ...]] = dict.fromkeys(commands, tuple(thresholds))
+    for threshold in () if commands else thresholds:
+        command = "network" if threshold.monitor.of_requests else "oncpu"
+        wanted[command] = (*wanted.get(command, ()), threshold)
     for command in wanted:
         if command not in known:
             installed = f"installed are: {', '.join(known)}" if known else "none is installed"
             raise UsageError(f"there is no profiler {command!r}", why=installed, remedy="`rover plugins` says more")
-    return [known[command] for command in wanted]
+    return {known[command]: begun_for for command, begun_for in wanted.items()}
 
 
-def _selection(options: dict[str, Any]) -> Callable[[Process], bool]:
+def _selection(keys: Collection[ProcessKey], match: str | None) -> Callable[[Process], bool]:
     """Which processes: all but this one, unless some were named."""
     from rover_core.patterns import compile_pattern
 
-    keys = {_key(pid) for pid in options["pids"]}
-    pattern = compile_pattern(options["match"], "--match") if options["match"] is not None else None
+    pattern = compile_pattern(match, "--match") if match is not None else None
     everything, this = not keys and pattern is None, os.getpid()
 
     def selects(process: Process) -> bool:
@@ -177,6 +192,26 @@ def _selection(options: dict[str, Any]) -> Callable[[Process], bool]:
         return everything or process.key in keys or (pattern is not None and any(map(pattern.matches, text)))
 
     return selects
+
+
+class _UntilExited:
+    """A view, and as Ctrl-C once none of these processes is left. Of no processes that never happens."""
+
+    def __init__(self, view: View, keys: Collection[ProcessKey]) -> None:
+        self._view = view
+        self._keys = keys
+        self.exited = False
+
+    def checked(self, looks: Sequence[Look]) -> None:
+        from rover_core.procfs import process_key
+
+        self._view.checked(looks)
+        if self._keys and not self.exited and all(process_key(key.pid) != key for key in self._keys):
+            self.exited = True
+            signal.raise_signal(signal.SIGINT)
+
+    def begun(self, trigger: Trigger, task_id: str) -> None:
+        self._view.begun(trigger, task_id)
 
 
 def _key(pid: int) -> ProcessKey:

@@ -29,9 +29,9 @@ class View(Protocol):
     def close(self) -> None: ...
 
 
-def make_view(options: str) -> View:
-    """For what standard output is. options: of the command that shows results."""
-    return TableView(options) if sys.stdout.isatty() else LinesView(options)
+def make_view(options: str, as_lines: bool) -> View:
+    """For what standard output is, unless it is to be lines. options: of the command that shows results."""
+    return LinesView(options) if as_lines or not sys.stdout.isatty() else TableView(options)
 
 
 def nearest(looks: Sequence[Look], most: int = _MOST) -> list[Look]:
@@ -120,6 +120,7 @@ class TableView:
         self._console = Console()
         self._live = Live("watching ...", console=self._console, transient=True, auto_refresh=False)
         self._live.start(refresh=True)
+        self._begun = 0
 
     def checked(self, looks: Sequence[Look]) -> None:
         self._live.update(value_table(looks, max(3, self._console.height - 6)), refresh=True)
@@ -127,6 +128,7 @@ class TableView:
     def begun(self, trigger: Trigger, task_id: str) -> None:
         from rich.text import Text
 
+        self._begun += 1
         seconds = (trigger.task.duration_ns or 0) / 1e9
         causes = "; ".join(map(str, trigger.causes))
         who = f"{plain(trigger.process.name)} ({trigger.process.pid})"
@@ -136,9 +138,12 @@ class TableView:
 
     def close(self) -> None:
         self._live.stop()
+        if not self._begun:
+            self._console.print("Nothing passed its threshold.")
 
 
 def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
+    """Those that are nearest to their thresholds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -148,6 +153,7 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
     table.add_column("Watched", no_wrap=True, overflow="ellipsis")
     for title in ("Now", "Threshold", "Over"):
         table.add_column(title, justify="right", no_wrap=True)
+    table.min_width = 60  # for what is beneath it, while it is empty
     shown = nearest(looks, rows)
     for look in shown:
         threshold = look.rule.threshold
@@ -160,6 +166,14 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
             Text(f"{threshold.value:g}{unit}"),
             Text(f"{len(look.over)} of {threshold.period_s} s", style=style),
         )
-    if len(shown) < len(looks):
-        table.caption = f"{len(looks) - len(shown)} more, further from their thresholds or without a value yet"
+    table.caption = _beneath(len(looks), len(shown))
     return table
+
+
+def _beneath(looks: int, shown: int) -> str | None:
+    if not looks:
+        return "no such process so far"
+    if not shown:
+        return f"{looks} to come"
+    left = looks - shown
+    return f"{left} more, further from their thresholds or without a value yet" if left else None

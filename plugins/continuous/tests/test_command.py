@@ -42,11 +42,9 @@ def test_the_options_make_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     (policy,) = source._policies
     assert policy.thresholds == {
-        "NETWORK": (
-            Threshold(Monitor.PROCESS_THREAD_COUNT, 9, 5, 5, (Uri(path="/a"),)),
-            Threshold(Monitor.HTTP_AVG_RESPONSE_TIME, 200, 5, 5, (Uri(path="/a"),)),
-        )
-    }
+        "ON_CPU": (Threshold(Monitor.PROCESS_THREAD_COUNT, 9, 5, 5, (Uri(path="/a"),)),),
+        "NETWORK": (Threshold(Monitor.HTTP_AVG_RESPONSE_TIME, 200, 5, 5, (Uri(path="/a"),)),),
+    }, "threads are not found out about on the network"
     assert source._trigger.execute_duration == 30 * SECOND
     assert source._trigger.silence_duration == 1200 * SECOND
     assert source._settings.check_interval == source._settings.fetch_interval, "values are live"
@@ -60,6 +58,7 @@ def test_processes_are_those_that_match(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch, "--cpu", "80", "--match", "^sho", "--then", "offcpu", "--then", "oncpu"
     )._policies
     assert list(by_name.thresholds) == ["OFF_CPU", "ON_CPU"]
+    assert by_name.thresholds["OFF_CPU"] == by_name.thresholds["ON_CPU"]
     assert by_name.selects(make_process(1, "shop"))
     assert not by_name.selects(make_process(1, "cart"))
     (of_all,) = started(monkeypatch, "--load", "4")._policies
@@ -77,6 +76,8 @@ def test_processes_are_those_that_match(monkeypatch: pytest.MonkeyPatch) -> None
         (("--cpu", "1", "--for", "100ms"), "--for is at least a second"),
         (("--cpu", "1", "--for", "2d"), "between 1 and 3600"),
         (("--cpu", "nan"), "nan"),
+        (("--cpu", "180"), "100 is all processors"),
+        (("--http-errors", "101"), "--http-errors 101 is never reached"),
         (("--cpu", "1", "--then", "heap"), "there is no profiler 'heap'"),
         (("--cpu", "1", "--pid", "999999999"), "there is no process 999999999"),
     ],
@@ -103,6 +104,7 @@ def test_the_nearest_to_their_thresholds_are_shown(host: Host, watchlist: Watchl
     assert "1 of 2 s" in text
     assert "54 more" in text
     assert "\x1b" not in text
+    assert value_table([]).caption == "no such process so far"
 
 
 def test_lines_are_json(host: Host, watchlist: Watchlist, capsys: pytest.CaptureFixture[str]) -> None:
