@@ -14,6 +14,7 @@ from rover_core.api import (
     Discoverer,
     Exporter,
     Format,
+    PolicySource,
     ProfileCommand,
     Profiler,
     RecordCommand,
@@ -84,8 +85,20 @@ def rover_formats() -> Sequence[Format]:  # type: ignore[empty-body]
 
 
 @hookspec
-def rover_task_sources(settings: Settings) -> Sequence[TaskSource]:  # type: ignore[empty-body]
-    """Where tasks come from besides the command line. Called once, when the agent starts. Since 0.1."""
+def rover_task_sources(  # type: ignore[empty-body]
+    settings: Settings, policies: Callable[[], Sequence[PolicySource]]
+) -> Sequence[TaskSource]:
+    """Where tasks come from besides the command line. Called once, when the agent starts. Since 0.1.
+
+    policies: what `rover_policy_sources` of all plugins brings, for who begins tasks by policies; leave it out
+    otherwise.
+    """
+
+
+@hookspec
+def rover_policy_sources(settings: Settings) -> Sequence[PolicySource]:  # type: ignore[empty-body]
+    """Where policies of continuous profiling come from besides the configuration. Called once, by what heeds them,
+    when the agent starts. Since 0.1."""
 
 
 @hookspec

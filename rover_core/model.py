@@ -70,6 +70,7 @@ class Task:
     duration_ns: how long, from the actual start; None means until cancelled.
     settings: overrides of the profiler's own settings for this task alone.
     trigger: who ordered it (`command line`, `configuration`, a backend's name, a continuous policy).
+    attributes: what all of its batches are to say, beside what the profiler says of them.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Task:
     duration_ns: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     trigger: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +535,7 @@ class Sample:
 class Telemetry:
     """What one task's profiler measured in [start_ns, end_ns) that is not stacks: changes since its previous one.
 
+    task_id: "" for what was measured for no task: meters that are only passed on.
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all.
     samples: exchanges that sampling rules asked for, the slowest of each flow and reason first.
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all. operations: what

@@ -18,6 +18,7 @@ from rover_core.api import (
     Discoverer,
     Exporter,
     Format,
+    PolicySource,
     ProfileCommand,
     Profiler,
     RecordCommand,
@@ -148,7 +149,10 @@ class PluginManager:
         return self._collect("rover_formats")
 
     def task_sources(self, settings: Settings) -> list[TaskSource]:
-        return self._collect("rover_task_sources", settings=settings)
+        return self._collect("rover_task_sources", settings=settings, policies=lambda: self.policy_sources(settings))
+
+    def policy_sources(self, settings: Settings) -> list[PolicySource]:
+        return self._collect("rover_policy_sources", settings=settings)
 
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)

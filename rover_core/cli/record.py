@@ -86,7 +86,8 @@ def _file_options() -> list[Any]:
 
 
 def _record(command: RecordCommand, invocation: Invocation, options: Mapping[str, Any]) -> None:
-    from rover_core.cli.session import run_to_end, say
+    from rover_core.agent import run_to_end
+    from rover_core.cli.session import say
 
     if invocation.overrides.get("logger.level") is None:
         invocation.overrides["logger.level"] = "WARNING"

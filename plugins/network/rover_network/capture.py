@@ -1,7 +1,7 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ _CLASSIFIER, _FAST, _SELECTOR = (
 _FAST_SLOT = 20  # ROVER_FAST
 _SELECT_SLOT = 36  # ROVER_SELECT_
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
+_NOTHING = (len(_MODES), 0, (0, 0), 0)  # as a policy: it is recognised, and not shipped
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
 MOST_RINGS = 64
@@ -176,7 +177,8 @@ class CaptureMaps:
             BpfMap(program.maps["rover_rings"], "<u4", "<u4").update(number, self.rings[-1].fd)
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
-        self.capture_content(0)
+        self._content, self._only = 0, frozenset(each.name for each in layer7.protocols)
+        self._set_policies()
         _fill(program, "rover_slots", FUNCTIONS, layer7.protocols, str)
         _fill(program, "rover_tls_slots", TLS_FUNCTIONS, layer7.protocols, _over_tls)
         if any(_fast(each) in program.functions for each in layer7.protocols):
@@ -190,8 +192,20 @@ class CaptureMaps:
 
     def capture_content(self, size: int) -> None:
         """Ship so many first bytes of each message from now on, where the protocol's policy says less."""
-        for number, protocol in enumerate(self._protocols if self.active else (), 1):
-            self._policies.update(number, _policy(protocol, size))
+        if self.active:
+            self._content = size
+            self._set_policies()
+
+    def capture_only(self, names: Collection[str] | None) -> None:
+        """Ship nothing of other protocols than these from now on; None for all."""
+        if self.active:
+            self._only = frozenset(each.name for each in self._protocols) if names is None else frozenset(names)
+            self._set_policies()
+
+    def _set_policies(self) -> None:
+        for number, protocol in enumerate(self._protocols, 1):
+            policy = _policy(protocol, self._content) if protocol.name in self._only else _NOTHING
+            self._policies.update(number, policy)
 
     def close(self) -> None:
         for ring in self.rings:

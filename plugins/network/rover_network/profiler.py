@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from rover_bpf.maps import Array
 from rover_core import procfs
-from rover_core.api import TlsLibrary, WireProtocol
+from rover_core.api import Observation, RequestWatch, TlsLibrary, WireProtocol
 from rover_core.flows import add_operations, add_steps
 from rover_core.logs import get_logger
 from rover_core.model import (
@@ -76,9 +76,7 @@ class _Session:
         ours = (each for each in found.operations if targets is None or each.key.flow.process in targets)
         add_operations(ours, self.operations)
         pids = None if targets is None else {0, *(process.pid for process in targets)}
-        for (pid, cause), count in found.losses.items():
-            if (pids is None or pid in pids) and cause in set(Loss):
-                self.losses[Loss(cause)] = self.losses.get(Loss(cause), 0) + count
+        _lose(found.losses, pids, self.losses)
         add_steps(found.steps, self.steps)
 
     def take(self, flows: Iterable[Flow], counted: Counted) -> None:
@@ -94,8 +92,15 @@ class _Session:
                 self.reasons[reason] = self.reasons.get(reason, 0) + count
 
 
+def _lose(losses: Mapping[tuple[int, str], int], pids: Collection[int] | None, into: dict[Loss, int]) -> None:
+    """Add up those of these processes, or of all; 0 is anybody."""
+    for (pid, cause), count in losses.items():
+        if (pids is None or pid in pids) and cause in set(Loss):
+            into[Loss(cause)] = into.get(Loss(cause), 0) + count
+
+
 class NetworkProfiler:
-    """A `rover_core.api.InformedProfiler`."""
+    """A `rover_core.api.InformedProfiler` and an `ObservingProfiler`."""
 
     name = NAME
 
@@ -125,6 +130,8 @@ class NetworkProfiler:
         self._sampling = sampling
         self._analysis: Analysis | None = None
         self._flow_keys: Recent[Socket, Line] = Recent()
+        self._watches: tuple[RequestWatch, ...] = ()
+        self._unobserved: dict[Loss, int] = {}
 
     @property
     def workers(self) -> Sequence[int]:
@@ -138,6 +145,7 @@ class NetworkProfiler:
 
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
         counter = self._counter or self._open()
+        first = not self._sessions
         targets = None if processes is None else {process.key: process for process in processes}
         session = _Session(task, targets, self._origin.now_ns(), rules=rules_of(task, self._sampling.rules))
         try:
@@ -151,13 +159,64 @@ class NetworkProfiler:
         self._counter = counter
         self._sessions[task.id] = session
         self._retarget(counter)
-        self._look_for_tls(session)
+        self._look_for_tls(session.pids)
         if session.rules:
             self._sample()
+        if first and self._watches:
+            self._tell(self._watches)
 
-    def _look_for_tls(self, session: _Session) -> None:
+    def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        wanted = tuple(watches)
+        if wanted != self._watches:
+            self._rewatch(wanted)
+        if self._counter is None or self._analysis is None:
+            return Observation()
+        if self._sessions:
+            self._analysis.gather(self._counter)
+        else:
+            self._collect()
+        lost, self._unobserved = self._unobserved, {}
+        return Observation(self._analysis.take_watched(), lost)
+
+    def _rewatch(self, watches: tuple[RequestWatch, ...]) -> None:
+        """Watch these and no others. Where that fails nothing is watched."""
+        before, self._watches = self._watched, ()
+        counter = self._counter = self._counter or self._open()
+        try:
+            self._tell(watches)
+            self._watches = watches
+            counter.watch(self._watched - before)
+            self._look_for_tls(self._watched - before)
+        except BaseException:
+            self._watches = ()
+            self._tell(())
+            raise
+        finally:
+            counter.unwatch(before - self._watched - self._targeted)
+            self._close_if_idle()
+
+    def _tell(self, watches: Sequence[RequestWatch]) -> None:
+        """Tell the workers what requests to add up, and whether anything else is wanted."""
+        if self._counter and self._analysis:
+            self._analysis.watch(self._counter, watches, alone=not self._sessions)
+
+    def _close_if_idle(self) -> None:
+        if not (self._sessions or self._watches):
+            self.close()
+
+    @property
+    def _watched(self) -> set[int]:
+        """Pids whose requests are."""
+        return {pid for watch in self._watches for pid in watch.pids}
+
+    @property
+    def _targeted(self) -> set[int]:
+        """Pids of the processes that tasks watch one by one."""
+        return {process.pid for session in self._sessions.values() for process in session.targets or ()}
+
+    def _look_for_tls(self, pids: Iterable[int] | None) -> None:
+        """pids: None for those of all processes."""
         if self._tls:
-            pids = session.pids
             self._tls.look((each.pid for each in procfs.scan() if not each.kernel_thread) if pids is None else pids)
 
     def _retarget(self, counter: Counter) -> None:
@@ -170,8 +229,7 @@ class NetworkProfiler:
             self._analysis.sample(self._counter, sampling)
 
     def _unwatch(self, counter: Counter, left: Iterable[ProcessKey]) -> None:
-        wanted = {process.pid for session in self._sessions.values() for process in session.targets or ()}
-        counter.unwatch({process.pid for process in left} - wanted)
+        counter.unwatch({process.pid for process in left} - self._targeted - self._watched)
 
     def forget(self, task_id: str, process: ProcessKey) -> None:
         session = self._sessions.get(task_id)
@@ -205,12 +263,14 @@ class NetworkProfiler:
         self._retarget(self._counter)
         if session.rules:
             self._sample()
-        if not self._sessions:
-            self.close()
+        if self._watches and not self._sessions:
+            self._tell(self._watches)
+        self._close_if_idle()
         return telemetry
 
     def close(self) -> None:
         self._sessions.clear()
+        self._watches = ()
         if self._tls:
             self._tls.close()
             self._tls = None
@@ -260,6 +320,8 @@ class NetworkProfiler:
             times = {"time_ns": self._origin.now_ns(), "now_ns": time.monotonic_ns()}
             lost = found.steps.get("records lost, worker ended", 0)
             self._recorder.interval(counted, times, self._host.facts(), lost)
+        if self._watches:
+            _lose(found.losses, {0, *self._watched}, self._unobserved)
         for session in self._sessions.values():
             session.take(flows, counted)
             session.take_found(found)

@@ -1,6 +1,6 @@
 """What is put into it by hand, where a profiler expects what a kernel has counted and shipped."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -148,6 +148,9 @@ class TapeCounter:
 
     def capture_content(self, size: int) -> None:
         """There is what there is."""
+
+    def capture_only(self, names: Collection[str] | None) -> None:
+        """As above."""
 
 
 def nothing() -> tuple[Array, Array, Mapping[str, Any]]:

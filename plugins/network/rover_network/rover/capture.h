@@ -21,7 +21,7 @@
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 #define ROVER_CIPHERS 256 /* so many of its encrypted calls are looked at for whose session it is */
 
-enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_FRAMES };
+enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_FRAMES, ROVER_MODE_NOTHING };
 enum rover_event {
     ROVER_DATA,
     ROVER_END,
@@ -407,7 +407,7 @@ static __always_inline int rover_want(void *ctx, int tls)
         rover_rename(connection, &call->key);
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
-    if (!policy)
+    if (!policy || policy->mode == ROVER_MODE_NOTHING)
         return 0;
     if (stream->last != piece->way) {
         stream->last = piece->way;
