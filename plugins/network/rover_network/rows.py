@@ -23,7 +23,7 @@ FACTS = np.dtype(
         ("remote", "u1", (16,)),
         ("comm", "S16"),
         ("speaks", "<u4"),
-        ("unused", "<u4"),
+        ("tls", "<u4"),
         ("netns", "<u4"),
         ("peer", "<u4"),
         ("local_port", "<u2"),
@@ -86,5 +86,6 @@ TALLIES = (
     "calls_shipped",
     "classified",
     "ring_full",
+    "tls_homeless",
 )
 """enum rover_tally."""
