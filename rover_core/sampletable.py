@@ -88,9 +88,11 @@ def _facts(record: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 def _call(call: Mapping[str, Any]) -> str:
     took = duration_text(call["end_ns"] - call["start_ns"])
-    packets = f", {call['packets']} packets, {size_text(call['packet_bytes'])}" if call["packets"] else ""
+    counted = f"{call['packets']} packet{'s' * (call['packets'] != 1)}"
+    packets = f", {counted}, {size_text(call['packet_bytes'])}" if call["packets"] else ""
     where = f", {plain(call['interface'])}" if call["interface"] else ""
-    return f"{call['function']} {took}{packets}{where}"
+    round_trip = f", round trip {duration_text(1000 * call['rtt_us'])}" if call["rtt_us"] else ""
+    return f"{call['function']} {took}{packets}{where}{round_trip}"
 
 
 def _what(record: Mapping[str, Any]) -> str:

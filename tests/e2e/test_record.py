@@ -12,6 +12,7 @@ from end_to_end import until
 from nginx import Nginx, exchanges
 
 from rover_core.cli.main import run_cli
+from rover_network.tape import VERSION
 
 
 @pytest.mark.kernel
@@ -85,7 +86,7 @@ def test_what_cannot_be_replayed_or_recorded_is_said_in_one_sentence(tmp_path: P
         (("replay", tmp_path / "none"), 1, "No such file"),
         (("replay", tmp_path), 1, "Is a directory"),
         (("replay", other), 1, "it is no recording that an installed plugin can read"),
-        (("replay", later), 2, "it is a recording of version '99', this Rover reads version 1"),
+        (("replay", later), 2, f"it is a recording of version '99', this Rover reads version {VERSION}"),
         (("replay", later, "--export", "nothing"), 2, "there is no exporter 'nothing': there are: "),
         (("replay", later, "--sample", "fast"), 2, "--sample is not usable"),
         (("record", "network"), 2, "Missing option '-o' / '--output'"),

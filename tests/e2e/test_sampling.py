@@ -1,6 +1,7 @@
 """`rover profile network --sample` and `rover trace` against nginx and curl."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -66,12 +67,14 @@ def test_the_agent_keeps_what_it_sampled(begin, rover, nginx: Nginx, tmp_path: P
     curl(nginx, "/absent?token=hunter2")
     time.sleep(0.5)
     agent.send_signal(signal.SIGINT)
-    agent.communicate(timeout=60)
+    _, said = agent.communicate(timeout=60)
     listed = rover("trace", "--directory", folder)
-    assert "GET /absent" in listed.stdout
+    assert "GET /absent" in listed.stdout, said
     shown = rover("trace", TRACE, "--directory", folder).stdout
     assert shown.count("GET /absent?token=[redacted] HTTP/1.1") == 2  # of curl, and of nginx
     assert "404 Not Found" in shown
+    for function in ("Sendto", "Recvfrom", "Writev"):
+        assert re.search(rf"^{function} .* 1 packet, .*, lo, round trip", shown, re.MULTILINE), shown
     assert "\x1b" not in listed.stdout + shown
     for file in folder.iterdir():
         assert b"hunter2" not in file.read_bytes()

@@ -102,16 +102,24 @@ def test_sampled_traces_reach_the_backend(served: BackendThread, work: Any, ngin
     command = ["curl", "-s", "-o", "/dev/null", "-H", sw8, "-H", "Cookie: a=hunter2"]
     urls = [f"http://127.0.0.1:{nginx.port}{path}" for path in ("/absent?token=hunter2", "/page", "/gone")]
     subprocess.run([*command, *urls], check=True, timeout=60, stdout=subprocess.DEVNULL)
-    until(lambda: backend.logs and len(backend.span_events) == 2)
+    until(lambda: backend.logs and len(backend.span_events) == 4)
     (log,) = backend.logs
     body = json.loads(log.body.json.json)
     assert (body["uri"], body["reason"], body["status"]) == ("/absent", "status_4xx", 404)
     assert body["detect_point"] == "server"
     assert body["server_process"]["process_id"] == mine
     assert log.traceContext.traceId == "trace.7"
-    assert [event.event for event in backend.span_events] == ["HTTP Request Sampling", "HTTP Response Sampling"]
+    assert [event.event for event in backend.span_events] == [
+        "HTTP Request Sampling",
+        "Syscall Recvfrom",
+        "HTTP Response Sampling",
+        "Syscall Writev",
+    ]
     assert {event.traceContext.traceSegmentId for event in backend.span_events} == {"segment.7"}
-    request, response = ({tag.key: tag.value for tag in event.tags} for event in backend.span_events)
+    request, read, response, write = ({tag.key: tag.value for tag in event.tags} for event in backend.span_events)
+    assert {each["network_name"] for each in (read, write)} == {"lo"}
+    assert {each["package_count"] for each in (read, write)} == {"1"}
+    assert all(each["package_size"].endswith("B") and each["avg_rtt_time"].endswith("ns") for each in (read, write))
     assert request["data_content"].startswith("GET /absent?token=[redacted] HTTP/1.1\n")
     assert "hunter2" not in str(backend.span_events)
     assert len(response["data_content"]) == 200

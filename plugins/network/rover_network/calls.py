@@ -90,17 +90,22 @@ _NUMBERS = {
 """In the order of _NAMES."""
 
 
+def numbers() -> Mapping[str, int]:
+    """Of this machine's system calls, by name. Raises RoverError if they are not known."""
+    machine = platform.machine()
+    if machine not in _NUMBERS:
+        raise RoverError("network profiling is not possible here", why=f"nobody told Rover the calls of {machine}")
+    return dict(zip(_NAMES, _NUMBERS[machine], strict=True))
+
+
 def kinds(lengths: bool) -> Mapping[int, int]:
     """What the table holds: system call number -> kind and how to treat it.
 
     lengths: whether the kernel tells how much went through a socket (sock_send_length); if not, the end of every read
     and write has to be looked at. Raises RoverError for a machine whose numbers are not known.
     """
-    machine = platform.machine()
-    if machine not in _NUMBERS:
-        raise RoverError("network profiling is not possible here", why=f"nobody told Rover the calls of {machine}")
-    numbers = dict(zip(_NAMES, _NUMBERS[machine], strict=True))
-    return {numbers[name]: _entry(kind, name, lengths) for kind, names in _KINDS.items() for name in names}
+    known = numbers()
+    return {known[name]: _entry(kind, name, lengths) for kind, names in _KINDS.items() for name in names}
 
 
 def _entry(kind: Kind, name: str, lengths: bool) -> int:

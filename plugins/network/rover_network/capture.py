@@ -15,6 +15,7 @@ from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
+from rover_network.packetprobes import PacketProbes
 
 FUNCTIONS = dict.fromkeys(
     ("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs", "rover_on_cipher"), "RAW_TRACEPOINT"
@@ -178,12 +179,18 @@ class CaptureMaps:
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
         self._content, self._only = 0, frozenset(each.name for each in layer7.protocols)
+        self._packets = PacketProbes(program)
         self._set_policies()
         _fill(program, "rover_slots", FUNCTIONS, layer7.protocols, str)
         _fill(program, "rover_tls_slots", TLS_FUNCTIONS, layer7.protocols, _over_tls)
         if any(_fast(each) in program.functions for each in layer7.protocols):
             self.fast = FastMaps(program)
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
+
+    @property
+    def unmeasured(self) -> Mapping[str, str]:
+        """Purpose -> why not, of what is measured while messages are sampled."""
+        return self._packets.missing if self.active else {}
 
     @property
     def feeds(self) -> Sequence[RingFeed]:
@@ -193,8 +200,12 @@ class CaptureMaps:
     def capture_content(self, size: int) -> None:
         """Ship so many first bytes of each message from now on, where the protocol's policy says less."""
         if self.active:
+            if size:
+                self._packets.attach()
             self._content = size
             self._set_policies()
+            if not size:
+                self._packets.detach()
 
     def capture_only(self, names: Collection[str] | None) -> None:
         """Ship nothing of other protocols than these from now on; None for all."""
@@ -208,6 +219,8 @@ class CaptureMaps:
             self._policies.update(number, policy)
 
     def close(self) -> None:
+        if self.active:
+            self._packets.detach()
         for ring in self.rings:
             os.close(ring.fd)
         self.rings = []

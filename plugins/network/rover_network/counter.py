@@ -21,6 +21,8 @@ from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
 from rover_network.capture import NOTHING, TLS_FUNCTIONS, CaptureMaps, Layer7, extensions
 from rover_network.dropreasons import not_specified
+from rover_network.packetprobes import FUNCTIONS as PACKETS
+from rover_network.packetprobes import MEMBERS as OF_PACKETS
 from rover_network.probes import FUNCTIONS, Probes, attach_probes
 from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
 from rover_network.tls.finder import TlsProbes
@@ -60,6 +62,7 @@ MEMBERS = (
     ("sk_buff", "cb"),
     ("sk_buff", "sk"),
     ("tcp_skb_cb", "tcp_gso_segs"),
+    *OF_PACKETS,
 )
 _GROWING = {"ROVER_ROWS": "65536", "ROVER_HASH_FLAGS": str(NO_PREALLOC)}
 _PREALLOCATED = {"ROVER_ROWS": "8192", "ROVER_HASH_FLAGS": "0"}
@@ -273,7 +276,8 @@ def _load(layer7: Layer7) -> Program:
     reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
     if not layer7.fast:
         reason["ROVER_FAST_CONNECTIONS"] = "1024"  # nobody needs them
-    functions = {**FUNCTIONS, **CAPTURE, **TLS_FUNCTIONS, **PROGRAMS} if layer7.protocols else FUNCTIONS
+    layers = {**FUNCTIONS, **CAPTURE, **PACKETS, **TLS_FUNCTIONS, **PROGRAMS}
+    functions = layers if layer7.protocols else FUNCTIONS
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
         return ProgramSource(PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7))

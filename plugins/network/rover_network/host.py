@@ -20,6 +20,8 @@ class Host:
         self._ports: dict[tuple[int, str], frozenset[int]] = {}
         self._addresses: frozenset[bytes] = frozenset()
         self._addresses_until_s = 0.0
+        self._interfaces: dict[int, dict[int, str]] = {}
+        self._interfaces_until_s = 0.0
 
     def listens(self, pid: int, netns: int, transport: str, port: int) -> bool:
         """Whether a socket waits for others at this port, in the network namespace (by its number) of a process."""
@@ -34,9 +36,38 @@ class Host:
         self._ports.clear()
 
     def facts(self) -> dict[str, Any]:
-        """What was asked for since `look_again`, for JSON."""
+        """What was asked for since `look_again`, and this namespace's interfaces; for JSON."""
+        self.interface(0, self._own_netns, 0)
         ports = [[netns, transport, sorted(ports)] for (netns, transport), ports in self._ports.items()]
-        return {"ports": ports, "addresses": [address.hex() for address in self._addresses]}
+        interfaces = [[netns, list(names.items())] for netns, names in self._interfaces.items()]
+        return {"ports": ports, "addresses": [address.hex() for address in self._addresses], "interfaces": interfaces}
+
+    def interface(self, pid: int, netns: int, index: int) -> str:
+        """The name of a network namespace's interface, "" if it is not known. pid: of a process in there."""
+        now_s = time.monotonic()
+        if now_s > self._interfaces_until_s:
+            self._interfaces.clear()
+            self._interfaces_until_s = now_s + _ADDRESSES_FOR_S
+        if netns not in self._interfaces:
+            self._interfaces[netns] = dict(self._named("self" if netns == self._own_netns else str(pid)))
+        return self._interfaces[netns].get(index, "")
+
+    @property
+    def _own_netns(self) -> int:
+        try:
+            return (self._root / "self/ns/net").stat().st_ino
+        except OSError:
+            return 0
+
+    def _named(self, process: str) -> Iterator[tuple[int, str]]:
+        """Of files that each have those interfaces which have an address of theirs."""
+        net = self._root / process / "net"
+        for line in _lines(net / "if_inet6"):
+            yield int(line.split()[1], 16), line.split()[-1]
+        for line in (*_lines(net / "dev_mcast"), *_lines(net / "igmp")):
+            index, name, *_ = [*line.split(), "", ""]
+            if index.isdecimal() and not line[0].isspace():
+                yield int(index), name.removesuffix(":")
 
     def _listening(self, pid: int, transport: str) -> Iterator[int]:
         for name in (transport, f"{transport}6"):
@@ -76,12 +107,18 @@ class RecordedHost(Host):
         """ValueError, KeyError or TypeError for what these are not."""
         self._ports = {(netns, transport): frozenset(ports) for netns, transport, ports in facts["ports"]}
         self._addresses = frozenset(map(bytes.fromhex, facts["addresses"]))
+        self._interfaces = {
+            netns: {index: str(name) for index, name in names} for netns, names in facts["interfaces"]
+        }
 
     def listens(self, pid: int, netns: int, transport: str, port: int) -> bool:
         return port in self._ports.get((netns, transport), ())
 
     def look_again(self) -> None:
         pass
+
+    def interface(self, pid: int, netns: int, index: int) -> str:
+        return self._interfaces.get(netns, {}).get(index, "")
 
     def has_address(self, address: bytes) -> bool:
         return address in self._addresses

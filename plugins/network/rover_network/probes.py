@@ -26,22 +26,23 @@ FUNCTIONS = dict.fromkeys(
 )
 
 
-def _raw(purpose: str, *choices: tuple[str, str]) -> Plan:
+def raw(purpose: str, *choices: tuple[str, str]) -> Plan:
+    """A plan of raw tracepoints: (function, tracepoint), best first."""
     return Plan(purpose, tuple(Choice(function, RawTracepoint(name)) for function, name in choices))
 
 
-SENT = _raw("counting where messages are sent", ("rover_on_sent", "sock_send_length"))
-RECEIVED = _raw("counting where messages are received", ("rover_on_received", "sock_recv_length"))
+SENT = raw("counting where messages are sent", ("rover_on_sent", "sock_send_length"))
+RECEIVED = raw("counting where messages are received", ("rover_on_received", "sock_recv_length"))
 
 
-ENTRY = _raw("execution times", ("rover_on_enter", "sys_enter"))
-EXIT = _raw("connect, accept and close", ("rover_on_exit", "sys_exit"))
-DESTROYED = _raw("telling sockets at one address apart", ("rover_on_destroyed", "tcp_destroy_sock"))
+ENTRY = raw("execution times", ("rover_on_enter", "sys_enter"))
+EXIT = raw("connect, accept and close", ("rover_on_exit", "sys_exit"))
+DESTROYED = raw("telling sockets at one address apart", ("rover_on_destroyed", "tcp_destroy_sock"))
 OTHERS = (
-    _raw("durations of non-blocking connects", ("rover_on_state", "inet_sock_set_state")),
-    _raw("retransmitted segments", ("rover_on_retransmitted", "tcp_retransmit_skb")),
-    _raw("retransmitted SYN-ACKs", ("rover_on_synack", "tcp_retransmit_synack")),
-    _raw(
+    raw("durations of non-blocking connects", ("rover_on_state", "inet_sock_set_state")),
+    raw("retransmitted segments", ("rover_on_retransmitted", "tcp_retransmit_skb")),
+    raw("retransmitted SYN-ACKs", ("rover_on_synack", "tcp_retransmit_synack")),
+    raw(
         "dropped packets",
         ("rover_on_freed", "kfree_skb"),  # says whose they were, since 6.11
         ("rover_on_freed_skb", "kfree_skb"),  # says why, since 5.17

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rover_bpf.maps import Array
 from rover_core import procfs
@@ -36,7 +37,7 @@ from rover_network.operations import Found, Line, Socket
 from rover_network.peers import REMEMBERED, PeerBook, Recent
 from rover_network.recorder import Recorder
 from rover_network.rules import rules_of
-from rover_network.samples import entity_pairs, slowest
+from rover_network.samples import entity_pairs, name_interfaces, slowest
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.tls.finder import TlsProbes
 
@@ -132,6 +133,7 @@ class NetworkProfiler:
         self._flow_keys: Recent[Socket, Line] = Recent()
         self._watches: tuple[RequestWatch, ...] = ()
         self._unobserved: dict[Loss, int] = {}
+        self._namespaces: Recent[int, int] = Recent()
 
     @property
     def workers(self) -> Sequence[int]:
@@ -316,6 +318,10 @@ class NetworkProfiler:
         if self._analysis.protocols:
             self._note_flows(counted.keys, keys, connections, folded)
         found = self._analysis.put_together(self._counter, counted, self._flow_keys.get)
+        samples = [
+            (task_id, name_interfaces(sample, partial(self._interface, sample.flow.process.pid)))
+            for task_id, sample in self._analysis.take_samples(self._flow_keys.get)
+        ]
         if self._recorder:
             times = {"time_ns": self._origin.now_ns(), "now_ns": time.monotonic_ns()}
             lost = found.steps.get("records lost, worker ended", 0)
@@ -325,7 +331,7 @@ class NetworkProfiler:
         for session in self._sessions.values():
             session.take(flows, counted)
             session.take_found(found)
-        for task_id, sample in self._analysis.take_samples(self._flow_keys.get):
+        for task_id, sample in samples:
             if task_id in self._sessions:
                 self._sessions[task_id].samples.append(sample)
         for session in self._sessions.values():
@@ -340,6 +346,12 @@ class NetworkProfiler:
         found = [Line(key, end_text(each.remote), bool(tls)) for key, each, tls in known]
         for socket, group in zip(sockets[-REMEMBERED:].tolist(), folded.group[-REMEMBERED:].tolist(), strict=True):
             self._flow_keys.note(socket, found[group])
+        for each in connections:
+            self._namespaces.note(each.process.pid, each.netns)
+
+    def _interface(self, pid: int, index: int) -> str:
+        netns = self._namespaces.get(pid)
+        return self._host.interface(pid, netns, index) if netns and index else ""
 
     def _entities_of(self, session: _Session, process: ProcessKey) -> Sequence[Entity]:
         """Of a process that this session watches, as discovery knows it now, or as it was when the task started."""
@@ -392,7 +404,8 @@ class NetworkProfiler:
         reasons = ", ".join(
             f"{names.get(reason, f'reason {reason}')} {count}" for reason, count in sorted(session.reasons.items())
         )
-        missing = self._counter.probes.missing if self._counter else {}
+        counter = self._counter
+        missing = {**counter.probes.missing, **counter.capture.unmeasured} if counter else {}
         unread = self._analysis.missing if self._analysis else {}
         refused = self._tls.refused if self._tls else ()
         slow = self._analysis.slow if self._analysis else {}

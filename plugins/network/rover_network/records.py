@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END, DATAGRAM, NOTE, RUNS = 1, 2, 4, 8
+END, DATAGRAM, NOTE, RUNS, CALL = 1, 2, 4, 8, 16
 """Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data; the
-data are runs. Those above are the stream's generation."""
+data are runs; they are what the system call was whose data follow (details.py). Those above are the stream's
+generation."""
 SAID = struct.Struct("<QQQII")
 """A note: struct rover_said of rover/fastmaps.h."""
 PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8

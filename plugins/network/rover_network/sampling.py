@@ -7,14 +7,15 @@ sampler.take()                                  each interval
 
 import heapq
 import time
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from rover_core.model import SampledExchange, SampledMessage, SamplingRule, TraceContext
+from rover_core.model import SampledExchange, SampledMessage, SamplingRule, Syscall, TraceContext
 from rover_core.patterns import compile_pattern
 from rover_core.wire import Exchange, Message, Redaction, Rendering
 from rover_core.wire.rendering import load_encodings
 from rover_core.wire.sampled import Sampleable
+from rover_network.details import Call
 from rover_network.rulebook import Attach, RuleBook, asking, attachments, content_size, reason_of
 
 TOP = 10
@@ -24,6 +25,7 @@ _MOST = 4096  # exchanges kept of an interval
 _ROOM = 32 << 20  # bytes of their messages
 _TEXT = 8 << 20  # bytes of text told of an interval
 _PROCESSES = 65_536
+_CALL = 256  # bytes of a system call, about
 
 Flow = TypeVar("Flow", bound=Hashable)
 
@@ -58,11 +60,13 @@ class _Candidate(NamedTuple):
     reason: str
     attach: Attach
     trace: TraceContext | None
+    calls: tuple[Sequence[Call], Sequence[Call]] = ((), ())  # of the request, and of the response
 
     @property
     def size(self) -> int:
         messages = (self.exchange.request, self.exchange.response)
-        return sum(len(message.content) + min(message.size, 1 << 16) for message in messages if message)
+        texts = sum(len(message.content) + min(message.size, 1 << 16) for message in messages if message)
+        return texts + _CALL * sum(map(len, self.calls))
 
 
 _Heaps = dict[tuple[Flow, str, bool], list[tuple[int, int, _Candidate]]]
@@ -77,12 +81,18 @@ class _Task(Generic[Flow]):
         self.heaps: _Heaps[Flow] = {}
 
 
+def no_calls(flow: Any, from_server: int, message: Message[Any]) -> Sequence[Call]:
+    """Where nobody knows the system calls that moved a message of a flow, the server's or the client's."""
+    return ()
+
+
 class Sampler(Generic[Flow]):
     """Keeps the slowest of what the tasks' rules ask for. Costs a look-up for an exchange that no task is about.
 
     encodings: of requests' and of responses' bodies that do not say theirs. offset_ns: what the exchanges' clock is
-    behind the wall clock; CLOCK_MONOTONIC's, unless said otherwise. left_out: exchanges, or their text, for which an
-    interval had no room. unrendered: messages that their protocol stumbled over.
+    behind the wall clock; CLOCK_MONOTONIC's, unless said otherwise. calls_of: see `no_calls`; asked when an exchange
+    is over. left_out: exchanges, or their text, for which an interval had no room. unrendered: messages that their
+    protocol stumbled over.
     """
 
     def __init__(
@@ -90,7 +100,9 @@ class Sampler(Generic[Flow]):
         redaction: Redaction | None = None,
         encodings: tuple[str, str] = ("utf-8", "utf-8"),
         offset_ns: int | None = None,
+        calls_of: Callable[[Flow, int, Message[Any]], Sequence[Call]] = no_calls,
     ) -> None:
+        self._calls_of = calls_of
         self._redaction = redaction or Redaction()
         self._encodings = encodings
         self._offset_ns = time.time_ns() - time.monotonic_ns() if offset_ns is None else offset_ns
@@ -188,6 +200,7 @@ class Sampler(Generic[Flow]):
         full = len(heap) >= TOP
         if full and duration_ns <= heap[0][0]:
             return
+        candidate = candidate._replace(calls=self._calls(group[0], candidate))
         size = candidate.size - (heap[0][2].size if full else 0)
         if self._kept - full >= _MOST or self._size + size > _ROOM:
             self.left_out += 1
@@ -197,6 +210,13 @@ class Sampler(Generic[Flow]):
         self._size += size
         (heapq.heapreplace if full else heapq.heappush)(heap, (duration_ns, self._number, candidate))
         heaps[group] = heap
+
+    def _calls(self, flow: Flow, candidate: _Candidate) -> tuple[Sequence[Call], Sequence[Call]]:
+        request, response = candidate.exchange.request, candidate.exchange.response
+        return (
+            self._calls_of(flow, 0, request) if request and candidate.attach.request else (),
+            self._calls_of(flow, 1, response) if response and candidate.attach.response else (),
+        )
 
     def _told(self, found: Sequence[tuple[int, int, str, Flow, _Candidate]]) -> list[Taken[Flow]]:
         told, room = [], _TEXT
@@ -220,12 +240,12 @@ class Sampler(Generic[Flow]):
             exchange.duration_ns,
             candidate.ssl,
             candidate.trace,
-            self._message(protocol, exchange.request, self._encodings[0], attach.request),
-            self._message(protocol, exchange.response, self._encodings[1], attach.response),
+            self._message(protocol, exchange.request, self._encodings[0], attach.request, candidate.calls[0]),
+            self._message(protocol, exchange.response, self._encodings[1], attach.response, candidate.calls[1]),
         )
 
     def _message(
-        self, protocol: Sampleable, message: Message[Any] | None, encoding: str, most: int
+        self, protocol: Sampleable, message: Message[Any] | None, encoding: str, most: int, calls: Sequence[Call]
     ) -> SampledMessage | None:
         if message is None or not most or protocol.render is None:
             return None
@@ -235,4 +255,7 @@ class Sampler(Generic[Flow]):
             self.unrendered += 1
             text = ""
         start_ns, end_ns = message.start_ns + self._offset_ns, message.end_ns + self._offset_ns
-        return SampledMessage(start_ns, end_ns, message.size, text)
+        return SampledMessage(start_ns, end_ns, message.size, text, self._syscalls(calls))
+
+    def _syscalls(self, calls: Sequence[Call]) -> tuple[Syscall, ...]:
+        return tuple(call.syscall(self._offset_ns) for call in calls)

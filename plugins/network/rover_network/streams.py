@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from rover_core.model import Loss, TraceContext
 from rover_core.wire import Connection, Exchange, Limits, Message
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
+from rover_network.details import CallBook
 from rover_network.intervals import DURATION_BOUNDS, LONGEST, OTHER, Interval, spread, spread_value
 from rover_network.records import (
     ANSWERED,
     ASKED,
+    CALL,
     DATAGRAM,
     END,
     NOTE,
@@ -105,7 +107,7 @@ class Streams:
     """The connections of one ring.
 
     spoken: protocols by number; None for those that cannot be had. `take` is called with each exchange: the place for
-    what looks at exchanges one by one. now_ns: by the records' clock.
+    what looks at exchanges one by one. now_ns: by the records' clock. calls: where the sampler looks system calls up.
     """
 
     def __init__(
@@ -115,7 +117,9 @@ class Streams:
         sampler: Sampler[Place],
         limits: Limits = _LIMITS,
         now_ns: Callable[[], int] = time.monotonic_ns,
+        calls: CallBook | None = None,
     ) -> None:
+        self._calls = calls or CallBook()
         self._now_ns = now_ns
         self._spoken = spoken
         self._interval = interval
@@ -151,6 +155,9 @@ class Streams:
                 data = bytes(view[_HEAD : _HEAD + length])
                 exchanges = stream.connection.feed(direction, data, after, ended_ns, fields[5])
             else:
+                if fields[12] & CALL:
+                    self._calls.add(key, fields, view)
+                    return
                 record = Record._make(fields)
                 if record.event & NOTE:
                     self._hear(key, stream, record, Said._make(SAID.unpack_from(view, _HEAD)))
@@ -158,6 +165,7 @@ class Streams:
                 if record.event & END:
                     if stream is not None:
                         self._end(key, stream)
+                    self._calls.end(key)
                     return
                 stream = self._place(key, stream, record)
                 if stream is None:
@@ -203,6 +211,8 @@ class Streams:
     def assign(self, tasks: Sequence[tuple[str, Any, Sequence[int] | None]]) -> None:
         """What is sampled from now on: all tasks that have rules."""
         self._sampler.keep(task_id for task_id, _, _ in tasks)
+        if not tasks:
+            self._calls.clear()
         for task_id, rules, pids in tasks:
             self._sampler.assign(task_id, rules_read(rules), pids)
         self._limits = replace(self._limits, content=self._sampler.content)
@@ -401,7 +411,7 @@ class Streams:
             self._lose(0, Loss.QUEUE_FULL, self._watcher.lost)
         steps, self.steps = self.steps, {}
         losses, self._losses = self._losses, {}
-        for step, count in self._sampler.take_losses().items():
+        for step, count in (self._sampler.take_losses() | self._calls.take_losses()).items():
             steps[step] = steps.get(step, 0) + count
         again, self.again = self.again, []
         learned, self._learned = self._learned, {}

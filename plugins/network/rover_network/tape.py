@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from rover_core.errors import RoverError, UsageError
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"rover recording of network "
 """What a file begins with; its version and the end of the line follow."""
 HEADER, RECORDS, GATHERED, ROWS, INTERVAL, PROCESSES, END = b"H", b"B", b"G", b"R", b"I", b"P", b"E"

@@ -45,6 +45,7 @@ class TapeCounter:
         self.missing = missing
         self.capture = self
         self.slow: Mapping[str, str] = {}
+        self.unmeasured: Mapping[str, str] = {}
         self.fast: FastMaps | None = None  # all that was recorded has been shipped
         self._numbers = np.zeros(256, np.uint8)
         for theirs, ours in numbers.items():

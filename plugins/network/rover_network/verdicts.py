@@ -9,7 +9,7 @@ from typing import BinaryIO
 from rover_core.api import CLASSIFY_BYTES, Diagnostic, Health, WireProtocol
 from rover_core.classifiers import Classify, compiled
 from rover_network.feeds import split
-from rover_network.records import END, RECORD, RUNS, Record, runs
+from rover_network.records import CALL, END, RECORD, RUNS, Record, runs
 from rover_network.replaying import read_header
 from rover_network.tape import RECORDS, Frame, Reader
 
@@ -73,7 +73,7 @@ def _first_calls(frames: Iterator[Frame], names: Sequence[str]) -> Iterator[tupl
                 known.pop(key, None)
                 continue
             generation = record.event & ~RUNS
-            if known.get(key) == generation or not 0 < record.protocol <= len(names):
+            if record.event & CALL or known.get(key) == generation or not 0 < record.protocol <= len(names):
                 continue
             known[key] = generation
             data, after = _beginning(record, view[RECORD.size :])

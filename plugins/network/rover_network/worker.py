@@ -19,6 +19,7 @@ from typing import Any
 
 from rover_core.wire import Limits, Redaction
 from rover_network.confinement import confine
+from rover_network.details import CallBook
 from rover_network.feeds import Source, Tee, open_source
 from rover_network.intervals import Interval
 from rover_network.sampling import Sampler, prepare
@@ -43,8 +44,10 @@ def main(order: dict[str, Any]) -> None:
     sampling = order["sampling"]
     redaction = Redaction(sampling["headers"], sampling["parameters"])
     prepare()
-    sampler: Sampler[Place] = Sampler(redaction, tuple(sampling["encodings"]), sampling.get("offset_ns"))
-    streams = Streams(spoken, Interval(order["queue_size"]), sampler, now_ns=source.now_ns)
+    calls = CallBook()
+    encodings = tuple(sampling["encodings"])
+    sampler: Sampler[Place] = Sampler(redaction, encodings, sampling.get("offset_ns"), calls.of)
+    streams = Streams(spoken, Interval(order["queue_size"]), sampler, now_ns=source.now_ns, calls=calls)
     if source.given_up:
         source.given_up = streams.expire
     with open("/proc/self/comm", "w") as comm:

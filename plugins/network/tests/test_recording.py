@@ -28,7 +28,20 @@ from rover_network.replaying import Replay
 from rover_network.rows import BUCKETS_NS, KEY, ROW, TALLIES
 from rover_network.rules import parse_rules
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
-from rover_network.tape import _FRAME, BLOCK, GATHERED, INTERVAL, MAGIC, RECORDS, ROWS, Frame, Reader, Writer, _sum
+from rover_network.tape import (
+    _FRAME,
+    BLOCK,
+    GATHERED,
+    INTERVAL,
+    MAGIC,
+    RECORDS,
+    ROWS,
+    VERSION,
+    Frame,
+    Reader,
+    Writer,
+    _sum,
+)
 from rover_network.verdicts import compare
 
 MS = 1_000_000
@@ -36,6 +49,7 @@ REQUEST = b"GET /a?token=secret HTTP/1.1\r\nHost: the.server.of.this.test\r\nAcc
 ANSWER = b"HTTP/1.1 %d Fine\r\nContent-Length: 1000\r\nServer: the one that answers in this test\r\n\r\n"
 CLIENT, SERVER = (7, 100), (8, 200)  # inode and process
 START_NS = time.time_ns()
+FIRST = MAGIC + b"%d\n" % VERSION
 
 
 class _Counter:
@@ -95,7 +109,7 @@ class Traffic:
         self.recorder._send(GATHERED, BLOCK.pack(self.now_ns, 0))
         tally = dict.fromkeys(TALLIES, 0) | {"calls_seen": self.calls, "ring_full": ring_full}
         times = {"time_ns": START_NS + self.now_ns, "now_ns": self.now_ns}
-        facts_of_host = {"ports": [[0, "tcp", [80]]], "addresses": []}
+        facts_of_host = {"ports": [[0, "tcp", [80]]], "addresses": [], "interfaces": []}
         self.recorder.interval(Counted(keys, rows, {}, tally, [], 0), times, facts_of_host, lost)
         self.calls = 0
 
@@ -198,12 +212,12 @@ def test_what_cannot_be_replayed_is_refused_in_a_sentence(tmp_path: Path, protoc
     files: dict[str, tuple[bytes, type[RoverError], str]] = {
         "empty": (b"", RoverError, "it is no recording"),
         "other": (b"\x7fELF" + bytes(100), RoverError, "it is no recording"),
-        "later": (MAGIC + b"2\n" + good[first:], UsageError, "version '2', this Rover reads version 1"),
+        "later": (MAGIC + b"%d\n" % (VERSION + 1) + good[first:], UsageError, f"this Rover reads version {VERSION}"),
         "endless": (MAGIC + b"1" * 10_000, UsageError, "of version"),
         "headless": (good[:first], RoverError, "it has no header"),
         "cut": (good[: first + 20], RoverError, "it has no header"),
-        "other layout": (MAGIC + b"1\n" + framed(Frame(b"H", b'{"record":"<IQ"}')), RoverError, "another layout"),
-        "odd header": (MAGIC + b"1\n" + framed(Frame(b"H", b"[" * 100_000)), RoverError, "too deep"),
+        "other layout": (FIRST + framed(Frame(b"H", b'{"record":"<IQ"}')), RoverError, "another layout"),
+        "odd header": (FIRST + framed(Frame(b"H", b"[" * 100_000)), RoverError, "too deep"),
     }
     for name, (data, error, words) in files.items():
         path = tmp_path / name
@@ -224,8 +238,8 @@ HOSTILE: dict[str, Frame] = {
     "too large a number": Frame(INTERVAL, b'{"time_ns":1e400}'),
     "negative counts": Frame(
         INTERVAL,
-        b'{"host":{"ports":[],"addresses":[]},"reasons":[[1,2,-3]],"tally":{},"uring":[],"evicted":0,"lost":0,'
-        b'"time_ns":0}',
+        b'{"host":{"ports":[],"addresses":[],"interfaces":[]},"reasons":[[1,2,-3]],"tally":{},"uring":[],"evicted":0,'
+        b'"lost":0,"time_ns":0}',
     ),
     "a block of nobody": Frame(RECORDS, BLOCK.pack(1, 9)),
     "no block": Frame(GATHERED, b"short"),
@@ -268,7 +282,7 @@ def test_strange_records_stay_in_the_worker(tmp_path: Path, protocols: list[Wire
 @given(data=st.binary(max_size=300), at=st.integers(0, 400), checked=st.booleans())
 def test_any_bytes_are_read_without_a_traceback(data: bytes, at: int, checked: bool) -> None:
     """Broken: some file, or some change to a good one, makes the reader raise what nobody catches, or never end."""
-    whole = MAGIC + b"1\n" + framed(Frame(ROWS, b'{"rows":[]}')) * 5
+    whole = FIRST + framed(Frame(ROWS, b'{"rows":[]}')) * 5
     changed = whole[:at] + data + whole[at + len(data) :]
     file = io.BytesIO(changed + framed(Frame(RECORDS, data)) if checked else changed)
     try:

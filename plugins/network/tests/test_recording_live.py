@@ -84,6 +84,9 @@ def test_replayed_is_what_was_seen(both: tuple[list[Telemetry], Path, Nginx]) ->
     assert failed(live, nginx) == failed(again, nginx) == both_sides
     of_nginx = [op for batch in again for op in batch.operations if op.key.flow.process.pid == nginx.process.pid]
     assert {"GET /page", "GET /absent", "HEAD /large", "POST /page"} <= {op.key.operation for op in of_nginx}
+    moved = calls(live, nginx)
+    assert moved == calls(again, nginx)
+    assert {"Recvfrom", "Writev", "SendFile"} <= {function for function, *_ in moved}
     absent = sum(op.exchanges for op in of_nginx if op.statuses.get("404"))
     assert absent == sum(status == "404" for _, status, _ in nginx.requests()) == 1
 
@@ -107,6 +110,19 @@ def failed(batches: list[Telemetry], nginx: Nginx) -> list[tuple[str, str]]:
     found = [(sample.flow.process, sample.flow.peer.process, sample) for sample in samples]
     ours = [sample for *ends, sample in found if nginx.process.pid in [end.pid for end in ends if end]]
     return sorted((sample.flow.name, sample.exchange.subject) for sample in ours)
+
+
+def calls(batches: list[Telemetry], nginx: Nginx) -> list[tuple[object, ...]]:
+    """That moved the sampled messages of nginx, each with its packets and when it was."""
+    samples = [sample for batch in batches for sample in batch.samples]
+    exchanges = [sample.exchange for sample in samples if sample.flow.process.pid == nginx.process.pid]
+    return sorted(
+        (call.function, call.packets, call.packet_bytes, call.interface, call.start_ns - each.start_ns, call.rtt_us)
+        for each in exchanges
+        if each.reason == "status_4xx" or each.subject == "/large"
+        for message in (each.request, each.response)
+        for call in (message.syscalls if message else ())
+    )
 
 
 def timeless(steps: Mapping[str, int]) -> dict[str, int]:

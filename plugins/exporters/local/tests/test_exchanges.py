@@ -112,7 +112,7 @@ def test_one_is_shown_whole(tmp_path: Path, rover: Rover) -> None:
     """Broken: an exchange is shown without its messages, or another one, or acts on the terminal."""
     sample = make_sampled(subject="/\x1b[2J", trace=TraceContext("zipkin", "0af7", "", "b7ad"))
     assert sample.exchange.response
-    calls = (Syscall("Recvfrom", 0, 5_000, 2, 2048, "eth0"),)
+    calls = (Syscall("Recvfrom", 0, 5_000, 2, 2048, "eth0", 2, 40), Syscall("Read", 0, 1_000, 1, 99))
     response = replace(sample.exchange.response, syscalls=calls)
     store_of(tmp_path, make_sampled(), replace(sample, exchange=replace(sample.exchange, response=response)))
     for name in ("2", "0af7"):
@@ -120,7 +120,8 @@ def test_one_is_shown_whole(tmp_path: Path, rover: Rover) -> None:
         assert "GET /orders?id=7 HTTP/1.1\nHost: store" in shown
         assert "ten boxes" in shown
         assert "zipkin 0af7 b7ad" in shown
-        assert "Recvfrom 5 µs, 2 packets, 2 KB, eth0" in shown
+        assert "Recvfrom 5 µs, 2 packets, 2 KB, eth0, round trip 40 µs" in shown
+        assert "Read 1 µs, 1 packet, 99 B" in shown
         assert "\x1b" not in shown
     assert "segment.1" in rover("1", "--directory", tmp_path).output
     assert "0af7" in rover("last", "--directory", tmp_path).output

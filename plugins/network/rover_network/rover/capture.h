@@ -28,7 +28,8 @@ enum rover_event {
     ROVER_IS_DATAGRAM,
     ROVER_NOTE = 4,
     ROVER_IS_RUNS = 8,
-    ROVER_GENERATION = 16, /* and above */
+    ROVER_OF_CALL = 16,
+    ROVER_GENERATION = 32, /* and above */
 };
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
@@ -339,6 +340,7 @@ int rover_tls_on_ask(void *ctx)
 }
 
 #include <rover/gather.h>
+#include <rover/details.h>
 
 /* A classifier has found out what a connection speaks, and who asks and who answers. */
 static __always_inline int rover_settle(struct rover_config *config, struct rover_piece *piece,
@@ -409,6 +411,8 @@ static __always_inline int rover_want(void *ctx, int tls)
     struct rover_policy *policy = rover_policies.lookup(&number);
     if (!policy || policy->mode == ROVER_MODE_NOTHING)
         return 0;
+    if (!tls && policy->content)
+        rover_ship_detail(config, call, connection);
     if (stream->last != piece->way) {
         stream->last = piece->way;
         stream->turned = piece->position;

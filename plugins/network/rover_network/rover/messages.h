@@ -56,8 +56,10 @@ static __always_inline int rover_message(void *ctx, u64 sk, s64 result, u64 flag
         if (!row)
             return 0;
     }
-    if (call && config->protocols)
+    if (call && config->protocols) {
+        call->sk = sk;
         rover_locate(call, kind, call->messages);
+    }
     if (call && several) {
         call->key = key;
         call->figure = figure;
@@ -133,6 +135,7 @@ static __always_inline void rover_after_transfer(void *ctx, struct rover_config 
             __sync_fetch_and_add(&row->errors, 1);
         return;
     }
+    call->sk = sk;
     rover_locate(call, kind, 0);
     if (call->kind == ROVER_READING_MANY || call->kind == ROVER_WRITING_MANY) {
         call->piece.address = 0; /* they are several: a gap */
