@@ -23,7 +23,7 @@ FACTS = np.dtype(
         ("remote", "u1", (16,)),
         ("comm", "S16"),
         ("speaks", "<u4"),
-        ("unused", "<u4"),
+        ("shared", "<u4"),
         ("netns", "<u4"),
         ("peer", "<u4"),
         ("local_port", "<u2"),
@@ -78,6 +78,7 @@ CONFIG = np.dtype(
 )
 TALLIES = (
     "rows_full",
+    "rows_shared",
     "new_rows",
     "new_connections",
     "gone_connections",
