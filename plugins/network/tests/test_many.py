@@ -151,8 +151,7 @@ def test_connections_that_are_forgotten_are_counted(monkeypatch: pytest.MonkeyPa
 
 
 def test_connections_without_room_of_their_own_share(monkeypatch: pytest.MonkeyPatch, build, start) -> None:  # type: ignore[no-untyped-def]
-    """Broken: when connections come faster than rows are taken away, events are lost; or it is not said that it is not
-    known whose they were."""
+    """Broken: when connections come faster than rows are taken away, events are lost, or a peer is guessed."""
     for form in ("_GROWING", "_PREALLOCATED"):
         monkeypatch.setattr(counter, form, getattr(counter, form) | {"ROVER_ROWS": "256"})
     count = 3000
