@@ -90,8 +90,7 @@ def test_the_table(begin, rover, nginx: Nginx) -> None:  # type: ignore[no-untyp
     assert watcher.returncode == 0
     assert "nginx" in output
     assert "127.0.0.1" in output
-    assert "all" in errors
-    assert "events kept" in errors
+    assert "events kept" in errors  # all, or how many
 
 
 def test_the_page(begin, nginx: Nginx, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
