@@ -138,8 +138,8 @@ def resident_kb(pid: int | str) -> int:
 def test_the_agent_stays_small(begin: Any) -> None:
     """Broken: the agent takes more than the 60 MB it promises while it profiles the whole host.
 
-    From its second second on, and for most of the time: while it reads tables of symbols, of its own programs first and
-    then of whatever else begins to run on this host, it takes a few MB more for a moment.
+    From its second second on, and for most of the time: while it reads tables of symbols, its first or those of
+    whatever else begins to run on this host, it takes a few MB more for a moment.
     """
     process = begin("run", "--duration", "0", "--demo", "--set", "profiling.flush_interval=500ms")
     wait_for_line(process, "task started")
