@@ -36,7 +36,7 @@ imports: $(VENV)/.ready ## Who may import whom
 	$(VENV)/bin/lint-imports
 
 unit: $(VENV)/.ready ## Fast tests, no root needed
-	$(PY) -m pytest -m 'not kernel and not packaging and not servers'
+	$(PY) -m pytest -n auto --dist loadfile -m 'not kernel and not packaging and not servers'
 
 kernel: $(VENV)/.ready ## Tests on this machine's kernel; need root
 	$(PY) -m pytest -m 'kernel and not servers'

@@ -354,6 +354,11 @@ class WireProtocol:
     anything is cut off; None leaves messages out of samples.
     metrics: beside those that every protocol gets (requests, errors, statuses, durations and sizes).
     fast: counts plain exchanges in the kernel; not used beside metrics, which take the parser.
+    selector: of CaptureMode.FRAMES, a C header like the classifier's, compiled into a program of its own too, with
+    `static int <name>_select(const unsigned char *head, unsigned long long *ship, unsigned long long *skip)` and
+    `<NAME>_SELECT_HEAD`. head: so many bytes that begin a frame, 15 at most. It says how many bytes from there on are
+    to be shipped and how many behind those are to be left out, and returns 0 for what is no frame.
+    continues: what other parsers call it when they hand a connection over (`Connection.switched`): `h2c`.
     """
 
     name: str
@@ -368,6 +373,8 @@ class WireProtocol:
     render: Render | None = None
     metrics: tuple[ExchangeMetric, ...] = ()
     fast: FastPath | None = None
+    selector: Path | None = None
+    continues: tuple[str, ...] = ()
 
 
 CLASSIFY_BYTES = 64

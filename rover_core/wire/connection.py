@@ -67,7 +67,8 @@ class Connection:
     losses: messages lost, by cause. stray_bytes: how many bytes since the last message belong to none; when it grows,
     the connection is not of this protocol, or no longer. switched: the protocol that the two sides agreed to go on
     with (`h2c`, `websocket`, `connect`): nothing is read from then on, and `unread` has the bytes that are its. Look
-    after each `feed`.
+    after each `feed`. agreed: the exchange in which they did, if its request is still to be answered; the parser that
+    goes on is offered it (`take_over`).
     """
 
     def __init__(self, client: Reader[Any], server: Reader[Any], stitcher: Stitcher, limits: Limits) -> None:
@@ -77,6 +78,14 @@ class Connection:
         self.losses = stitcher.losses
         self.stray_bytes = 0
         self.switched = ""
+        self.agreed: Exchange | None = None
+
+    def take_over(self, agreed: Exchange) -> bool:
+        """Before the first `feed`, of a parser that goes on for another: whether it will answer that request itself.
+
+        If so, the exchange is reported by this parser, not by the other.
+        """
+        return False
 
     def feed(self, direction: int, data: bytes, gap: int, timestamp_ns: int, began_ns: int = 0) -> Sequence[Exchange]:
         """Bytes that passed, and the exchanges they completed.

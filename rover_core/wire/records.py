@@ -105,16 +105,18 @@ class CaptureMode(Enum):
     CALLS: the first bytes of every call; for protocols whose heads begin calls.
     MESSAGES: the first bytes since the direction last turned, over as many calls as they take.
     ALL: everything.
+    FRAMES: what the protocol's selector wants of each frame (`rover_core.api.WireProtocol.selector`).
     """
 
     CALLS = "calls"
     MESSAGES = "messages"
     ALL = "all"
+    FRAMES = "frames"
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A protocol's capture policy. client, server: bytes of that direction's calls or messages; 0 with ALL."""
+    """A protocol's capture policy. client, server: bytes of that direction's calls or messages, else 0."""
 
     mode: CaptureMode
     client: int = 0

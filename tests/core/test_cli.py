@@ -182,11 +182,11 @@ def test_plugins_lists_states_as_table_and_json() -> None:
 
 def test_processes_shows_this_very_process() -> None:
     """Broken: people cannot find what to profile."""
-    found = json.loads(rover("processes", "--json", "--match", "pytest").stdout)
+    found = json.loads(rover("processes", "--json", "--match", "python").stdout)
     record = next(each for each in found if each["pid"] == os.getpid())
     assert record["entities"][0]["layer"] == "OS_LINUX"
     assert record["properties"]["pid"] == str(os.getpid())
-    lines = rover("processes", "--match", "pytest").stdout.splitlines()
+    lines = rover("processes", "--match", "python").stdout.splitlines()
     columns = ["PID", "USER", "NAME", "SERVICE", "INSTANCE", "LAYER", "CONTAINER", "SYMBOLS", "COMMAND"]
     assert lines[0].split() == columns
     own = next(line.split() for line in lines if line.startswith(f"{os.getpid()} "))

@@ -77,9 +77,9 @@ def test_a_suite_notices_what_is_wrong() -> None:
 
 def test_the_tutorials_classifier_works(tmp_path: Path) -> None:
     """Broken: who follows docs/writing-a-protocol.md gets a classifier that does not compile or takes anything."""
-    text = re.findall(r"```c\n(.*?)```", TUTORIAL, re.DOTALL)[0]
+    classifier, selector = re.findall(r"```c\n(.*?)```", TUTORIAL, re.DOTALL)[:2]
     header = tmp_path / "tally_classify.h"
-    header.write_text(text)
+    header.write_text(classifier + selector)
     names = tutorial()
     (made,) = names["rover_protocols"]()
     classify = compiled(WireProtocol(made.name, made.label, header, made.capture, made.connect), tmp_path)

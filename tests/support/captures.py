@@ -83,6 +83,7 @@ class Flow:
     begun: bool = False
     pieces: list[Piece] = field(default_factory=list)
     halves: tuple["_Half", "_Half"] = field(default_factory=lambda: (_Half(_CLIENT), _Half(_SERVER)))
+    last: tuple[int, int] = (0, 0)
 
     def turned(self) -> "Flow":
         """The same with the sides exchanged."""
@@ -134,6 +135,11 @@ class _Half:
         if not self.early and 0 < (hole := self._ahead(sequence)) < _WRAP >> 2:
             yield from self._skip(hole, timestamp_ns, frame)
 
+    def rest(self, timestamp_ns: int, frame: int) -> Iterator[Piece]:
+        """What waits for a segment that the capture does not have."""
+        while self.early:
+            yield from self._skip(self._ahead(min(self.early, key=self._ahead)), timestamp_ns, frame)
+
     def _skip(self, hole: int, timestamp_ns: int, frame: int) -> Iterator[Piece]:
         assert self.expected is not None
         self.expected = (self.expected + hole) % _WRAP
@@ -163,6 +169,9 @@ def flows(file: Path) -> list[Flow]:
             flow.pieces.append(Piece(direction, bytes(packet.data), 0, timestamp_ns, frame))
         else:
             _add_segment(flow, packet, source, timestamp_ns, frame)
+            flow.last = timestamp_ns, frame
+    for flow in found:
+        flow.pieces += [piece for half in flow.halves for piece in half.rest(*flow.last)]
     return [flow for flow in found if flow.pieces]
 
 

@@ -140,8 +140,11 @@ class Analysis:
                 continue
             self._reports.append(report)
             self._learn(counter, {operation: (kind, name) for operation, kind, name in report["learned"]})
-            for inode, tgid, peer in report["again"]:
-                counter.ask_again((inode, tgid, peer))
+            for inode, tgid, peer, protocol in report["again"]:
+                if protocol:
+                    counter.rename((inode, tgid, peer), protocol)
+                else:
+                    counter.ask_again((inode, tgid, peer))
         if self._workers.restarts != ended and counter.capture.fast:  # what it knew the names of nobody knows now
             counter.capture.fast.forget(self._names.unknown(counter.capture.fast.operations))
 

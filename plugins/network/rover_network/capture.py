@@ -16,11 +16,14 @@ from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
 
-FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship"), "RAW_TRACEPOINT")
+FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs"), "RAW_TRACEPOINT")
 """In the order of enum rover_slot."""
-_CLASSIFIER, _FAST = (Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c"))
+_CLASSIFIER, _FAST, _SELECTOR = (
+    Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c", "selector.bpf.c")
+)
 _FAST_SLOT = 19  # ROVER_FAST
-_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL)
+_SELECT_SLOT = 35  # ROVER_SELECT_
+_MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
 MOST_RINGS = 64
@@ -47,26 +50,36 @@ NOTHING = Layer7()
 
 
 def extensions(layer7: Layer7) -> tuple[Extension, ...]:
-    """The classifiers and the fast paths, as programs to be loaded beside the network program."""
-    return (*_classifiers(layer7.protocols), *_fast_paths(layer7))
+    """The classifiers, selectors and fast paths, as programs to be loaded beside the network program."""
+    return (*_readers(layer7.protocols), *_fast_paths(layer7))
 
 
-def _classifiers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    return tuple(
-        Extension(
-            _name(protocol),
-            _CLASSIFIER,
-            "rover_on_classify",
-            "RAW_TRACEPOINT",
-            {
-                "ROVER_CLASSIFIER": f'"{protocol.classifier.name}"',
-                "ROVER_CLASSIFY": f"{protocol.name}_classify",
-                "ROVER_PROTOCOL": str(number),
-            },
-            (protocol.classifier.parent,),
-        )
-        for number, protocol in enumerate(protocols, 1)
+def _readers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
+    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _reader(number, protocol))
+
+
+def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
+    classifier, selector = protocol.classifier, protocol.selector
+    defines = {
+        "ROVER_CLASSIFIER": f'"{classifier.name}"',
+        "ROVER_CLASSIFY": f"{protocol.name}_classify",
+        "ROVER_PROTOCOL": str(number),
+    }
+    yield Extension(
+        _name(protocol), _CLASSIFIER, "rover_on_classify", "RAW_TRACEPOINT", defines, (classifier.parent,)
     )
+    if selector is not None:
+        defines = {
+            "ROVER_SELECTOR": f'"{selector.name}"',
+            "ROVER_SELECT": f"{protocol.name}_select",
+            "ROVER_SELECT_HEAD": f"{protocol.name.upper()}_SELECT_HEAD",
+        }
+        name = _selector_name(protocol)
+        yield Extension(name, _SELECTOR, "rover_on_select", "RAW_TRACEPOINT", defines, (selector.parent,))
+
+
+def _selector_name(protocol: WireProtocol) -> str:
+    return f"selector {protocol.name}"
 
 
 def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
@@ -125,6 +138,8 @@ class CaptureMaps:
             if _fast(protocol) in program.functions:
                 slots.update(_FAST_SLOT + number, program.functions[_fast(protocol)])
                 self.fast = self.fast or FastMaps(program)
+            if _selector_name(protocol) in program.functions:
+                slots.update(_SELECT_SLOT + number, program.functions[_selector_name(protocol)])
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property

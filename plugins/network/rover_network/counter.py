@@ -122,6 +122,8 @@ class NetworkCounter:
         self._reasons = self._map("rover_reasons", REASON, "<u8")
         self._uring = self._map("rover_uring", "<u4", "<u4")
         self._connections = self._map("rover_connections", KEY, CONNECTION)
+        self._renamed = self._map("rover_renamed", KEY, "<u4")
+        self._renames = False
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
         self._epoch, self._all, self._generation = 0, False, 1
         self._last_tally = dict.fromkeys(TALLIES, 0)
@@ -133,7 +135,8 @@ class NetworkCounter:
 
     def _configure(self) -> None:
         layer7 = self.capture.active, len(self.capture.rings)
-        self._config.update(0, (self._epoch, int(self._all), int(self.probes.lengths), 0, self._generation, *layer7))
+        flags = int(self._all), int(self.probes.lengths), int(self._renames)
+        self._config.update(0, (self._epoch, *flags, self._generation, *layer7))
 
     def watch(self, pids: Iterable[int]) -> None:
         """Count these processes too. RoverError if there are too many."""
@@ -185,6 +188,13 @@ class NetworkCounter:
             known["stream"]["generation"] = generation
             known["facts"]["speaks"] = 0
             self._connections.update(key, known)
+
+    def rename(self, connection: tuple[int, int, int], protocol: int) -> None:
+        """A connection goes on with another protocol, by the kernel's number. It says so itself at its next call."""
+        self._renamed.update(np.array(connection, KEY), protocol)
+        if not self._renames:
+            self._renames = True
+            self._configure()
 
     def fill(self) -> float:
         """How full the rows in use are, 0..1."""

@@ -81,8 +81,10 @@ def check(report: Mapping[str, Any], protocols: int) -> None:
             if not isinstance(cause, str):
                 raise ValueError("a cause that is none")
         _check_numbers(*report["steps"].values())
-        for inode, tgid, peer in report["again"]:
-            _check_numbers(inode, tgid, peer)
+        for inode, tgid, peer, protocol in report["again"]:
+            _check_numbers(inode, tgid, peer, protocol)
+            if protocol > protocols:
+                raise ValueError("a connection of nothing known")
         for operation, *names in report["learned"]:
             _check_numbers(operation)
             if len(names) != 2 or not all(isinstance(name, str) and len(name) <= LONGEST for name in names):

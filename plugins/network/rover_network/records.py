@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
 """In front of the data."""
-END, DATAGRAM, NOTE = 1, 2, 4
-"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data. Those
-above are the stream's generation."""
+END, DATAGRAM, NOTE, RUNS = 1, 2, 4, 8
+"""Bits of `event`: the connection is over; it is one of UDP; a note of the fast path is in the place of data; the
+data are runs. Those above are the stream's generation."""
 SAID = struct.Struct("<QQQII")
 """A note: struct rover_said of rover/fastmaps.h."""
 PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8
 """Bits of `Said.note`."""
+
+_RUN = struct.Struct("<II")
 
 
 class Record(NamedTuple):
@@ -48,3 +50,23 @@ class Said(NamedTuple):
     responded: int
     status: int
     note: int
+
+
+def runs(view: memoryview) -> tuple[list[tuple[bytes, int]], int]:
+    """The data of a record of RUNS: bytes and how many behind them were left out; and how many in front of all."""
+    found: list[tuple[bytes, int]] = []
+    parts: list[bytes] = []
+    at, before = 0, 0
+    while at + _RUN.size <= len(view):
+        skipped, length = _RUN.unpack_from(view, at)
+        at += _RUN.size
+        if skipped and not parts and not found:
+            before += skipped
+        elif skipped:
+            found.append((b"".join(parts), skipped))
+            parts = []
+        parts.append(bytes(view[at : at + length]))
+        at += length
+    if parts:
+        found.append((b"".join(parts), 0))
+    return found, before

@@ -70,7 +70,7 @@ CONFIG = np.dtype(
         ("epoch", "<u4"),
         ("all", "<u4"),
         ("lengths", "<u4"),
-        ("unused", "<u4"),
+        ("renames", "<u4"),
         ("generation", "<u8"),
         ("protocols", "<u4"),
         ("rings", "<u4"),

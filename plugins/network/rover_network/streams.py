@@ -9,7 +9,21 @@ from rover_core.model import Loss, TraceContext
 from rover_core.wire import Connection, Exchange, Limits, Message
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
 from rover_network.intervals import DURATION_BOUNDS, LONGEST, OTHER, Interval, spread, spread_value
-from rover_network.records import ANSWERED, ASKED, DATAGRAM, END, NOTE, PLACE, RECORD, SAID, TEACH, Record, Said
+from rover_network.records import (
+    ANSWERED,
+    ASKED,
+    DATAGRAM,
+    END,
+    NOTE,
+    PLACE,
+    RECORD,
+    RUNS,
+    SAID,
+    TEACH,
+    Record,
+    Said,
+    runs,
+)
 from rover_network.samplewords import rules_read, samples_told
 from rover_network.sampling import Sampler, Source
 
@@ -22,6 +36,7 @@ _HEAD = RECORD.size
 _LEARNED = 1000  # operations told of at once,
 _NAMES = 8192  # and remembered
 _unpack = RECORD.unpack_from
+_KINDS = NOTE | RUNS
 _LEFT = -1  # the protocol of a connection that is not what it seemed, until the kernel has found out what it is
 Key = tuple[int, int, int]
 Place = tuple[int, int, int, int, int]
@@ -31,7 +46,7 @@ PARSER_FAILED = "parser failed"
 
 class Spoken(NamedTuple):
     """What a worker needs of a protocol. metrics: name -> what reads it off an exchange. request, response: of its
-    fast path. The rest: `Sampleable`.
+    fast path. continues: see `WireProtocol`. The rest: `Sampleable`.
     """
 
     connect: Callable[[Limits], Connection]
@@ -44,6 +59,7 @@ class Spoken(NamedTuple):
     render: Render | None = None
     request: Callable[[str, str], Any] | None = None
     response: Callable[[int], Any] | None = None
+    continues: tuple[str, ...] = ()
 
 
 class _Stream:
@@ -66,7 +82,7 @@ class _Stream:
         client = record.sent != record.from_server
         self.connection = connection
         self.protocol = record.protocol
-        self.event = record.event & ~NOTE
+        self.event = record.event & ~_KINDS
         self.place: Place = (record.inode, record.tgid, record.peer, int(client), record.protocol)
         self.source = Source(record.tgid, self.place, spoken)
         self.seen_ns = record.ended_ns
@@ -75,6 +91,13 @@ class _Stream:
             self.expected.reverse()
         self.told: dict[str, int] = {}
         self.asks = self.asked_ns = 0  # the kernel's number of an operation without a name, and when it was asked for
+
+    def go_on(self, connection: Connection, number: int, spoken: Spoken) -> None:
+        """In another protocol. The kernel, which does not know it yet, may call it by the old number."""
+        self.connection = connection
+        self.place = (*self.place[:4], number)
+        self.source = Source(self.place[1], self.place, spoken)
+        self.told = {}
 
 
 class Streams:
@@ -102,7 +125,10 @@ class Streams:
         self._names: dict[int, tuple[str, str]] = {}
         self._learned: dict[int, tuple[str, str]] = {}
         self.steps: dict[str, int] = {}
-        self.again: list[Key] = []
+        self.again: list[tuple[int, int, int, int]] = []
+        self._successors = {
+            name: (number, each) for number, each in enumerate(spoken) if each for name in each.continues
+        }
 
     def feed(self, view: memoryview) -> None:
         """A record, as it lies in the ring."""
@@ -134,7 +160,12 @@ class Streams:
                 stream = self._place(key, stream, record)
                 if stream is None:
                     return
-                exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
+                if record.event & RUNS:
+                    exchanges = self._advance_runs(stream, record, view[_HEAD : _HEAD + length])
+                else:
+                    exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
+            if stream.connection.switched:
+                exchanges = self._hand_over(key, stream, exchanges, direction, fields[7])
             for exchange in exchanges:
                 self.take(stream, exchange)
         except Exception:  # noqa: BLE001 - a plugin's parser, and a stranger's bytes: this connection alone is lost
@@ -146,10 +177,12 @@ class Streams:
 
     def _place(self, key: Key, stream: _Stream | None, record: Record) -> _Stream | None:
         """The stream that a record belongs to: a new one if positions fall back, the kernel had forgotten it."""
-        if stream is None or stream.event != record.event:
+        if stream is None or stream.event != record.event & ~_KINDS:
             return self._begin(key, stream, record)
         if record.position < stream.expected[record.from_server]:
             return self._begin(key, stream, record)
+        if record.protocol == stream.place[4] and stream.protocol != _LEFT:
+            stream.protocol = record.protocol  # the kernel knows by now what it goes on with
         return None if stream.protocol == _LEFT else stream
 
     def _begin(self, key: Key, old: _Stream | None, record: Record) -> _Stream | None:
@@ -185,11 +218,12 @@ class Streams:
 
     def _hear(self, key: Key, stream: _Stream | None, record: Record, said: Said) -> None:
         """A note of the fast path: where the parser goes on, and what was open there."""
-        record = record._replace(event=record.event & ~NOTE)
-        if stream is not None and stream.event == record.event and stream.protocol == _LEFT:
-            return
+        record = record._replace(event=record.event & ~_KINDS)
+        known = stream is not None and stream.event == record.event
+        if stream and known and (stream.protocol == _LEFT or stream.place[4] != record.protocol):
+            return  # the connection has left the fast path's protocol
         places = [record.position, record.other]
-        if stream is None or stream.event != record.event or (said.note & PLACE and stream.expected != places):
+        if not stream or not known or (said.note & PLACE and stream.expected != places):
             stream = self._begin(key, stream, record)
         spoken = self._spoken[record.protocol] if record.protocol < len(self._spoken) else None
         if stream is None or spoken is None or spoken.request is None or spoken.response is None:
@@ -237,13 +271,25 @@ class Streams:
         before = feed(direction, b"", missing, record.began_ns)
         return [*before, *feed(direction, data, record.after, record.ended_ns, record.began_ns)]
 
+    def _advance_runs(self, stream: _Stream, record: Record, view: memoryview) -> Sequence[Exchange]:
+        """Feed a record that leaves out what the protocol's selector does not want."""
+        parts, before = runs(view)
+        found: list[Exchange] = []
+        position = record.position
+        for data, after in [(b"", before), *parts, (b"", record.after)]:
+            if data or after:
+                part = record._replace(position=position, length=len(data), after=after)
+                found += self._advance(stream, part, data)
+                position += len(data) + after
+        return found
+
     def take(self, stream: _Stream, exchange: Exchange) -> None:
         """An exchange is known."""
         if stream.asks:
             self._learn(stream, exchange)
         self._sampler.offer(exchange, stream.source)
         sums = self._interval.sums(stream.place, exchange)
-        spoken = self._spoken[stream.protocol]
+        spoken = self._spoken[stream.place[4]]
         if sums is None or spoken is None:
             return
         for name, value_of in spoken.metrics.items():
@@ -251,9 +297,37 @@ class Streams:
             if value is not None:
                 spread_value(sums.metrics.setdefault(name, spread()), value, _METRIC_BOUNDS)
 
+    def _hand_over(
+        self, key: Key, stream: _Stream, exchanges: Sequence[Exchange], direction: int, after: int
+    ) -> Sequence[Exchange]:
+        """Go on with the protocol that the two sides agreed on, if its parser is here. after: a gap that follows.
+
+        Returns what is still to be taken.
+        """
+        old = stream.connection
+        successor = self._successors.get(old.switched)
+        if successor is None:
+            return exchanges
+        number, spoken = successor
+        new = spoken.connect(self._limits)
+        taken = old.agreed if old.agreed is not None and new.take_over(old.agreed) else None
+        for exchange in (*exchanges, *old.close()):
+            if exchange is not taken:
+                self.take(stream, exchange)
+        self._settle(stream)
+        stream.go_on(new, number, spoken)
+        self.again.append((*key, number))
+        self._count("connections handed over")
+        found: list[Exchange] = []
+        for side in (1 - direction, direction):
+            buffer = old.readers[side].buffer
+            gap = after if side == direction else 0
+            found += new.feed(side, old.unread(side), gap, buffer.end_ns, buffer.began_ns)
+        return found
+
     def _leave(self, key: Key, stream: _Stream) -> None:
         """What follows is of another protocol, and of none until the kernel has asked the classifiers again."""
-        self.again.append(key)
+        self.again.append((*key, 0))
         self._end(key, stream)
         stream.protocol = _LEFT
         self._streams[key] = stream
@@ -275,7 +349,7 @@ class Streams:
         self._lose(tgid, Loss.UNREADABLE, 1)
         if stream is not None:
             stream.protocol = _LEFT
-            self.again.append(key)
+            self.again.append((*key, 0))
 
     def expire(self, now_ns: int | None = None) -> None:
         """Give up on halves that have waited for a minute. Also finds out what was lost."""
@@ -305,7 +379,10 @@ class Streams:
         self.steps[step] = self.steps.get(step, 0) + more
 
     def report(self, expire: bool = True) -> dict[str, Any]:
-        """What was found since the last one, for JSON. again: connections that are not what they seemed."""
+        """What was found since the last one, for JSON.
+
+        again: connections that are not what they seemed, and what they go on with; 0 if the classifiers are to say.
+        """
         if expire:
             self.expire()
         if self._interval.lost:

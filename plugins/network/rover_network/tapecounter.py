@@ -136,6 +136,9 @@ class TapeCounter:
     def ask_again(self, connection: tuple[int, int, int]) -> None:
         """What came of it is in the recording."""
 
+    def rename(self, connection: tuple[int, int, int], protocol: int) -> None:
+        """As it was recorded."""
+
     def capture_content(self, size: int) -> None:
         """There is what there is."""
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from rover_core.api import CLASSIFY_BYTES, Diagnostic, Health, WireProtocol
 from rover_core.classifiers import Classify, compiled
 from rover_network.feeds import split
-from rover_network.records import END, RECORD, Record
+from rover_network.records import END, RECORD, RUNS, Record, runs
 from rover_network.replaying import read_header
 from rover_network.tape import RECORDS, Frame, Reader
 
@@ -72,9 +72,22 @@ def _first_calls(frames: Iterator[Frame], names: Sequence[str]) -> Iterator[tupl
             if record.event & END:
                 known.pop(key, None)
                 continue
-            if known.get(key) == record.event or not 0 < record.protocol <= len(names):
+            generation = record.event & ~RUNS
+            if known.get(key) == generation or not 0 < record.protocol <= len(names):
                 continue
-            known[key] = record.event
-            head = bytes(view[RECORD.size : RECORD.size + CLASSIFY_BYTES])
-            if len(head) == CLASSIFY_BYTES or not record.after:
+            known[key] = generation
+            data, after = _beginning(record, view[RECORD.size :])
+            head = data[:CLASSIFY_BYTES]
+            if len(head) == CLASSIFY_BYTES or not after:
                 yield (names[record.protocol - 1], _RESPONSE if record.from_server else _REQUEST), head
+
+
+def _beginning(record: Record, view: memoryview) -> tuple[bytes, int]:
+    """What is captured of the call from its start on, and how many bytes behind it are not."""
+    if not record.event & RUNS:
+        return bytes(view[: record.length]), record.after
+    parts, before = runs(view[: record.length])
+    if before or not parts:
+        return b"", before or record.after
+    data, after = parts[0]
+    return data, after or record.after

@@ -68,6 +68,7 @@ def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
         make(Limits()).close()  # what it imports later, it imports now
     metrics = {name: _find(place) for name, place in protocol["metrics"].items()}
     render = _find(protocol["render"]) if protocol["render"] else None
+    request, response = map(_find, protocol["fast"]) if protocol["fast"] else (None, None)
     return Spoken(
         connect,
         datagrams,
@@ -77,7 +78,9 @@ def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
         _find(protocol["subject"]),
         _find(protocol["reason"]),
         render,
-        *map(_find, protocol["fast"] or ()),
+        request,
+        response,
+        tuple(protocol["continues"]),
     )
 
 

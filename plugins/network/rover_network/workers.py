@@ -40,6 +40,7 @@ def describe(protocol: WireProtocol) -> dict[str, Any]:
         "reason": _place(protocol.reason),
         "render": _place(protocol.render) if protocol.render else None,
         "fast": [_place(protocol.fast.request), _place(protocol.fast.response)] if protocol.fast else None,
+        "continues": list(protocol.continues),
     }
 
 

@@ -113,7 +113,7 @@ def test_what_goes_on_in_another_protocol_is_asked_about_again() -> None:
     other = Tape(streams, inode=8)
     for _ in range(20):
         other.move(1, b"\x01\x02\x03" * 1400)
-    assert streams.report()["again"] == [(7, 42, 0), (8, 42, 0)]
+    assert streams.report()["again"] == [(7, 42, 0, 0), (8, 42, 0, 0)]
 
 
 class Failing(Connection):
@@ -136,7 +136,7 @@ def test_a_parser_that_fails_loses_its_connection_alone() -> None:
     assert [row[0] for row in report["rows"]] == [8]
     assert report["steps"][PARSER_FAILED] == 1
     assert report["losses"] == [[42, "unreadable bytes", 1]]
-    assert report["again"] == [(7, 42, 0)]
+    assert report["again"] == [(7, 42, 0, 0)]
 
 
 def test_memory_is_bounded() -> None:
@@ -181,8 +181,9 @@ ROW = [7, 42, 0, 0, 1, "GET", "GET /a", "200", 1, 1, 0, [1, 5, {"0": 1}], [0, 0,
         {**GOOD, "rows": [[*ROW[:14], {"m": [1]}]]},
         {**GOOD, "losses": [[1, 2, 3]]},
         {**GOOD, "steps": {"a": "b"}},
-        {**GOOD, "again": [[1, 2]]},
-        {**GOOD, "again": [[1, 2, 1 << 64]]},
+        {**GOOD, "again": [[1, 2, 3]]},
+        {**GOOD, "again": [[1, 2, 1 << 64, 0]]},
+        {**GOOD, "again": [[1, 2, 3, 99]]},
     ],
 )
 def test_a_worker_that_says_something_else_is_not_believed(report: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from rover_core.api import FAST_BYTES
 from rover_network.calls import SYSCALLS, kinds
-from rover_network.capture import _FAST_SLOT, MOST_PROTOCOLS
+from rover_network.capture import _FAST_SLOT, _SELECT_SLOT, MOST_PROTOCOLS
 from rover_network.counter import PROGRAM
 from rover_network.dropreasons import parse_reasons
 from rover_network.fastpath import DURATIONS, SIZES
@@ -48,7 +48,10 @@ def test_reasons_are_read_from_a_description() -> None:
 def test_the_fast_path_s_numbers_agree() -> None:
     """Broken: a fast path is put where a classifier is expected, or buckets are told apart where there are none."""
     call, maps, fast = ((PROGRAM.parent / f"rover/{name}.h").read_text() for name in ("call", "fastmaps", "fast"))
-    assert f"ROVER_FAST = {_FAST_SLOT}, ROVER_SLOTS = {_FAST_SLOT + 1 + MOST_PROTOCOLS}" in call
+    assert f"ROVER_FAST = {_FAST_SLOT}," in call
+    assert f"ROVER_SELECT_ = {_SELECT_SLOT}," in call
+    assert f"ROVER_SLOTS = {_SELECT_SLOT + 1 + MOST_PROTOCOLS}," in call
+    assert _SELECT_SLOT >= _FAST_SLOT + MOST_PROTOCOLS
     assert f"#define ROVER_FAST_DURATIONS {DURATIONS}" in maps
     assert f"#define ROVER_FAST_SIZES {SIZES}" in maps
     assert len(DURATION_BOUNDS) <= DURATIONS

@@ -78,10 +78,33 @@ struct rover_call {
     struct rover_piece piece;
 };
 
+struct rover_record {
+    struct rover_key key;
+    u64 position;
+    u64 other; /* position of what goes the other way */
+    u64 began_ns;
+    u64 ended_ns;
+    u64 after; /* bytes behind these that the same call moved and that are not captured */
+    u32 length;
+    u8 protocol;
+    u8 from_server; /* 1: these are the server's bytes */
+    u8 sent;        /* 1: this process sent them */
+    u8 event;       /* and the stream's generation */
+};
+
 /* Programs of one chain, by tail call: what asks the classifiers, what ships, the classifiers, one behind the other, and
- * the fast path of each protocol that has one, by its number. The kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16
- * classifiers, a fast path and ROVER_PIECES, beside the first three and ROVER_WANT again. */
-enum rover_slot { ROVER_ASK, ROVER_WANT, ROVER_SHIP, ROVER_CLASSIFIERS, ROVER_FAST = 19, ROVER_SLOTS = 36 };
+ * the fast path and the selector of each protocol that has one, by its number. The kernel follows 33 calls
+ * (MAX_TAIL_CALL_CNT): 16 classifiers, a fast path and ROVER_PIECES, beside the first three and ROVER_WANT again. */
+enum rover_slot {
+    ROVER_ASK,
+    ROVER_WANT,
+    ROVER_SHIP,
+    ROVER_RUNS,
+    ROVER_CLASSIFIERS,
+    ROVER_FAST = 19,
+    ROVER_SELECT_ = 35,
+    ROVER_SLOTS = 52,
+};
 
 /* A read may have waited for what it reads, a write waits for what it has begun. */
 static __always_inline u64 rover_began(struct rover_call *call)

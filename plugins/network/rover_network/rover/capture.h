@@ -10,6 +10,7 @@
 #pragma once
 
 #include <rover/datagrams.h>
+#include <rover/select.h>
 #include <rover/fastmaps.h>
 
 #define ROVER_PIECES 12   /* records of one call, and segments looked at */
@@ -18,8 +19,15 @@
 #define ROVER_TRIES 64
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
 
-enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL };
-enum rover_event { ROVER_DATA, ROVER_END, ROVER_IS_DATAGRAM, ROVER_NOTE = 4, ROVER_GENERATION = 8 /* and above */ };
+enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_FRAMES };
+enum rover_event {
+    ROVER_DATA,
+    ROVER_END,
+    ROVER_IS_DATAGRAM,
+    ROVER_NOTE = 4,
+    ROVER_IS_RUNS = 8,
+    ROVER_GENERATION = 16, /* and above */
+};
 
 /* A protocol's capture policy. wanted: bytes of a call or message from the client, and from the server. content: bytes
  * of each message, whatever the policy, while messages are sampled. */
@@ -30,25 +38,13 @@ struct rover_policy {
     u64 content;
 };
 
-struct rover_record {
-    struct rover_key key;
-    u64 position;
-    u64 other; /* position of what goes the other way */
-    u64 began_ns;
-    u64 ended_ns;
-    u64 after; /* bytes behind these that the same call moved and that are not captured */
-    u32 length;
-    u8 protocol;
-    u8 from_server; /* 1: these are the server's bytes */
-    u8 sent;        /* 1: this process sent them */
-    u8 event;       /* and the stream's generation */
-};
-
 BPF_TABLE_PUBLIC("prog", u32, u32, rover_slots, ROVER_SLOTS);
 BPF_TABLE("array", u32, struct rover_policy, rover_policies, ROVER_SLOTS);
 BPF_RINGBUF_OUTPUT(rover_ring, 1); /* what the rings are like; user space makes them */
 BPF_ARRAY_OF_MAPS(rover_rings, "rover_ring", 64);
 BPF_TABLE("percpu_array", u32, u64, rover_shipped, 64); /* records of each ring */
+BPF_TABLE_PUBLIC("lru_hash", struct rover_key, struct rover_framings, rover_framed, ROVER_FRAMINGS);
+BPF_TABLE_PUBLIC("percpu_array", int, struct rover_runs, rover_gathered, 1);
 
 static __always_inline u32 rover_ring_of(struct rover_config *config, struct rover_key *key)
 {
@@ -309,6 +305,17 @@ static __always_inline int rover_settle(struct rover_config *config, struct rove
     return 1;
 }
 
+/* The parser may have found that a connection goes on with another protocol: the fast path of the old one has no say. */
+static __always_inline void rover_rename(struct rover_connection *connection, struct rover_key *key)
+{
+    u32 *renamed = rover_renamed.lookup(key);
+    if (!renamed)
+        return;
+    connection->stream.protocol = connection->facts.speaks = *renamed;
+    rover_fasts.delete(key);
+    rover_renamed.delete(key);
+}
+
 /* Tail-called once a call: how much of its data is wanted. */
 int rover_on_want(void *ctx)
 {
@@ -337,6 +344,8 @@ int rover_on_want(void *ctx)
         return 0;
     piece->length -= piece->skip;
     piece->position += piece->skip;
+    if (config->renames)
+        rover_rename(connection, &call->key);
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
     if (!policy)
@@ -348,7 +357,7 @@ int rover_on_want(void *ctx)
     u64 since = piece->position - stream->turned;
     piece->protocol = number;
     u64 wanted = piece->from_server ? policy->wanted[1] : policy->wanted[0];
-    if (policy->mode == ROVER_MODE_ALL)
+    if (policy->mode >= ROVER_MODE_ALL)
         wanted = piece->length;
     else if (policy->mode == ROVER_MODE_MESSAGES)
         wanted = wanted > since ? wanted - since : 0;
@@ -357,7 +366,57 @@ int rover_on_want(void *ctx)
     piece->left = wanted < piece->length ? wanted : piece->length;
     piece->room = piece->segment = piece->shipped = 0;
     rover_tell(ROVER_CALLS_SHIPPED);
+    if (policy->mode == ROVER_MODE_FRAMES && !piece->skip) {
+        piece->slot = policy->content;
+        rover_slots.call(ctx, ROVER_SELECT_ + number); /* fails where the selector is missing: then all is shipped */
+    }
     rover_slots.call(ctx, ROVER_SHIP);
+    return 0;
+}
+
+/* Tail-called by a selector: ships what it has gathered. */
+int rover_on_runs(void *ctx)
+{
+    int zero = 0;
+    struct rover_call *call = rover_current_call();
+    struct rover_config *config = rover_config.lookup(&zero);
+    struct rover_runs *runs = rover_gathered.lookup(&zero);
+    if (!call || !config || !runs)
+        return 0;
+    struct rover_piece *piece = &call->piece;
+    u64 used = runs->used;
+    ROVER_OPAQUE(used);
+    if (used > ROVER_RUNS_BYTES + ROVER_RUN + ROVER_RUN_HEAD)
+        used = 0;
+    int last = !piece->left || ++piece->shipped >= ROVER_RUNS_RECORDS || piece->segment > piece->segments + 1;
+    struct rover_record *head = &runs->record;
+    head->key = call->key;
+    head->position = runs->position;
+    head->other = piece->other;
+    head->ended_ns = piece->ended_ns;
+    head->began_ns = rover_began(call);
+    head->after = last ? runs->skipped + piece->length : 0;
+    head->length = used;
+    head->protocol = piece->protocol;
+    head->from_server = piece->from_server;
+    head->sent = piece->way;
+    head->event = piece->event | ROVER_IS_RUNS;
+    u32 number = rover_ring_of(config, &head->key);
+    void *ring = rover_rings.lookup(&number);
+    u64 *shipped = rover_shipped.lookup(&number);
+    if (!ring || !shipped) {
+        runs->busy = 0;
+        return 0;
+    }
+    if (bpf_ringbuf_output(ring, head, sizeof(*head) + used, 0)) {
+        rover_tell(ROVER_RING_FULL);
+        last = 1;
+    } else {
+        (*shipped)++;
+    }
+    if (!last)
+        rover_slots.call(ctx, ROVER_SELECT_ + piece->protocol);
+    runs->busy = 0;
     return 0;
 }
 

@@ -81,7 +81,7 @@ struct rover_config {
     u32 epoch; /* 0 or 1: the set of rows that is written */
     u32 all;   /* 1: every process, else those in rover_targets */
     u32 lengths; /* 1: sock_send_length and sock_recv_length count calls and bytes, 0: the ends of system calls do */
-    u32 unused;
+    u32 renames; /* 1: there is, or was, something in rover_renamed */
     u64 generation; /* of the processes that are watched; never 0 */
     u32 protocols; /* how many are recognised; 0: nothing of layer 7 is done */
     u32 rings;
@@ -108,6 +108,7 @@ BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_shared_1, ROVER_SH
 BPF_TABLE("array", int, struct rover_row, rover_blank, 1); /* never written: what a row begins as */
 BPF_TABLE_PUBLIC("lru_hash", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("lru_hash", struct rover_key, struct rover_connection, rover_connections, ROVER_CONNECTIONS);
+BPF_TABLE("lru_hash", struct rover_key, u32, rover_renamed, 1024); /* connections that go on with another protocol */
 BPF_TABLE("lru_hash", u64, struct rover_key, rover_owners, ROVER_CONNECTIONS);
 BPF_TABLE("lru_hash", u64, struct rover_connecting, rover_connecting, ROVER_THREADS);
 BPF_TABLE("lru_hash", struct rover_reason, u64, rover_reasons, 4096);

@@ -61,7 +61,10 @@ class Http1Connection(Connection):
             self._client.release()
             if response is not None:
                 self.switched = _agreed(offer, response.detail)
-        return describe(request, response)
+        exchange = describe(request, response)
+        if self.switched == "h2c":
+            self.agreed = exchange  # the answer comes in HTTP/2
+        return exchange
 
 
 def _agreed(offer: Request, answer: Response) -> str:

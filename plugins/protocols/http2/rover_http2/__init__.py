@@ -1,0 +1,1 @@
+"""HTTP/2: a protocol plugin of Rover."""
