@@ -92,7 +92,7 @@ class NetworkCounter:
         try:
             self.capture = CaptureMaps(self._program, layer7)
             self._open_maps()
-            warm((*self._rows, *self._shared))
+            warm(self._rows)
             self._without = without
             self.attach()
         except BaseException:

@@ -103,8 +103,9 @@ enum rover_tally {
 
 BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_0, ROVER_ROWS, ROVER_HASH_FLAGS);
 BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_1, ROVER_ROWS, ROVER_HASH_FLAGS);
-BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_shared_0, ROVER_SHARED, ROVER_HASH_FLAGS);
-BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_shared_1, ROVER_SHARED, ROVER_HASH_FLAGS);
+/* Allocated whole: they are for when there is no room. */
+BPF_TABLE("hash", struct rover_key, struct rover_row, rover_shared_0, ROVER_SHARED);
+BPF_TABLE("hash", struct rover_key, struct rover_row, rover_shared_1, ROVER_SHARED);
 BPF_TABLE("array", int, struct rover_row, rover_blank, 1); /* never written: what a row begins as */
 BPF_TABLE_PUBLIC("lru_hash", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("lru_hash", struct rover_key, struct rover_connection, rover_connections, ROVER_CONNECTIONS);
@@ -154,12 +155,17 @@ static __always_inline struct rover_row *rover_find(u32 epoch, struct rover_key 
 }
 
 /* The key of the row that connections like this one share: inode 0 is no socket's. A server's clients differ in their
- * ports, a client's connections in its own. */
+ * ports, a client's connections in its own; a socket without another end (one that listens) is known by its own. */
+static __always_inline int rover_by_local_port(struct rover_facts *facts)
+{
+    return facts->role == ROVER_SERVER || !facts->remote_port;
+}
+
 static __always_inline void rover_shared_key(struct rover_key *like, struct rover_facts *facts)
 {
     u64 *halves = (u64 *)facts->remote;
     u64 kind = (u64)facts->netns << 32 | facts->family << 16 | facts->protocol << 8 | facts->role;
-    u64 port = facts->role == ROVER_SERVER ? facts->local_port : facts->remote_port;
+    u64 port = rover_by_local_port(facts) ? facts->local_port : facts->remote_port;
     u64 hash = (halves[0] * 0xff51afd7ed558ccdULL ^ halves[1]) * 0xc4ceb9fe1a85ec53ULL;
     hash = (hash ^ hash >> 33 ^ kind) * 0xff51afd7ed558ccdULL;
     like->inode = 0;
@@ -183,7 +189,7 @@ static __always_inline struct rover_row *rover_shared_row(u32 epoch, u32 tgid, s
         row->facts = *facts;
         row->facts.shared = 1;
         row->facts.peer = 0;
-        if (facts->role == ROVER_SERVER)
+        if (rover_by_local_port(facts))
             row->facts.remote_port = 0;
         else
             row->facts.local_port = 0;
