@@ -66,6 +66,7 @@ bench: $(VENV)/.ready ## Costs side by side with bcc, bpftrace and perf (minutes
 	@echo; $(PY) tests/bench/unwind.py $(filter --quick,$(ARGS))
 	@echo; $(PY) tests/bench/parts.py $(filter --quick --json,$(ARGS))
 	@echo; $(PY) tests/bench/discovery.py $(filter --quick --json,$(ARGS))
+	@echo; $(PY) tests/bench/continuous.py $(filter --quick --json,$(ARGS))
 	@echo; PYTHONPATH=tests/support $(PY) tests/bench/wire.py $(filter --quick --json,$(ARGS))
 	@echo; $(PY) tests/bench/network.py $(ARGS)
 

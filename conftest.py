@@ -47,14 +47,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """build("shares.c", *flags) compiles one of tests/programs, once per session for the same flags."""
-    folder = tmp_path_factory.mktemp("programs")
+    """build("shares.c", *flags) compiles one of tests/programs, once per session for the same flags.
+
+    Without flags it is called as its source is, with some it has a name of its own.
+    """
     built: dict[tuple[str, ...], Path] = {}
 
     def compile_program(source: str, *flags: str) -> Path:
         key = (source, *flags)
         if key not in built:
-            program = folder / f"{Path(source).stem}{len(built) or ''}"
+            folder = tmp_path_factory.mktemp("programs")
+            program = folder / f"{Path(source).stem}{len(built) if flags else ''}"
             _compile(PROGRAMS / source, program, flags)
             built[key] = program
         return built[key]
@@ -68,7 +71,7 @@ def _compile(source: Path, program: Path, flags: tuple[str, ...]) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     commands = {
-        ".c": [compiler, *FRAME_POINTERS, *flags, "-o", str(program), str(source)],
+        ".c": [compiler, *FRAME_POINTERS, "-o", str(program), str(source), *flags],  # libraries come last
         ".cpp": [compiler, *FRAME_POINTERS, *flags, "-o", str(program), str(source)],
         ".rs": [compiler, "-O", "-Cforce-frame-pointers=yes", *flags, "-o", str(program), str(source)],
         ".go": [compiler, "build", *flags, "-o", str(program), str(source)],

@@ -6,9 +6,20 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from rover_core.api import Batch, Discoverer, Exporter, Profiler, TaskSource
+from rover_core.api import (
+    Batch,
+    Discoverer,
+    Exporter,
+    Observation,
+    Profiler,
+    RequestWatch,
+    Settings,
+    TaskSource,
+    TaskState,
+)
+from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
 from rover_core.errors import RoverError
 from rover_core.ledger import Ledger
 from rover_core.logs import get_logger
@@ -26,6 +37,7 @@ _DRAIN_WITHIN_S = 3.0  # of it, for the profilers' last drain; what is left is t
 _CANCEL_WITHIN_S = 0.5  # for a plugin's task source that does not let itself be cancelled
 _STARTED_S = 10.0  # after so long, what start-up needed is given back, also by an agent that waits for its first task
 _AT_LEISURE_S = 60.0  # for either, when nobody asked to stop and the tasks are just over
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,12 @@ class Timing:
     queue_size: int = 64
 
 
+def timing_of(settings: Settings) -> Timing:
+    """As it is configured."""
+    profiling, scanner = settings.section(ProfilingSettings), settings.section(ScannerSettings)
+    return Timing(profiling.flush_interval, scanner.period, settings.section(PipelineSettings).queue_size)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a run left behind: the ledger, what exporters want a person to see, which tasks failed and why, and which
@@ -66,7 +84,7 @@ class Agent:
         self._parts = parts
         self._timing = timing
         self._pipeline = Pipeline(parts.exporters, self.ledger, timing.queue_size)
-        self.tasks = TaskManager(parts.profilers, self._publish)
+        self.tasks = TaskManager(parts.profilers, self.publish)
         self._registry = ProcessRegistry(parts.discoverers, self.tasks.inform)
         self._stopping = asyncio.Event()
         self._stop_before_s = float("inf")
@@ -91,7 +109,13 @@ class Agent:
     def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
         self.ledger.lost_later(exporter, samples, cause)
 
-    def _publish(self, batch: Batch) -> None:
+    def task_state(self, task_id: str) -> TaskState:
+        return self.tasks.state(task_id)
+
+    async def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        return await self.tasks.observe(watches)
+
+    def publish(self, batch: Batch) -> None:
         self._pipeline.publish(batch)
 
     def request_stop(self) -> None:
@@ -147,6 +171,20 @@ class Agent:
         outcome.failures = dict(self.tasks.failures)
         outcome.exited = set(self.tasks.exited)
         return outcome
+
+
+def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
+    """As asyncio.run, which would however wait for ever for a thread that hangs in a plugin."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=0.2))
+        loop.close()
 
 
 def _spawn(name: str, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

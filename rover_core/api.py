@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, runtime_chec
 import pluggy
 
 from rover_core.model import Loss, Process, ProcessKey, Profile, Task, Telemetry
+from rover_core.policies import Policy, Trigger, Uri
 from rover_core.wire import Capture, Connection, Exchange, Limits, TraceContext
 from rover_core.wire.sampled import Render, no_reason, operation, untraced
 
@@ -123,6 +124,59 @@ class InformedProfiler(Profiler, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RequestWatch:
+    """Requests that these processes answer, as servers, to be added up second by second. protocol: its name."""
+
+    uri: Uri
+    pids: frozenset[int]
+    protocol: str = "http1"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSums:
+    """What the requests of a watch to one process come to that began in one second and were answered.
+
+    second: of CLOCK_MONOTONIC. duration_ns: of all together, from a request's first byte to its response's last.
+    """
+
+    uri: Uri
+    pid: int
+    second: int
+    requests: int
+    errors: int
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """lost: pieces of connections that may have held watched requests, by cause."""
+
+    sums: Sequence[RequestSums] = ()
+    lost: Mapping[Loss, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ObservingProfiler(Profiler, Protocol):
+    """A profiler of connections that can add up requests, for less than a task costs."""
+
+    def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        """Add up from now on what these ask for and nothing else; return what was seen since the last call.
+
+        Without watches nothing is observed, and what that needed is released. Raises RoverError if it cannot be.
+        """
+        ...
+
+
+class TaskState(StrEnum):
+    """OVER: also of tasks that nobody remembers. FAILED: it could not start, or something ended it."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    OVER = "over"
+    FAILED = "failed"
+
+
 class AgentContext(Protocol):
     """The agent as task sources and exporters see it. Only to be used on the agent's event loop."""
 
@@ -146,6 +200,18 @@ class AgentContext(Protocol):
         """End a task early; what it saw is kept."""
         ...
 
+    def task_state(self, task_id: str) -> TaskState:
+        """What became of a task that was submitted."""
+        ...
+
+    def publish(self, batch: Batch) -> None:
+        """Hand the exporters what no profiler delivers."""
+        ...
+
+    async def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        """`ObservingProfiler.observe`, of the profiler that can. Raises RoverError, also where there is none."""
+        ...
+
     def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
         """So many samples of batches that this exporter had taken were lost after all."""
         ...
@@ -157,6 +223,24 @@ class TaskSource(Protocol):
     name: str
 
     async def run(self, context: AgentContext) -> None: ...
+
+
+class PolicySource(Protocol):
+    """Where continuous profiling's policies come from, and who is told what they began. Used on the event loop."""
+
+    name: str
+
+    @property
+    def policies(self) -> Sequence[Policy]:
+        """Those in effect, as far as the source knows. Asked for again and again."""
+        ...
+
+    async def report(self, trigger: Trigger) -> str:
+        """A task is about to be submitted. The id that it is to have: the source's own if that is known in time.
+
+        Should not take longer than a few seconds, since the task waits for it.
+        """
+        ...
 
 
 class Exporter(Protocol):
@@ -284,6 +368,7 @@ class Replay(Protocol):
 
 
 Protocols = Callable[[], Sequence["WireProtocol"]]
+TlsLibraries = Callable[[], Sequence["TlsLibrary"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +385,7 @@ class RecordCommand:
     command: str
     help: str
     magic: bytes
-    record: Callable[[Settings, Protocols, BinaryIO, int, Mapping[str, Any]], RecordingProfiler]
+    record: Callable[[Settings, Protocols, TlsLibraries, BinaryIO, int, Mapping[str, Any]], RecordingProfiler]
     replay: Callable[[Settings, Protocols, BinaryIO], Replay]
     check: Callable[[Settings, Protocols, BinaryIO], Iterable[Diagnostic]]
     options: tuple[ProfileOption, ...] = ()
@@ -381,6 +466,54 @@ CLASSIFY_BYTES = 64
 """What a classifier may look at, however few of them came."""
 FAST_BYTES = 1024
 """What a fast path's judge may look at."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsProbe:
+    """A place in a file where plain text of encrypted connections passes by.
+
+    function: of the network profiler's eBPF program, what is attached there (docs/hooks.md lists them). offset: in
+    the file. on_return: at the return of the function that begins there.
+    """
+
+    function: str
+    offset: int
+    on_return: bool = False
+
+
+class TlsFile(Protocol):
+    """An executable file that a process maps, to be looked at. What is read of it is a stranger's."""
+
+    path: str
+    """As the process names it."""
+    build_id: str
+    """Hexadecimal, "" if it has none."""
+
+    def read(self, offset: int, size: int, /) -> bytes:
+        """Up to so many bytes, fewer where the file ends."""
+        ...
+
+    def functions(self, names: Collection[str]) -> Mapping[str, int]:
+        """Name -> offset in the file, of those of these functions whose names it has kept."""
+        ...
+
+    def mentions(self, text: bytes) -> bool:
+        """Whether it is among its constants: what a library says of itself, though its names were stripped."""
+        ...
+
+
+class TlsLibrary(Protocol):
+    """A library that encrypts connections, and how its plain text can be had."""
+
+    name: str
+
+    def probes(self, file: TlsFile) -> Iterable[TlsProbe]:
+        """Where to attach what; none if the library is not in this file. Called once for each file.
+
+        RoverError: it is there, but cannot be probed; the connections of this file alone stay unread, and people are
+        told why.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

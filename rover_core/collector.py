@@ -8,7 +8,7 @@ from rover_core.model import Profile, ProfileMerger, Telemetry
 
 
 class Collector:
-    """Merges what arrives, by task. room: stacks to keep of each task (`ProfileMerger`)."""
+    """Merges what arrives of tasks, by task. room: stacks to keep of each task (`ProfileMerger`)."""
 
     name = "collector"
 
@@ -21,6 +21,8 @@ class Collector:
         pass
 
     async def export(self, batch: Batch) -> None:
+        if not batch.task_id:
+            return
         if isinstance(batch, Profile):
             self._mergers.setdefault(batch.task_id, ProfileMerger(self._room)).add(batch)
         else:

@@ -1,18 +1,39 @@
 """Options that every command shares, and what they add up to: plugins and settings. For plugins' commands too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rover_core.config.types import parse_cli_duration
 from rover_core.invocation import Invocation
 
-__all__ = ["Invocation", "config_options", "pass_invocation"]
+if TYPE_CHECKING:  # they cost 0.2 s to import, and `rover --help` needs none of them
+    from rover_core.agent import Outcome
+    from rover_core.api import Settings, TaskSource
+    from rover_core.plugins import PluginManager
+
+__all__ = ["DURATION", "Invocation", "config_options", "pass_invocation", "run_agent"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
+
+class _DurationParameter(click.ParamType[int]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_cli_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = _DurationParameter()
+"""An option's type: `15`, `15s`, `1m30s` -> nanoseconds. A plain number is seconds."""
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 """Hands the `Invocation` to a command as its first argument."""
@@ -31,6 +52,25 @@ def config_options(command: _Function) -> _Function:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def run_agent(
+    plugins: "PluginManager", settings: "Settings", sources: "Sequence[TaskSource]", duration_ns: int = 0
+) -> "Outcome":
+    """Run an agent of all plugins with these task sources in place of theirs, until Ctrl-C or for duration_ns."""
+    import asyncio
+
+    from rover_core.agent import Agent, Parts, run_to_end, timing_of
+
+    parts = Parts(plugins.discoverers(settings), plugins.profilers(settings), plugins.exporters(settings), sources)
+    agent = Agent(parts, timing_of(settings))
+
+    async def run() -> "Outcome":
+        if duration_ns:
+            asyncio.get_running_loop().call_later(duration_ns / 1e9, agent.request_stop)
+        return await agent.run()
+
+    return run_to_end(run())
 
 
 def _config(ctx: click.Context, _: click.Parameter, value: Path | None) -> None:

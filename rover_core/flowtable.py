@@ -20,6 +20,7 @@ _NOTHING = "No traffic: what was profiled exchanged nothing, or it ended too soo
 _NOTES = {
     "not measured": "not measured here",
     "not recognised": "protocols that are not recognised here:",
+    "TLS not read": "encrypted connections of these files are not read:",
     "io_uring": "uses io_uring, whose calls are counted without their times: pid",
     "drop reasons": "packets were dropped for",
     "connections forgotten": "connections forgotten for want of room, whose role may be wrong",

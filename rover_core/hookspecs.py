@@ -14,15 +14,18 @@ from rover_core.api import (
     Discoverer,
     Exporter,
     Format,
+    PolicySource,
     ProfileCommand,
     Profiler,
     RecordCommand,
     Settings,
     SettingsSection,
     TaskSource,
+    TlsLibrary,
     WireProtocol,
     hookspec,
 )
+from rover_core.model import Process
 
 if TYPE_CHECKING:  # the agent itself has no command line in memory
     import click
@@ -40,17 +43,25 @@ def rover_discoverers(settings: Settings) -> Sequence[Discoverer]:  # type: igno
 
 @hookspec
 def rover_profilers(  # type: ignore[empty-body]
-    settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]
+    settings: Settings,
+    protocols: Callable[[], Sequence[WireProtocol]],
+    tls_libraries: Callable[[], Sequence[TlsLibrary]],
 ) -> Sequence[Profiler]:
     """Profilers, not started; eBPF is loaded with the first task. Called once, when the agent starts. Since 0.1.
 
-    protocols: what `rover_protocols` of all plugins brings, for a profiler of connections; leave it out otherwise.
+    protocols, tls_libraries: what `rover_protocols` and `rover_tls_libraries` of all plugins bring, for a profiler of
+    connections; leave them out otherwise.
     """
 
 
 @hookspec
 def rover_protocols(settings: Settings) -> Sequence[WireProtocol]:  # type: ignore[empty-body]
     """Protocols that connections speak. Called once, by a profiler of connections when it starts. Since 0.1."""
+
+
+@hookspec
+def rover_tls_libraries(settings: Settings) -> Sequence[TlsLibrary]:  # type: ignore[empty-body]
+    """Libraries that encrypt connections. Called once, by a profiler of connections when it starts. Since 0.1."""
 
 
 @hookspec
@@ -74,13 +85,32 @@ def rover_formats() -> Sequence[Format]:  # type: ignore[empty-body]
 
 
 @hookspec
-def rover_task_sources(settings: Settings) -> Sequence[TaskSource]:  # type: ignore[empty-body]
-    """Where tasks come from besides the command line. Called once, when the agent starts. Since 0.1."""
+def rover_task_sources(  # type: ignore[empty-body]
+    settings: Settings, policies: Callable[[], Sequence[PolicySource]]
+) -> Sequence[TaskSource]:
+    """Where tasks come from besides the command line. Called once, when the agent starts. Since 0.1.
+
+    policies: what `rover_policy_sources` of all plugins brings, for who begins tasks by policies; leave it out
+    otherwise.
+    """
+
+
+@hookspec
+def rover_policy_sources(settings: Settings) -> Sequence[PolicySource]:  # type: ignore[empty-body]
+    """Where policies of continuous profiling come from besides the configuration. Called once, by what heeds them,
+    when the agent starts. Since 0.1."""
 
 
 @hookspec
 def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:  # type: ignore[empty-body]
     """Lines of `rover doctor`: what this plugin needs of the host and whether it is there. Since 0.1."""
+
+
+@hookspec
+def rover_process_diagnostics(  # type: ignore[empty-body]
+    settings: Settings, process: Process, tls_libraries: Callable[[], Sequence[TlsLibrary]]
+) -> Iterable[Diagnostic]:
+    """Lines of `rover doctor --pid`: what this plugin can see of a process, and what it cannot. Since 0.1."""
 
 
 @hookspec

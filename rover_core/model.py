@@ -70,6 +70,7 @@ class Task:
     duration_ns: how long, from the actual start; None means until cancelled.
     settings: overrides of the profiler's own settings for this task alone.
     trigger: who ordered it (`command line`, `configuration`, a backend's name, a continuous policy).
+    attributes: what all of its batches are to say, beside what the profiler says of them.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Task:
     duration_ns: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     trigger: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Loss(StrEnum):
     OVER_LIMIT = "over the limit"
     UNPAIRED = "not paired"
     WORKER_ENDED = "worker ended"
+    NO_SOCKET = "socket not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +368,7 @@ class Flow:
 
     address: of the other end, with its port, as the last connection had it: `10.0.0.1:80`, "" where there is none.
     figures: by name (`read`, `write`, `connect`, ...). counts: what has neither bytes nor a time (`retransmits`).
-    protocol: the label of what is spoken (`http`), "" if that is not known.
+    protocol: the label of what is spoken (`http`), "" if that is not known. ssl: whether some of it is over TLS.
     """
 
     key: FlowKey
@@ -374,6 +377,7 @@ class Flow:
     figures: Mapping[str, Figure]
     counts: Mapping[str, int]
     protocol: str = ""
+    ssl: bool = False
 
     def __add__(self, other: "Flow") -> "Flow":
         """Of the same key, at another time. connections: the greater number, since some may be the same."""
@@ -385,6 +389,7 @@ class Flow:
             {name: self.figures.get(name, Figure()) + other.figures.get(name, Figure()) for name in names},
             {name: self.counts.get(name, 0) + other.counts.get(name, 0) for name in counts},
             self.protocol or other.protocol,
+            self.ssl or other.ssl,
         )
 
 
@@ -405,7 +410,7 @@ class Operation:
     label: the protocol's in metrics (`http`). address: as of a flow. exchanges: requests that were seen, and
     responses whose requests were not; errors: as the protocol means them. statuses: exchanges by status, "" without a
     response. durations: ns, of those whose both halves were seen. request_sizes, response_sizes: bytes. metrics: the
-    protocol's own, by name.
+    protocol's own, by name. ssl: whether some of them were over TLS.
     """
 
     key: OperationKey
@@ -419,6 +424,7 @@ class Operation:
     request_sizes: Distribution
     response_sizes: Distribution
     metrics: Mapping[str, Distribution] = field(default_factory=dict)
+    ssl: bool = False
 
     def __add__(self, other: "Operation") -> "Operation":
         """Of the same key, at another time; the key may differ where operations are put together."""
@@ -436,6 +442,7 @@ class Operation:
             self.request_sizes + other.request_sizes,
             self.response_sizes + other.response_sizes,
             {name: self.metrics.get(name, none) + other.metrics.get(name, none) for name in sorted(metrics)},
+            self.ssl or other.ssl,
         )
 
 
@@ -528,6 +535,7 @@ class Sample:
 class Telemetry:
     """What one task's profiler measured in [start_ns, end_ns) that is not stacks: changes since its previous one.
 
+    task_id: "" for what was measured for no task: meters that are only passed on.
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all.
     samples: exchanges that sampling rules asked for, the slowest of each flow and reason first.
     meters: as a backend takes them, of processes that it knows; flows: the same for people, of all. operations: what

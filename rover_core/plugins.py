@@ -18,15 +18,18 @@ from rover_core.api import (
     Discoverer,
     Exporter,
     Format,
+    PolicySource,
     ProfileCommand,
     Profiler,
     RecordCommand,
     Settings,
     SettingsSection,
     TaskSource,
+    TlsLibrary,
     WireProtocol,
 )
 from rover_core.errors import RoverError
+from rover_core.model import Process
 
 if TYPE_CHECKING:
     import click
@@ -120,10 +123,18 @@ class PluginManager:
         return self._collect("rover_discoverers", settings=settings)
 
     def profilers(self, settings: Settings) -> list[Profiler]:
-        return self._collect("rover_profilers", settings=settings, protocols=lambda: self.protocols(settings))
+        return self._collect(
+            "rover_profilers",
+            settings=settings,
+            protocols=lambda: self.protocols(settings),
+            tls_libraries=lambda: self.tls_libraries(settings),
+        )
 
     def protocols(self, settings: Settings) -> list[WireProtocol]:
         return self._collect("rover_protocols", WireProtocol, settings=settings)
+
+    def tls_libraries(self, settings: Settings) -> list[TlsLibrary]:
+        return self._collect("rover_tls_libraries", settings=settings)
 
     def profile_commands(self) -> list[ProfileCommand]:
         return self._collect("rover_profile_commands", ProfileCommand)
@@ -138,10 +149,22 @@ class PluginManager:
         return self._collect("rover_formats")
 
     def task_sources(self, settings: Settings) -> list[TaskSource]:
-        return self._collect("rover_task_sources", settings=settings)
+        return self._collect("rover_task_sources", settings=settings, policies=lambda: self.policy_sources(settings))
+
+    def policy_sources(self, settings: Settings) -> list[PolicySource]:
+        return self._collect("rover_policy_sources", settings=settings)
 
     def diagnostics(self, settings: Settings) -> list[Diagnostic]:
         return self._collect("rover_diagnostics", Diagnostic, settings=settings)
+
+    def process_diagnostics(self, settings: Settings, process: Process) -> list[Diagnostic]:
+        return self._collect(
+            "rover_process_diagnostics",
+            Diagnostic,
+            settings=settings,
+            process=process,
+            tls_libraries=lambda: self.tls_libraries(settings),
+        )
 
     def checks(self) -> list[Check]:
         return self._collect("rover_checks", Check, protocols=self.protocols)

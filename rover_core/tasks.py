@@ -12,7 +12,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from rover_core import procfs
-from rover_core.api import Batch, InformedProfiler, Profiler
+from rover_core.api import (
+    Batch,
+    InformedProfiler,
+    Observation,
+    ObservingProfiler,
+    Profiler,
+    RequestWatch,
+    TaskState,
+)
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
 from rover_core.memory import release_memory
@@ -110,6 +118,23 @@ class TaskManager:
         except Exception as error:  # a plugin's, whatever it is: it goes on with what it knew  # noqa: BLE001
             log.warning("profiler was not informed", profiler=desk.profiler.name, reason=_text(error))
 
+    def state(self, task_id: str) -> TaskState:
+        """Of a task that was submitted."""
+        entry = self._tasks.get(task_id)
+        if entry is None:
+            return TaskState.FAILED if task_id in self.failures else TaskState.OVER
+        return TaskState.RUNNING if entry.started_s else TaskState.WAITING
+
+    async def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        """Ask the profiler that can add up requests. Raises RoverError if there is none, and what it raises."""
+        for desk in self._desks.values():
+            if isinstance(desk.profiler, ObservingProfiler):
+                return await desk.call(desk.profiler.observe, watches)
+        if watches:
+            remedy = "pip install 'rover-agent[network,http1]', or see `rover plugins`"
+            raise RoverError("requests cannot be watched", why="no profiler here can", remedy=remedy)
+        return Observation()
+
     def cancel(self, task_id: str) -> None:
         entry = self._tasks.get(task_id)
         if entry:
@@ -187,7 +212,7 @@ class TaskManager:
             desk.running.discard(task.id)
             last = await desk.call(desk.profiler.stop, task.id)
             if last is not None:
-                self._publish(last)
+                self._deliver(last)
             log.info("task ended", task=task.id, profiler=task.profiler)
 
     async def _wait_for_end(self, entry: _Running) -> None:
@@ -215,9 +240,16 @@ class TaskManager:
     async def _flush(self, desk: _Desk) -> None:
         try:
             for profile in await desk.call(desk.profiler.drain):
-                self._publish(profile)
+                self._deliver(profile)
         except Exception as error:  # a plugin's, whatever it is: the next drain may work  # noqa: BLE001
             log.error("profiler did not deliver", profiler=desk.profiler.name, reason=_text(error))
+
+    def _deliver(self, batch: Batch) -> None:
+        """Publish it, with what its task has to say."""
+        entry = self._tasks.get(batch.task_id)
+        if entry and entry.task.attributes:
+            batch = replace(batch, attributes={**batch.attributes, **entry.task.attributes})
+        self._publish(batch)
 
     async def keep_ticking(self) -> None:
         """Tick the profilers, and end tasks whose processes have exited, for ever."""

@@ -5,6 +5,7 @@ is killed leaves nothing behind in the kernel.
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from rover_core.errors import RoverError
 
 _TYPE_SOFTWARE, _TYPE_TRACEPOINT = 1, 2  # enum perf_type_id
 _COUNT_SW_CPU_CLOCK = 0  # enum perf_sw_ids
+_TRACE_UPROBE_MULTI = 48  # enum bpf_attach_type of include/uapi/linux/bpf.h
 _IOC_ENABLE, _IOC_SET_BPF = 0x2400, 0x40042408  # include/uapi/linux/perf_event.h
 
 
@@ -141,6 +143,71 @@ class Uprobe:
 
     def attach(self, function: int) -> list[int]:
         return _attach_probe("uprobe", os.fsencode(self.path), self.offset, self.on_return, self.pid, function)
+
+
+class _UprobeLink(ctypes.Structure):
+    """The layout of `union bpf_attr` for BPF_LINK_CREATE of several uprobes."""
+
+    _fields_ = (
+        ("prog_fd", ctypes.c_uint32),
+        ("target_fd", ctypes.c_uint32),
+        ("attach_type", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("path", ctypes.c_uint64),
+        ("offsets", ctypes.c_uint64),
+        ("ref_ctr_offsets", ctypes.c_uint64),
+        ("cookies", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("uprobe_flags", ctypes.c_uint32),
+        ("pid", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Uprobes:
+    """Several instructions of one file, for every process that maps it. For functions of the type `UPROBE`.
+
+    One link since 6.6 (89ae89f53d20): to detach a uprobe takes a tenth of a second. Before, a perf event for each.
+    """
+
+    path: Path
+    offsets: tuple[int, ...]
+    on_return: bool = False
+
+    @property
+    def label(self) -> str:
+        places = ", ".join(f"{offset:#x}" for offset in self.offsets)
+        return f"{'uretprobe' if self.on_return else 'uprobe'} {self.path}+{places}"
+
+    def attach(self, function: int) -> list[int]:
+        try:
+            return [self._link(function)]
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        descriptors: list[int] = []
+        try:
+            for offset in self.offsets:
+                descriptors += Uprobe(self.path, offset, self.on_return).attach(function)
+        except BaseException:
+            for fd in descriptors:
+                os.close(fd)
+            raise
+        return descriptors
+
+    def _link(self, function: int) -> int:
+        path = ctypes.create_string_buffer(os.fsencode(self.path))
+        offsets = (ctypes.c_uint64 * len(self.offsets))(*self.offsets)
+        attributes = _UprobeLink(
+            prog_fd=function,
+            attach_type=_TRACE_UPROBE_MULTI,
+            path=ctypes.addressof(path),
+            offsets=ctypes.addressof(offsets),
+            count=len(self.offsets),
+            uprobe_flags=int(self.on_return),  # BPF_F_UPROBE_MULTI_RETURN
+        )
+        return bpf(BpfCommand.LINK_CREATE, attributes)
 
 
 def _attach_probe(kind: str, name: bytes, offset: int, on_return: bool, pid: int, function: int) -> list[int]:

@@ -16,9 +16,11 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+_TRACE_UPROBE_MULTI = 48  # enum bpf_attach_type of include/uapi/linux/bpf.h, since 6.6; not looked at before
 _FDS_A_MESSAGE = 200  # SCM_MAX_FD is 253
 
 
@@ -46,17 +48,17 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     functions: dict[str, Any] = {}
     for name, kind in request["functions"].items():
         try:
-            descriptors.append(module.load_func(name.encode(), getattr(BPF, kind)).fd)
+            descriptors.append(_load_function(module, name, kind))
             functions[name] = {"index": len(descriptors) - 1}
         except Exception as error:  # one function that the kernel refuses leaves the others  # noqa: BLE001
             functions[name] = {"error": str(error)}
     extensions: dict[str, Any] = {}
-    for name, extension in request["extensions"].items():
-        answer, descriptor = _load_extension(extension, offsets)
-        extensions[name] = answer
-        if descriptor is not None:
-            descriptors.append(descriptor)
-            answer["index"] = len(descriptors) - 1
+    for extension in request["extensions"]:
+        for name, (answer, descriptor) in _load_extension(extension, offsets).items():
+            extensions[name] = answer
+            if descriptor is not None:
+                descriptors.append(descriptor)
+                answer["index"] = len(descriptors) - 1
     lib.bpf_table_name.restype = ctypes.c_char_p  # not declared by bcc, which then takes it for an int
     maps: dict[str, Any] = {}
     for number in range(lib.bpf_num_tables(module.module)):
@@ -71,17 +73,36 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     return {"functions": functions, "extensions": extensions, "maps": maps}, descriptors
 
 
-def _load_extension(extension: dict[str, Any], offsets: list[str]) -> tuple[dict[str, Any], int | None]:
-    """What is to be said of it, with what the compiler and the verifier printed of it alone; its descriptor."""
+def _load_function(module: Any, name: str, kind: str) -> int:
+    """The descriptor of a function, loaded as a program of that type."""
     from bcc import BPF
 
+    if kind == "UPROBE":  # to the kernel it is a kprobe's; where there are links of several uprobes, for these
+        return int(module.load_func(name.encode(), BPF.KPROBE, attach_type=_TRACE_UPROBE_MULTI).fd)
+    return int(module.load_func(name.encode(), getattr(BPF, kind)).fd)
+
+
+def _load_extension(extension: dict[str, Any], offsets: list[str]) -> dict[str, tuple[dict[str, Any], int | None]]:
+    """By function: what is to be said of it, with what was printed of it alone; its descriptor."""
+    from bcc import BPF
+
+    modules: list[Any] = []
+
+    def load(function: str, kind: str) -> int:
+        if not modules:
+            modules.append(BPF(text=extension["text"], cflags=extension["cflags"] + offsets))
+            _KEPT.extend(modules)
+        return _load_function(modules[0], function, kind)
+
+    return {name: _overheard(load, *function) for name, function in extension["functions"].items()}
+
+
+def _overheard(load: Callable[[str, str], int], function: str, kind: str) -> tuple[dict[str, Any], int | None]:
     with tempfile.TemporaryFile() as said:
         before = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            module = BPF(text=extension["text"], cflags=extension["cflags"] + offsets)
-            _KEPT.append(module)
-            return {}, module.load_func(extension["function"].encode(), getattr(BPF, extension["kind"])).fd
+            return {}, load(function, kind)
         except Exception as error:  # it fails alone  # noqa: BLE001
             said.seek(0)
             return {"error": str(error), "log": said.read().decode(errors="replace")}, None

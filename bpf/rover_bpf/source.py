@@ -18,14 +18,12 @@ _INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
 class Extension:
     """A program that is compiled by itself, beside the one whose maps it uses (`BPF_TABLE("extern", ...)`).
 
-    name: what it is called among the loaded functions; function: what it is called in its text, kind: its type. One
-    that does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
+    functions: what it is called among the loaded functions -> what it is called in its text, and its type. One that
+    does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
     """
 
-    name: str
     path: Path
-    function: str
-    kind: str
+    functions: Mapping[str, tuple[str, str]]
     defines: Mapping[str, str] = field(default_factory=dict)
     include: tuple[Path, ...] = ()
 
@@ -34,8 +32,9 @@ class Extension:
 class ProgramSource:
     """One eBPF program to compile.
 
-    functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`; `TRACING`
-    for an iterator, whose name is then `bpf_iter__<what>`). optional: those that are of use only beside others.
+    functions: name -> program type as BCC names it (`PERF_EVENT`, `RAW_TRACEPOINT`, `TRACEPOINT`, `KPROBE`; `UPROBE`
+    for `attach.Uprobes`; `TRACING` for an iterator, whose name is then `bpf_iter__<what>`). optional: those that are
+    of use only beside others.
     members: kernel structure members whose offsets the program uses, as (structure, member, names it had in other
     kernels...): each becomes the constant ROVER_OFFSET_<structure>_<member>, dots as underscores; of bit-fields
     ROVER_BIT_<structure>_<member> is the bit of that byte.
@@ -58,14 +57,13 @@ class ProgramSource:
             **self._module(self.path, self.include, self.defines),
             "members": self.members,
             "functions": dict(self.functions),
-            "extensions": {
-                each.name: {
+            "extensions": [
+                {
                     **self._module(each.path, (*each.include, *self.include), {**self.defines, **each.defines}),
-                    "function": each.function,
-                    "kind": each.kind,
+                    "functions": dict(each.functions),
                 }
                 for each in self.extensions
-            },
+            ],
         }
 
     def _module(self, path: Path, folders: Sequence[Path], constants: Mapping[str, str]) -> dict[str, Any]:

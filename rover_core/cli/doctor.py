@@ -9,7 +9,10 @@ import click
 from rover_core.api import Check, Diagnostic, Health, Settings
 from rover_core.cli.output import print_json
 from rover_core.commands import Invocation, config_options, pass_invocation
+from rover_core.errors import UsageError
+from rover_core.model import Process
 from rover_core.plugins import PluginInfo
+from rover_core.procfs import read_process
 
 _MARKS = {Health.OK: ("ok", "green"), Health.WARNING: ("warn", "yellow"), Health.PROBLEM: ("FAIL", "red")}
 
@@ -30,10 +33,11 @@ class _Doctor(click.Command):
 
 
 @click.command(cls=_Doctor)
+@click.option("--pid", type=int, metavar="PID", help="Say instead what can be seen of this process.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_options
 @pass_invocation
-def doctor(invocation: Invocation, /, as_json: bool, **asked: bool) -> int:
+def doctor(invocation: Invocation, /, pid: int | None, as_json: bool, **asked: bool) -> int:
     """Say what this host lacks for profiling, if anything, and what to do about it.
 
     Tries the real thing: every profiler loads and attaches its eBPF program, and lets go again. Exits with 1 if
@@ -42,10 +46,12 @@ def doctor(invocation: Invocation, /, as_json: bool, **asked: bool) -> int:
     \b
     Examples:
       rover doctor
+      rover doctor --pid 4711
       rover doctor --json | jq '.[] | select(.health != "ok")'
     """
     plugins, settings = invocation.load_quietly()
-    diagnostics = plugins.diagnostics(settings)  # asked first: a plugin may fail at that
+    # Asked first: a plugin may fail at that.
+    diagnostics = plugins.diagnostics(settings) if pid is None else plugins.process_diagnostics(settings, _find(pid))
     checks = [check for check in plugins.checks() if asked.get(check.name.replace("-", "_"))]
     further = [finding for check in checks for finding in _run(check, settings)]
     findings = [*_plugin_findings(plugins.plugins), *diagnostics, *further]
@@ -54,6 +60,13 @@ def doctor(invocation: Invocation, /, as_json: bool, **asked: bool) -> int:
     else:
         _print(findings)
     return int(any(finding.health is Health.PROBLEM for finding in findings))
+
+
+def _find(pid: int) -> Process:
+    process = read_process(pid)
+    if process is None:
+        raise UsageError(f"there is no process {pid}", remedy="`rover processes` lists what runs")
+    return process
 
 
 def _run(check: Check, settings: Settings) -> Iterable[Diagnostic]:

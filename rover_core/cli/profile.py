@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from rover_core.api import Batch, ProfileCommand, ProfileFormat, ProfileOption, RecordCommand
-from rover_core.cli.parameters import DURATION
-from rover_core.commands import Invocation, config_options
+from rover_core.commands import DURATION, Invocation, config_options
 from rover_core.errors import UsageError
 from rover_core.model import Profile, Task, Telemetry
 from rover_core.tasks import COMMAND_LINE
@@ -159,9 +158,10 @@ def _parsed(own: ProfileOption, text: str) -> Any:
 
 
 def _run(name: str, commands: Sequence[ProfileCommand], invocation: Invocation, options: Mapping[str, Any]) -> None:
+    from rover_core.agent import run_to_end
     from rover_core.cli.output_choice import check_output
     from rover_core.cli.output_file import write_output
-    from rover_core.cli.session import profile_once, run_to_end
+    from rover_core.cli.session import profile_once
 
     if invocation.overrides.get("logger.level") is None:
         invocation.overrides["logger.level"] = "WARNING"  # people look at the result, not at the agent at work

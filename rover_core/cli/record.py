@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -85,7 +86,8 @@ def _file_options() -> list[Any]:
 
 
 def _record(command: RecordCommand, invocation: Invocation, options: Mapping[str, Any]) -> None:
-    from rover_core.cli.session import run_to_end, say
+    from rover_core.agent import run_to_end
+    from rover_core.cli.session import say
 
     if invocation.overrides.get("logger.level") is None:
         invocation.overrides["logger.level"] = "WARNING"
@@ -94,7 +96,8 @@ def _record(command: RecordCommand, invocation: Invocation, options: Mapping[str
     path = options["output"]
     with _private(path) as out:
         own = own_settings(command, options)
-        profiler = command.record(settings, lambda: plugins.protocols(settings), out, options["max_size"], own)
+        bring = partial(plugins.protocols, settings), partial(plugins.tls_libraries, settings)
+        profiler = command.record(settings, *bring, out, options["max_size"], own)
         try:
             outcome = run_to_end(_run(plugins, settings, task, profiler))
         finally:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from rover_core.api import Exporter, Health, ProfileCommand, RecordCommand, Replay, Settings
+from rover_core.api import (
+    Batch,
+    Exporter,
+    Health,
+    Observation,
+    ProfileCommand,
+    RecordCommand,
+    Replay,
+    RequestWatch,
+    Settings,
+    TaskState,
+)
 from rover_core.cli.profile import output_options, own_options, own_settings
 from rover_core.cli.recording import recorders
 from rover_core.commands import Invocation, config_options
@@ -151,6 +162,15 @@ class _Context:
 
     def cancel(self, task_id: str) -> None:
         """It ends with the recording."""
+
+    def task_state(self, task_id: str) -> TaskState:
+        return TaskState.OVER
+
+    def publish(self, batch: Batch) -> None:
+        """There is only what was recorded."""
+
+    async def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        return Observation()
 
     def count_lost(self, exporter: str, samples: int, cause: Loss) -> None:
         self.lost += samples

@@ -6,8 +6,7 @@ import sys
 
 import click
 
-from rover_core.cli.parameters import DURATION
-from rover_core.commands import Invocation, config_options, pass_invocation
+from rover_core.commands import DURATION, Invocation, config_options, pass_invocation
 
 _DURATION_HELP = "How long, e.g. 15, 90s, 10m; 0, the default, until Ctrl-C or SIGTERM."
 _DEMO_HELP = "Start a small workload to look at. By default on an idle host, for a run with a --duration."

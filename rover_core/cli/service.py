@@ -24,10 +24,8 @@ _ROOM = 1024  # stacks kept in memory for the closing table; the store has them 
 
 def serve(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
     """Run the agent until it is told to stop, or for duration_ns if that is not 0, and show what came of it."""
-    from rover_core.agent import Agent, Parts, Timing
-    from rover_core.cli.session import run_to_end
+    from rover_core.agent import Agent, Parts, run_to_end, timing_of
     from rover_core.collector import Collector
-    from rover_core.config.sections import PipelineSettings, ProfilingSettings, ScannerSettings
     from rover_core.memory import settle
 
     plugins, settings = invocation.load()
@@ -38,16 +36,11 @@ def serve(invocation: Invocation, duration_ns: int, demo: bool | None) -> None:
         [collector, *plugins.exporters(settings)],
         plugins.task_sources(settings),
     )
-    timing = Timing(
-        settings.section(ProfilingSettings).flush_interval,
-        settings.section(ScannerSettings).period,
-        settings.section(PipelineSettings).queue_size,
-    )
     tasks = _standalone_tasks(settings, parts, duration_ns)
     settle()
     with ExitStack() as stack:
         _start_demo(stack, demo, duration_ns)
-        outcome = run_to_end(_run(Agent(parts, timing), tasks, duration_ns))
+        outcome = run_to_end(_run(Agent(parts, timing_of(settings)), tasks, duration_ns))
     _report(outcome, collector)
 
 

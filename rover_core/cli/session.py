@@ -1,11 +1,10 @@
 """Profiles from the command line: an agent with their tasks and no exporter but memory."""
 
-import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from rover_core.agent import Agent, Parts, Timing
 from rover_core.api import Settings
@@ -18,8 +17,6 @@ from rover_core.model import Profile, Task
 
 if TYPE_CHECKING:
     from rover_core.plugins import PluginManager
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +56,6 @@ async def profile_once(plugins: "PluginManager", settings: Settings, tasks: Sequ
     profiles = [profile for task in tasks if (profile := profile_of(task, found))]
     failures = [outcome.failures[task.id] for task in tasks if task.id in outcome.failures]
     return Result(profiles, any(is_among(task, outcome.exited) for task in tasks), failures)
-
-
-def run_to_end(main: Coroutine[Any, Any, _T]) -> _T:
-    """As asyncio.run, which would however wait for ever for a thread that hangs in a plugin."""
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.run_until_complete(main)
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=0.2))
-        loop.close()
 
 
 def describe(tasks: Sequence[Task]) -> str:

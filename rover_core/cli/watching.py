@@ -7,11 +7,11 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rover_core.agent import Agent, Outcome, Parts, Timing
+from rover_core.agent import Agent, Outcome, Parts, Timing, run_to_end
 from rover_core.api import AgentContext, Batch, Exporter, Settings, TelemetryFormat
 from rover_core.cli.output_choice import Output, check_output
 from rover_core.cli.output_file import write_data, writing_stdout
-from rover_core.cli.session import describe, run_to_end, say
+from rover_core.cli.session import describe, say
 from rover_core.config.sections import ProfilingSettings
 from rover_core.errors import RoverError
 from rover_core.flows import Json, TelemetryMerger, json_lines

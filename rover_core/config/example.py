@@ -56,7 +56,11 @@ def _item(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
     defaults = {name: info.get_default(call_default_factory=True) for name, info in model.model_fields.items()}
     for index, (name, info) in enumerate(model.model_fields.items()):
         mark = "- " if index == 0 else "  "
-        yield f"# {mark}{name}: {_placeholder(variable((*path, name), info), defaults[name])}"
+        if info.examples:  # where no default says what it looks like
+            lines = yaml.safe_dump({name: info.examples[0]}, sort_keys=False).splitlines()
+            yield from (f"# {mark if at == 0 else '  '}{line}" for at, line in enumerate(lines))
+        else:
+            yield f"# {mark}{name}: {_placeholder(variable((*path, name), info), defaults[name])}"
 
 
 def _placeholder(name: str, value: Any) -> str:

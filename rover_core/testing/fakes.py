@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from rover_core.api import Batch
+from rover_core.api import Batch, Observation, RequestWatch, TaskState
 from rover_core.model import Loss, Process, ProcessKey, Profile, StackSample, Task
 from rover_core.testing.records import make_profile, make_sample
 
@@ -123,7 +123,8 @@ class FakeDiscoverer:
 class FakeContext:
     """An `AgentContext` for task sources and exporters: tasks are kept, by id, and never run.
 
-    lost: samples by (exporter, cause).
+    lost: samples by (exporter, cause). published: batches, in order. states: of tasks, RUNNING unless set here.
+    watched: what is to be observed since the last call; observations: what calls return, the next one first.
     """
 
     def __init__(self, processes: Iterable[Process] = (), profilers: Collection[str] = ("FAKE",)) -> None:
@@ -133,6 +134,10 @@ class FakeContext:
         self.tasks: dict[str, Task] = {}
         self.cancelled: list[str] = []
         self.lost: dict[tuple[str, Loss], int] = {}
+        self.published: list[Batch] = []
+        self.states: dict[str, TaskState] = {}
+        self.watched: Sequence[RequestWatch] = ()
+        self.observations: list[Observation] = []
 
     @property
     def processes(self) -> Collection[Process]:
@@ -150,6 +155,16 @@ class FakeContext:
 
     def submit(self, task: Task) -> None:
         self.tasks[task.id] = task
+
+    def task_state(self, task_id: str) -> TaskState:
+        return self.states.get(task_id, TaskState.RUNNING if task_id in self.tasks else TaskState.OVER)
+
+    def publish(self, batch: Batch) -> None:
+        self.published.append(batch)
+
+    async def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        self.watched = tuple(watches)
+        return self.observations.pop(0) if self.observations else Observation()
 
     def cancel(self, task_id: str) -> None:
         self.cancelled.append(task_id)

@@ -19,6 +19,7 @@ PUBLIC = {
     "expressions",
     "identity",
     "patterns",
+    "policies",
     "wire",
     "procfs",
     "logs",

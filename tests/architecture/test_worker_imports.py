@@ -1,5 +1,7 @@
 """What a worker needs it has loaded by the time it gives up its rights, for every protocol that is installed."""
 
+import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -88,6 +90,30 @@ def published(protocol: WireProtocol, number: int, classify: Classify) -> Iterat
                 places[side] += len(piece.data)
                 after = len(piece.data) - len(data)
                 yield (RECORD.pack(*key, after, len(data), number, side, side, event) + data).hex()
+
+
+def modules(package: str) -> Iterator[Path]:
+    """Of that package, without the hooks, which workers call before they give up their rights."""
+    spec = importlib.util.find_spec(package)
+    assert spec
+    assert spec.origin
+    yield from (file for file in Path(spec.origin).parent.rglob("*.py") if file.name != "plugin.py")
+
+
+@pytest.mark.parametrize("protocol", installed(), ids=lambda protocol: protocol.name)
+def test_what_a_parser_imports_it_imports_at_its_top(protocol: WireProtocol) -> None:
+    """Broken: a compression, or another rare shape of messages, cannot be read in a worker, or not rendered."""
+    files = list(modules(protocol.connect.__module__.partition(".")[0]))
+    assert files
+    late = [
+        f"{file.name}:{node.lineno}"
+        for file in files
+        for function in ast.walk(ast.parse(file.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert late == []
 
 
 def test_workers_import_nothing_later(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ agents of their processes, and data of equal schedule, stacks and time is kept o
 import asyncio
 import base64
 import hashlib
+import json
 import threading
 import time
 import uuid
@@ -19,13 +20,21 @@ import grpc
 import grpc.aio
 from google.protobuf.message_factory import GetMessageClass
 
-from rover_exporter_skywalking.protocol import logging_pb2, meter_pb2, process_pb2, profiling_pb2, span_pb2
+from rover_exporter_skywalking.protocol import (
+    continuous_pb2,
+    logging_pb2,
+    meter_pb2,
+    process_pb2,
+    profiling_pb2,
+    span_pb2,
+)
 from rover_exporter_skywalking.protocol.common_pb2 import Command, Commands, KeyStringValuePair
 
 T = TypeVar("T")
 _SERVICES = [
     process_pb2.DESCRIPTOR.services_by_name["EBPFProcessService"],
     profiling_pb2.DESCRIPTOR.services_by_name["EBPFProfilingService"],
+    continuous_pb2.DESCRIPTOR.services_by_name["ContinuousProfilingService"],
     meter_pb2.DESCRIPTOR.services_by_name["MeterReportService"],
     logging_pb2.DESCRIPTOR.services_by_name["LogReportService"],
     span_pb2.DESCRIPTOR.services_by_name["SpanAttachedEventReportService"],
@@ -72,6 +81,8 @@ class Backend:
         self.agents: dict[str, set[str]] = defaultdict(set)
         self.unknown: set[str] = set()  # names of processes that get no id
         self.tasks: list[tuple[int, list[str], Command]] = []
+        self.policies: dict[str, tuple[str, Any]] = {}
+        self.triggered: dict[str, Any] = {}  # reports, by the id that was answered
         self.rows: dict[tuple[str, str, int, str, int], Row] = {}
         self.received = 0
         self.collections: list[Any] = []
@@ -126,6 +137,10 @@ class Backend:
     def give(self, ids: list[str], command: Command, update_ms: int) -> None:
         """Hand out any command to the agents of these processes; to everyone, if there are none."""
         self.tasks.append((update_ms, ids, command))
+
+    def set_policy(self, service: str, profiling: Any) -> None:
+        """A policy of this service, in the shape of contract section 2.2; None takes it away."""
+        self.policies[service] = ("", None) if profiling is None else (str(uuid.uuid4()), profiling)
 
     def id_of(self, name: str) -> str:
         """The id of the process of this name, "" if it was not reported."""
@@ -216,6 +231,29 @@ class Backend:
             if update_ms > request.latestUpdateTime and (not ids or mine & set(ids))
         ]
         return Commands(commands=newer)
+
+    def queryPolicies(self, request: Any) -> Any:  # noqa: N802
+        changed = [
+            {"ServiceName": asked.serviceName, "UUID": version, "Profiling": profiling}
+            for asked in request.policies
+            for version, profiling in [self.policies.get(asked.serviceName, ("", None))]
+            if version != asked.uuid
+        ]
+        if not changed:
+            return Commands()
+        pairs = [
+            KeyStringValuePair(key="SerialNumber", value=str(uuid.uuid4())),
+            KeyStringValuePair(key="ServiceWithPolicyJSON", value=json.dumps(changed)),
+        ]
+        return Commands(commands=[Command(command="ContinuousProfilingPolicyQuery", args=pairs)])
+
+    def reportProfilingTask(self, request: Any) -> Any:  # noqa: N802
+        if process_id(request) not in self.processes:
+            return Commands()
+        task_id = f"triggered-{len(self.triggered)}"
+        self.triggered[task_id] = request
+        pair = KeyStringValuePair(key="TaskId", value=task_id)
+        return Commands(commands=[Command(command="ContinuousProfilingReportTask", args=[pair])])
 
     def collectProfilingData(self, data: Any, state: dict[str, Any]) -> None:  # noqa: N802
         if data.HasField("task"):

@@ -22,6 +22,7 @@ from rover_core.plugins import DISABLED_VARIABLE, PluginManager
 TITLES = {
     "nginx": "nginx, as much as it can",
     "nginx-5000": "nginx, 5 000 requests a second",
+    "nginx-tls": "nginx over TLS, as much as it can",
     "redis": "redis, as much as it can",
     "files": "Reading and writing files",
 }
@@ -35,7 +36,7 @@ _NO_KPROBES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser(__doc__)
-    made.set_defaults(duration=4.0)  # four loads, five contenders, three rounds: nine minutes
+    made.set_defaults(duration=4.0)  # five loads, five contenders, three rounds: twelve minutes
     made.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(TITLES)} (default: all)")
     options = made.parse_args(arguments)
     if unknown := set(options.sections) - set(TITLES):

@@ -49,12 +49,12 @@ def client(*command: str) -> str:
     return subprocess.run(started, capture_output=True, text=True, check=True).stdout
 
 
-def wrk(seconds: float, folder: Path, connections: int, script: str = "") -> Done:
+def wrk(seconds: float, folder: Path, connections: int, script: str = "", scheme: str = "http") -> Done:
     extra = []
     if script:
         (folder / "script.lua").write_text(script)
         extra = ["-s", str(folder / "script.lua")]
-    url = f"http://127.0.0.1:{PORT}/page"
+    url = f"{scheme}://127.0.0.1:{PORT}/page"
     text = client("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency", *extra, url)
     (requests,) = re.findall(r"(\d+) requests in", text)
     return int(requests), _latency(text, "50%"), _latency(text, "99%")
@@ -69,6 +69,18 @@ def nginx(folder: Path) -> list[str]:
     (folder / "page").write_bytes(b"x" * 1400)
     (folder / "nginx.conf").write_text(NGINX.format(folder, PORT))
     return ["nginx", "-c", str(folder / "nginx.conf")]
+
+
+def nginx_tls(folder: Path) -> list[str]:
+    command = nginx(folder)
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run(
+        [*make, "-keyout", folder / "key", "-out", folder / "certificate"], check=True, capture_output=True
+    )
+    keys = f" ssl; ssl_certificate {folder}/certificate; ssl_certificate_key {folder}/key;"
+    configuration = folder / "nginx.conf"
+    configuration.write_text(configuration.read_text().replace(f":{PORT};", f":{PORT}{keys}"))
+    return command
 
 
 def redis(folder: Path) -> list[str]:
@@ -92,6 +104,7 @@ def redis_benchmark(seconds: float, folder: Path) -> Done:
 KINDS: dict[str, tuple[Callable[[Path], list[str]], Callable[[float, Path], Done]]] = {
     "nginx": (nginx, lambda seconds, folder: wrk(seconds, folder, 32)),
     "nginx-5000": (nginx, lambda seconds, folder: wrk(seconds, folder, 50, AT_A_RATE)),
+    "nginx-tls": (nginx_tls, lambda seconds, folder: wrk(seconds, folder, 32, scheme="https")),
     "redis": (redis, redis_benchmark),
 }
 

@@ -146,7 +146,7 @@ PROGRAM = """
 import sys
 from rover_core.agent import Agent, Parts, Timing
 from rover_core.cli.ending import leave
-from rover_core.cli.session import run_to_end
+from rover_core.agent import run_to_end
 from rover_core.model import Task
 from rover_core.testing import FakeExporter, FakeProfiler
 async def main():

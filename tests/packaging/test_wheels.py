@@ -24,6 +24,17 @@ OURS = {
     for pattern in ("pyproject.toml", "bpf/pyproject.toml", "plugins/*/pyproject.toml", "plugins/*/*/pyproject.toml")
     for path in ROOT.glob(pattern)
 }
+PROTOCOLS = sorted(path.parent.name for path in ROOT.glob("plugins/protocols/*/pyproject.toml"))
+CONNECT = """
+from rover_core.config.loading import load_settings
+from rover_core.plugins import PluginManager
+from rover_core.wire import Limits
+
+manager = PluginManager.discover()
+for protocol in manager.protocols(load_settings(manager.sections())):
+    protocol.connect(Limits()).feed(0, b"x" * 100, 0, 1)
+    print(protocol.name)
+"""
 _DATA = {".c", ".h", ".html", ".css", ".js", ".json", ".proto", ".tmpl", ".typed"}
 
 
@@ -92,6 +103,17 @@ def test_an_extra_installs_its_subset_and_no_more(new_environment: Callable[[], 
     environment.install("rover-agent[oncpu]")
     assert environment.ours() == {"rover-agent", "rover-bpf", "rover-oncpu"}
     assert set(environment.plugins()) == {"bpf", "oncpu"}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_protocols_extra_brings_the_profiler_and_that_protocol_alone(
+    new_environment: Callable[[], Environment], protocol: str
+) -> None:
+    """Broken: `pip install 'rover-agent[mysql]'` reads nothing, or brings the other protocols too."""
+    environment = new_environment()
+    environment.install(f"rover-agent[{protocol}]")
+    assert environment.ours() == {"rover-agent", "rover-bpf", "rover-network", f"rover-{protocol}"}
+    assert environment.run("python", "-c", CONNECT).strip() == protocol
 
 
 def test_everything_loads_as_it_does_in_the_checkout(new_environment: Callable[[], Environment]) -> None:

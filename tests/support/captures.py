@@ -1,8 +1,10 @@
 """Network captures as parsers want them: what each connection carried, in order, with the gaps of the capture.
 
 `captured(protocol)` lists the published captures beside the checkout; `flows(file)` reads one.
+`recorded(file, folder)` reads one of our own.
 """
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,6 +175,13 @@ def flows(file: Path) -> list[Flow]:
     for flow in found:
         flow.pieces += [piece for half in flow.halves for piece in half.rest(*flow.last)]
     return [flow for flow in found if flow.pieces]
+
+
+def recorded(file: Path, folder: Path) -> list[Flow]:
+    """The same of a capture that is packed with gzip. folder: for its content."""
+    plain = folder / file.name.removesuffix(".gz")
+    plain.write_bytes(gzip.decompress(file.read_bytes()))
+    return flows(plain)
 
 
 def _begins_anew(flow: Flow, packet: Any, source: str) -> bool:

@@ -33,7 +33,7 @@ http {{
 class Nginx:
     """A server with an account of all it sent, in its access log."""
 
-    def __init__(self, folder: Path, sendfile: str = "on") -> None:
+    def __init__(self, folder: Path, sendfile: str = "on", program: str | Path = "nginx") -> None:
         self.port = free_port()
         self.log = folder / "log"
         (folder / "page").write_bytes(b"x" * 1400)
@@ -41,7 +41,7 @@ class Nginx:
         (folder / "large").write_bytes(b"y" * 3_000_000)
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=self.port, sendfile=sendfile))
         folder.chmod(0o755)
-        self.process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
+        self.process = subprocess.Popen([program, "-c", str(folder / "nginx.conf")])
         until(self._answers)
 
     def _answers(self) -> bool:

@@ -6,7 +6,9 @@ import threading
 import time
 
 from rover_core.api import WireProtocol
-from rover_core.wire import Connection, Direction, Exchange, Limits
+from rover_core.wire import CaptureMode, Connection, Direction, Exchange, Limits
+
+_LIMITED = (CaptureMode.CALLS, CaptureMode.MESSAGES)
 
 
 class Relay:
@@ -33,17 +35,24 @@ class Relay:
                 return
             server = socket.create_connection(self._target)
             connection = self._protocol.connect(Limits(content=self._content))
+            turn = [-1, 0]  # which side spoke last, and how much it has said since
             with self._lock:
                 self._open += 2
                 self._sockets += [client, server]
             for side, source, sink in ((Direction.CLIENT, client, server), (Direction.SERVER, server, client)):
-                threading.Thread(target=self._pass, args=(connection, side, source, sink), daemon=True).start()
+                threading.Thread(target=self._pass, args=(connection, turn, side, source, sink), daemon=True).start()
 
-    def _pass(self, connection: Connection, side: Direction, source: socket.socket, sink: socket.socket) -> None:
-        wanted = max(self._protocol.capture.server if side else self._protocol.capture.client, self._content)
+    def _pass(
+        self, connection: Connection, turn: list[int], side: Direction, source: socket.socket, sink: socket.socket
+    ) -> None:
+        capture = self._protocol.capture
+        wanted = max(capture.server if side else capture.client, self._content)
         while data := _received(source):
             with self._lock:
-                seen = data[:wanted]
+                if turn[0] != side or capture.mode is CaptureMode.CALLS:
+                    turn[:] = side, 0
+                seen = data[: max(0, wanted - turn[1])] if capture.mode in _LIMITED else data
+                turn[1] += len(data)
                 self.exchanges += connection.feed(side, seen, len(data) - len(seen), time.monotonic_ns())
             sink.sendall(data)
         with contextlib.suppress(OSError):  # it may be gone

@@ -140,12 +140,12 @@ def _texts(read: Read, elf: Elf, table: int) -> Iterator[int]:
     places, addends = relocations(read, elf)
     for header in places[addends == table][:_MAX_TRIED].tolist():
         yield from addends[places == header + _TEXT_IN_MODULE * word.itemsize][:1].tolist()
-    for place in islice(_find(read, elf, np.array([table], word).tobytes()), _MAX_TRIED):
+    for place in islice(find_bytes(read, elf, np.array([table], word).tobytes()), _MAX_TRIED):
         text = read(place + _TEXT_IN_MODULE * word.itemsize, word.itemsize)
         yield from np.frombuffer(text, word).tolist() if len(text) == word.itemsize else ()
 
 
-def _find(read: Read, elf: Elf, wanted: bytes) -> Iterator[int]:
+def find_bytes(read: Read, elf: Elf, wanted: bytes) -> Iterator[int]:
     """Offsets at which the file's segments hold these bytes, data first."""
     for _, begin in _chunks(elf):
         window = read(begin, _SEARCH_AT_ONCE)

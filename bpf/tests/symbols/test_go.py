@@ -16,6 +16,7 @@ from rover_bpf.symbols import Symbolizer
 from rover_bpf.symbols.elf import read_elf
 from rover_bpf.symbols.files import reader_of
 from rover_bpf.symbols.gopclntab import GoError, read_functions, read_layout
+from rover_bpf.symbols.goprogram import find_go_functions, go_release, read_go_version
 from rover_bpf.symbols.sources import Symbols, read_symbols
 
 Run = Callable[..., Any]
@@ -98,6 +99,49 @@ def test_a_live_stripped_go_program(
     program = run(stripped(built("pie"), tmp_path))
     symbolizer.observe(program.key)
     assert symbolizer.user(program.key, [program.addresses["sqrt"]])[0].symbol == "main.sqrtGolang"
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["stripped", "without sections"])
+@pytest.mark.parametrize("kind", ["exe", "pie"])
+def test_what_a_stripped_program_says_of_itself(
+    kind: str, bare: bool, built: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Broken: it is not known which release built a program, or where its functions are, so it cannot be probed."""
+    path = stripped(built(kind), tmp_path)
+    content = (without_sections(path, tmp_path / "bare") if bare else path).read_bytes()
+    read = reader_of(content)
+    elf = read_elf(read)
+    installed = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    assert read_go_version(read, elf) == installed
+    assert go_release(installed) == int(installed.split(".")[1])
+    listed = subprocess.run(["go", "tool", "nm", "-size", built(kind)], capture_output=True, text=True, check=True)
+    lines = [line.split(None, 3) for line in listed.stdout.splitlines()]
+    wanted = {line[3]: line for line in lines if len(line) == 4 and line[3] in ("main.main", "fmt.Fprintf")}
+    found = find_go_functions(read, elf, ("main.main", "fmt.Fprintf", "main.mai", "no.such"))
+    assert found.keys() == wanted.keys()
+    for name, (start, end) in found.items():
+        assert start == int(wanted[name][0], 16)
+        assert 0 <= end - start - int(wanted[name][1]) < 64, "functions are padded"
+
+
+def test_build_information_as_it_was_before_1_18() -> None:
+    """Broken: a program of Go 1.16, whose functions are called in another way, is taken for one of 1.17."""
+    head = b"\xff Go buildinf:" + bytes([8, 0]) + struct.pack("<2Q", 0x400040, 0)
+    content = head + bytes(0x40 - len(head)) + struct.pack("<2Q", 0x400060, 9) + bytes(16) + b"go1.16.15 and more"
+    elf = read_elf(reader_of(executable(content)))
+    assert read_go_version(reader_of(executable(content)), elf) == "go1.16.15"
+    for broken in (content[:40], content.replace(b"\x60\0\x40", b"\x60\0\x90"), content[:0x60]):
+        elf = read_elf(reader_of(executable(broken)))
+        assert read_go_version(reader_of(executable(broken)), elf) == ""
+
+
+def executable(content: bytes) -> bytes:
+    """An ELF file without sections, whose one segment is at 0x400000."""
+    offset = 0x1000
+    head = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)
+    head += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    head += struct.pack("<IIQQQQQQ", 1, 6, offset, 0x400000, 0x400000, len(content), len(content), 0x1000)
+    return head + bytes(offset - len(head)) + content
 
 
 def old_table(go: int, width: int, order: str) -> bytes:

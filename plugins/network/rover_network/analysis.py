@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from rover_bpf.maps import Array
-from rover_core.api import WireProtocol
+from rover_core.api import RequestSums, RequestWatch, WireProtocol
+from rover_core.errors import RoverError
 from rover_core.logs import get_logger
 from rover_core.model import Loss, Sample, SamplingRule
 from rover_network.capture import MOST_PROTOCOLS, Layer7
@@ -18,6 +19,7 @@ from rover_network.rulebook import content_size
 from rover_network.samplewords import rules_told, samples_read
 from rover_network.sampling import Taken
 from rover_network.settings import ProtocolAnalyzeSettings, SamplingSettings
+from rover_network.watching import sums_read, watches_told
 from rover_network.workers import Report, Workers, describe
 
 _TALLIES = {
@@ -26,6 +28,7 @@ _TALLIES = {
     "classified": "connections recognised",
     "calls_shipped": "calls captured",
     "ring_full": "records lost, ring full",
+    "tls_homeless": "TLS calls, socket not known",
 }
 Rules = Sequence[SamplingRule]
 log = get_logger("network")
@@ -70,6 +73,9 @@ class Analysis:
         self._samples: list[Taken[tuple[int, ...]]] = []
         self._names = OperationNames()
         self.slow: dict[str, str] = {}
+        self._watched: list[RequestSums] = []
+        self._sampled: Collection[int] | None = ()
+        self._observed: Collection[int] = ()
 
     @property
     def layer7(self) -> Layer7:
@@ -106,9 +112,9 @@ class Analysis:
         """What is to be sampled from now on: rules by task, and of which pids; None for every process."""
         if self._workers is None:
             return
-        if counter.capture.fast:
-            pids = [pids for _, pids in tasks.values()]
-            counter.capture.fast.parse(None if None in pids else {pid for each in pids for pid in each or ()})
+        pids = [pids for _, pids in tasks.values()]
+        self._sampled = None if None in pids else {pid for each in pids for pid in each or ()}
+        self._parse(counter)
         wanted = content_size(rule for rules, _ in tasks.values() for rule in rules)
         counter.capture.capture_content(max(wanted, self._recorder.content if self._recorder else 0))
         words = [
@@ -118,13 +124,43 @@ class Analysis:
         self._workers.assign(words)
         self.gather(counter)  # they answer once they know: what comes from now on is sampled
 
+    def watch(self, counter: Counter, watches: Sequence[RequestWatch], alone: bool) -> None:
+        """What requests are added up from now on. alone: no task wants to know anything else.
+
+        Raises RoverError for a protocol that is not read here.
+        """
+        names = {each.protocol for each in watches}
+        numbers = {
+            each.name: number for number, each in enumerate(self.protocols, 1) if each.name not in self.missing
+        }
+        if unread := names - numbers.keys():
+            why = "; ".join(self.missing.get(name, f"no plugin reads {name}") for name in sorted(unread))
+            remedy = f"pip install 'rover-agent[{','.join(sorted(unread))}]', or see `rover plugins`"
+            raise RoverError("requests cannot be watched", why=why, remedy=remedy)
+        if self._workers:
+            self._observed = {pid for each in watches for pid in each.pids}
+            self._parse(counter)
+            counter.capture.capture_only(names if alone else None)
+            self._workers.watch(watches_told(watches, numbers), alone)
+            self.gather(counter)  # they answer once they know: what comes from now on is added up
+
+    def _parse(self, counter: Counter) -> None:
+        """Whose exchanges the kernel is not to count itself, since each is looked at."""
+        if counter.capture.fast:
+            counter.capture.fast.parse(None if self._sampled is None else {*self._sampled, *self._observed})
+
+    def take_watched(self) -> list[RequestSums]:
+        """What was added up since the last time."""
+        taken, self._watched = self._watched, []
+        return taken
+
     def take_samples(self, flow_of: FlowOf) -> Iterator[tuple[str, Sample]]:
         """What was gathered since the last time, with its task's id."""
         taken, self._samples = self._samples, []
         for task_id, (inode, tgid, peer, client, _), exchange in taken:
             if flow := flow_of((inode, tgid, peer)):
-                key, address = flow
-                yield task_id, Sample(replace(key, role="client" if client else "server"), address, exchange)
+                key = replace(flow.key, role="client" if client else "server")
+                yield task_id, Sample(key, flow.address, replace(exchange, ssl=flow.ssl))
 
     def gather(self, counter: Counter) -> None:
         """Take what the workers have found, before they hold too much of it."""
@@ -135,6 +171,7 @@ class Analysis:
             try:
                 check(report, len(self.protocols))
                 self._samples += samples_read(report["samples"])
+                self._watched += sums_read(report["watched"])
             except ValueError as error:
                 self._workers.end(number, str(error))
                 continue
@@ -174,6 +211,7 @@ class Analysis:
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)
         losses = dict(found.losses)
         _add(losses, Loss.RING_FULL, counted.tally["ring_full"])
+        _add(losses, Loss.NO_SOCKET, counted.tally["tls_homeless"])
         _add(losses, Loss.PROCESS_GONE, found.homeless)
         if self._workers:
             replaced, lost = self._workers.take_losses()

@@ -27,6 +27,9 @@ class Kind(IntEnum):
     ACCEPTING = 8
     CLOSING = 9
     URING = 10
+    MAPPING = 12
+    EXECUTING = 13
+    SETTING = 14
 
 
 _AT_EXIT = 0x100
@@ -51,11 +54,38 @@ _KINDS = {
     Kind.ACCEPTING: ("accept", "accept4"),
     Kind.CLOSING: ("close",),
     Kind.URING: ("io_uring_enter",),
+    Kind.MAPPING: ("mmap",),
+    Kind.EXECUTING: ("execve", "execveat"),
+    Kind.SETTING: ("setsockopt",),
 }
 _NAMES = tuple(name for names in _KINDS.values() for name in names)
 _NUMBERS = {
-    "x86_64": (0, 19, 327, 45, 47, 1, 20, 328, 44, 46, 299, 307, 40, 275, 42, 43, 288, 3, 426),
-    "aarch64": (63, 65, 286, 207, 212, 64, 66, 287, 206, 211, 243, 269, 71, 76, 203, 202, 242, 57, 426),
+    "x86_64": (0, 19, 327, 45, 47, 1, 20, 328, 44, 46, 299, 307, 40, 275, 42, 43, 288, 3, 426, 9, 59, 322, 54),
+    "aarch64": (
+        63,
+        65,
+        286,
+        207,
+        212,
+        64,
+        66,
+        287,
+        206,
+        211,
+        243,
+        269,
+        71,
+        76,
+        203,
+        202,
+        242,
+        57,
+        426,
+        222,
+        221,
+        281,
+        208,
+    ),
 }
 """In the order of _NAMES."""
 

@@ -1,7 +1,7 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,23 @@ from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import RingFeed
 
-FUNCTIONS = dict.fromkeys(("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs"), "RAW_TRACEPOINT")
+FUNCTIONS = dict.fromkeys(
+    ("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs", "rover_on_cipher"), "RAW_TRACEPOINT"
+)
 """In the order of enum rover_slot."""
+CLASSIFIERS = len(FUNCTIONS)
+"""The slot of the first."""
+TLS_FUNCTIONS = dict.fromkeys(
+    ("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship", "rover_tls_on_runs"), "UPROBE"
+)
+"""The same in the chain of uprobes, which have no use for the last."""
 _CLASSIFIER, _FAST, _SELECTOR = (
     Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c", "selector.bpf.c")
 )
-_FAST_SLOT = 19  # ROVER_FAST
-_SELECT_SLOT = 35  # ROVER_SELECT_
+_FAST_SLOT = 20  # ROVER_FAST
+_SELECT_SLOT = 36  # ROVER_SELECT_
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
+_NOTHING = (len(_MODES), 0, (0, 0), 0)  # as a policy: it is recognised, and not shipped
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
 MOST_PROTOCOLS = 16
 MOST_RINGS = 64
@@ -65,9 +74,11 @@ def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
         "ROVER_CLASSIFY": f"{protocol.name}_classify",
         "ROVER_PROTOCOL": str(number),
     }
-    yield Extension(
-        _name(protocol), _CLASSIFIER, "rover_on_classify", "RAW_TRACEPOINT", defines, (classifier.parent,)
-    )
+    functions = {
+        _name(protocol): ("rover_on_classify", "RAW_TRACEPOINT"),
+        _over_tls(_name(protocol)): ("rover_tls_on_classify", "UPROBE"),
+    }
+    yield Extension(_CLASSIFIER, functions, defines, (classifier.parent,))
     if selector is not None:
         defines = {
             "ROVER_SELECTOR": f'"{selector.name}"',
@@ -75,7 +86,11 @@ def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
             "ROVER_SELECT_HEAD": f"{protocol.name.upper()}_SELECT_HEAD",
         }
         name = _selector_name(protocol)
-        yield Extension(name, _SELECTOR, "rover_on_select", "RAW_TRACEPOINT", defines, (selector.parent,))
+        functions = {
+            name: ("rover_on_select", "RAW_TRACEPOINT"),
+            _over_tls(name): ("rover_tls_on_select", "UPROBE"),
+        }
+        yield Extension(_SELECTOR, functions, defines, (selector.parent,))
 
 
 def _selector_name(protocol: WireProtocol) -> str:
@@ -91,7 +106,11 @@ def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
                 "ROVER_JUDGE_RESPONSE": f"{protocol.name}_response",
                 "ROVER_PROTOCOL": str(number),
             }
-            yield Extension(_fast(protocol), _FAST, "rover_on_fast", "RAW_TRACEPOINT", defines, (fast.judge.parent,))
+            functions = {
+                _fast(protocol): ("rover_on_fast", "RAW_TRACEPOINT"),
+                _over_tls(_fast(protocol)): ("rover_tls_on_fast", "UPROBE"),
+            }
+            yield Extension(_FAST, functions, defines, (fast.judge.parent,))
 
 
 def _name(protocol: WireProtocol) -> str:
@@ -102,20 +121,49 @@ def _fast(protocol: WireProtocol) -> str:
     return f"fast path {protocol.name}"
 
 
+def _over_tls(name: str) -> str:
+    return f"{name} of plain text"
+
+
+def _refused(program: Program, labels: Mapping[str, str]) -> dict[str, str]:
+    """Of programs, by name, with what the user knows them as: those that are missing, and why."""
+    names = {**labels, **{_over_tls(name): _over_tls(name) for name in labels}}
+    return {label: program.errors[name] for name, label in names.items() if name in program.errors}
+
+
+def _fill(
+    program: Program,
+    table: str,
+    functions: Iterable[str],
+    protocols: Sequence[WireProtocol],
+    called: Callable[[str], str],
+) -> None:
+    """Put a chain's programs where the kernel looks for them. called: what those of protocols are in this chain."""
+    classifiers = [called(_name(each)) for each in protocols]
+    chain = dict(enumerate(functions))
+    chain |= enumerate((name for name in classifiers if name in program.functions), CLASSIFIERS)
+    for number, protocol in enumerate(protocols, 1):
+        chain[_FAST_SLOT + number] = called(_fast(protocol))
+        chain[_SELECT_SLOT + number] = called(_selector_name(protocol))
+    slots = BpfMap(program.maps[table], "<u4", "<u4")
+    for slot, name in chain.items():
+        if name in program.functions:
+            slots.update(slot, program.functions[name])
+
+
 class CaptureMaps:
     """Rings made and slots filled. The kernel's numbers of protocols are their places in `protocols`, from 1 on.
 
-    missing: name of a protocol that is not recognised here -> why. slow: of one whose fast path the kernel does not
-    take -> why.
+    missing: name of a protocol that is not recognised here -> why; of one that is, but not over TLS, its program's
+    name -> why. slow: of one whose fast path the kernel does not take -> why, in the same way.
     """
 
     def __init__(self, program: Program, layer7: Layer7) -> None:
         self.missing: Mapping[str, str] = {
-            each.name: program.errors[_name(each)] for each in layer7.protocols if _name(each) in program.errors
-        } | {name: program.errors[name] for name in FUNCTIONS if name in program.errors and layer7.protocols}
-        self.slow: Mapping[str, str] = {
-            each.name: program.errors[_fast(each)] for each in layer7.fast if _fast(each) in program.errors
+            **_refused(program, {_name(each): each.name for each in layer7.protocols}),
+            **_refused(program, {name: name for name in (*FUNCTIONS, *TLS_FUNCTIONS) if layer7.protocols}),
         }
+        self.slow: Mapping[str, str] = _refused(program, {_fast(each): each.name for each in layer7.fast})
         usable = [each for each in layer7.protocols if _name(each) in program.functions]
         if any(name not in program.functions for name in FUNCTIONS):
             usable = []
@@ -127,19 +175,14 @@ class CaptureMaps:
         for number in range(layer7.rings):
             self.rings.append(make_ring(layer7.ring_bytes))
             BpfMap(program.maps["rover_rings"], "<u4", "<u4").update(number, self.rings[-1].fd)
-        slots = BpfMap(program.maps["rover_slots"], "<u4", "<u4")
         self._policies = BpfMap(program.maps["rover_policies"], "<u4", _POLICY)
         self._protocols = layer7.protocols
-        self.capture_content(0)
-        chain = [*FUNCTIONS, *map(_name, usable)]
-        for slot, name in enumerate(chain):
-            slots.update(slot, program.functions[name])
-        for number, protocol in enumerate(layer7.protocols, 1):
-            if _fast(protocol) in program.functions:
-                slots.update(_FAST_SLOT + number, program.functions[_fast(protocol)])
-                self.fast = self.fast or FastMaps(program)
-            if _selector_name(protocol) in program.functions:
-                slots.update(_SELECT_SLOT + number, program.functions[_selector_name(protocol)])
+        self._content, self._only = 0, frozenset(each.name for each in layer7.protocols)
+        self._set_policies()
+        _fill(program, "rover_slots", FUNCTIONS, layer7.protocols, str)
+        _fill(program, "rover_tls_slots", TLS_FUNCTIONS, layer7.protocols, _over_tls)
+        if any(_fast(each) in program.functions for each in layer7.protocols):
+            self.fast = FastMaps(program)
         self._shipped = BpfMap(program.maps["rover_shipped"], "<u4", "<u8")
 
     @property
@@ -149,8 +192,20 @@ class CaptureMaps:
 
     def capture_content(self, size: int) -> None:
         """Ship so many first bytes of each message from now on, where the protocol's policy says less."""
-        for number, protocol in enumerate(self._protocols if self.active else (), 1):
-            self._policies.update(number, _policy(protocol, size))
+        if self.active:
+            self._content = size
+            self._set_policies()
+
+    def capture_only(self, names: Collection[str] | None) -> None:
+        """Ship nothing of other protocols than these from now on; None for all."""
+        if self.active:
+            self._only = frozenset(each.name for each in self._protocols) if names is None else frozenset(names)
+            self._set_policies()
+
+    def _set_policies(self) -> None:
+        for number, protocol in enumerate(self._protocols, 1):
+            policy = _policy(protocol, self._content) if protocol.name in self._only else _NOTHING
+            self._policies.update(number, policy)
 
     def close(self) -> None:
         for ring in self.rings:

@@ -8,21 +8,32 @@
 
 BPF_TABLE("extern", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("extern", u32, u32, rover_slots, ROVER_SLOTS);
+BPF_TABLE("extern", u32, u32, rover_tls_slots, ROVER_SLOTS);
 
-int rover_on_classify(void *ctx)
+/* The slot of the program that goes on; none that is one if there is nothing to look at. */
+static __always_inline u32 rover_classify(void)
 {
     u32 thread = bpf_get_current_pid_tgid();
     struct rover_call *call = rover_calls.lookup(&thread);
     if (!call)
-        return 0;
+        return ROVER_SLOTS;
     struct rover_piece *piece = &call->piece;
     piece->said = ROVER_CLASSIFY(piece->head, piece->size);
     if (piece->said) {
         piece->protocol = ROVER_PROTOCOL;
-        rover_slots.call(ctx, ROVER_WANT);
-        return 0;
+        return ROVER_WANT;
     }
-    piece->slot++;
-    rover_slots.call(ctx, piece->slot);
+    return ++piece->slot;
+}
+
+int rover_on_classify(void *ctx)
+{
+    rover_slots.call(ctx, rover_classify());
+    return 0;
+}
+
+int rover_tls_on_classify(void *ctx)
+{
+    rover_tls_slots.call(ctx, rover_classify());
     return 0;
 }

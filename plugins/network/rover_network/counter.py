@@ -14,14 +14,17 @@ from rover_bpf.plans import Plan
 from rover_bpf.program import Program
 from rover_bpf.source import ProgramSource
 from rover_bpf.targets import Targets
+from rover_core.api import TlsLibrary
 from rover_core.errors import RoverError
 from rover_core.logs import get_logger
 from rover_network.calls import kinds
 from rover_network.capture import FUNCTIONS as CAPTURE
-from rover_network.capture import NOTHING, CaptureMaps, Layer7, extensions
+from rover_network.capture import NOTHING, TLS_FUNCTIONS, CaptureMaps, Layer7, extensions
 from rover_network.dropreasons import not_specified
 from rover_network.probes import FUNCTIONS, Probes, attach_probes
 from rover_network.rows import CONFIG, CONNECTION, KEY, REASON, ROW, STREAM, TALLIES
+from rover_network.tls.finder import TlsProbes
+from rover_network.tls.programs import PROGRAMS
 
 log = get_logger("network")
 PROGRAM = Path(__file__).with_name("network.bpf.c")
@@ -121,6 +124,7 @@ class NetworkCounter:
         self._kinds = self._map("rover_kinds", "<u4", "<u4")
         self._reasons = self._map("rover_reasons", REASON, "<u8")
         self._uring = self._map("rover_uring", "<u4", "<u4")
+        self._mapped = self._map("rover_mapped", "<u4", "<u4")
         self._connections = self._map("rover_connections", KEY, CONNECTION)
         self._renamed = self._map("rover_renamed", KEY, "<u4")
         self._renames = False
@@ -173,6 +177,15 @@ class NetworkCounter:
         """The kernel program remembers it of each thread, by generation."""
         self._generation += 1
         self._configure()
+
+    def mapped(self) -> list[int]:
+        """Processes that have mapped files' code since the last call, by pid."""
+        pids: list[int] = self._mapped.drain()[0].tolist()
+        return pids
+
+    def tls_probes(self, libraries: Sequence[TlsLibrary]) -> TlsProbes:
+        """Probes of libraries that encrypt connections, none yet; for the caller to close before this."""
+        return TlsProbes(self._program, libraries if self.capture.active else ())
 
     def ask_again(self, connection: tuple[int, int, int]) -> None:
         """What a connection (its inode, process and peer) speaks is to be found out anew.
@@ -271,7 +284,7 @@ def _load(layer7: Layer7) -> Program:
     reason = {"ROVER_REASON_NOT_SPECIFIED": str(not_specified())}
     if not layer7.fast:
         reason["ROVER_FAST_CONNECTIONS"] = "1024"  # nobody needs them
-    functions = {**FUNCTIONS, **CAPTURE} if layer7.protocols else FUNCTIONS
+    functions = {**FUNCTIONS, **CAPTURE, **TLS_FUNCTIONS, **PROGRAMS} if layer7.protocols else FUNCTIONS
 
     def source(members: tuple[tuple[str, ...], ...], defines: Mapping[str, str]) -> ProgramSource:
         return ProgramSource(PROGRAM, functions, members, {**defines, **reason}, extensions=extensions(layer7))

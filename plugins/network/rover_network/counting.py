@@ -6,12 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rover_core.api import TlsLibrary
 from rover_network.capture import Layer7
 from rover_network.counter import Counted, NetworkCounter
 from rover_network.dropreasons import drop_reasons
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import Feed
 from rover_network.host import Host
+from rover_network.tls.finder import TlsProbes
 
 __all__ = ["KERNEL", "Capture", "Counted", "Counter", "Origin"]
 
@@ -32,6 +34,8 @@ class Capture(Protocol):
     def feeds(self) -> Sequence[Feed]: ...
 
     def capture_content(self, size: int) -> None: ...
+
+    def capture_only(self, names: Collection[str] | None) -> None: ...
 
     def shipped(self) -> list[int]: ...
 
@@ -62,6 +66,10 @@ class Counter(Protocol):
     def watch_all(self, everything: bool) -> None: ...
 
     def leave_out(self, pids: Collection[int]) -> None: ...
+
+    def mapped(self) -> Sequence[int]: ...
+
+    def tls_probes(self, libraries: Sequence[TlsLibrary]) -> TlsProbes | None: ...
 
     def ask_again(self, connection: tuple[int, int, int]) -> None: ...
 

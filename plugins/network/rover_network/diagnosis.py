@@ -1,10 +1,11 @@
 """What network profiling comes to on this kernel: lines of `rover doctor`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rover_core.api import Diagnostic, Health
+from rover_core.api import Diagnostic, Health, TlsLibrary
 from rover_core.errors import RoverError
 from rover_network.counter import NetworkCounter
+from rover_network.tls.finder import TlsProbes
 
 
 def diagnose() -> Iterator[Diagnostic]:
@@ -18,3 +19,14 @@ def diagnose() -> Iterator[Diagnostic]:
     yield Diagnostic("network profiling", Health.OK, f"by the raw tracepoints {counter.probes.label}")
     for purpose, why in counter.probes.missing.items():
         yield Diagnostic(f"network: {purpose}", Health.WARNING, f"not measured: {why}")
+
+
+def diagnose_tls(pid: int, libraries: Sequence[TlsLibrary]) -> Iterator[Diagnostic]:
+    """Which files of a process encrypt connections, and whether their plain text can be read."""
+    files = TlsProbes(None, libraries).files_of(pid)
+    for each in files:
+        health = Health.WARNING if each.reason else Health.OK
+        state = f"cannot be read: {each.reason}" if each.reason else f"read by {len(each.probes)} probes"
+        yield Diagnostic(f"TLS: {each.library}", health, f"{each.label}: {state}")
+    if not files:
+        yield Diagnostic("TLS", Health.OK, "no library that encrypts connections is known to be in this process")

@@ -18,6 +18,7 @@ struct rover_scratch {
 
 BPF_TABLE("extern", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("extern", u32, u32, rover_slots, ROVER_SLOTS);
+BPF_TABLE("extern", u32, u32, rover_tls_slots, ROVER_SLOTS);
 BPF_TABLE("percpu_array", int, struct rover_scratch, rover_scratch, 1);
 
 /* The bucket that a value is in: the last whose bound is not above it. Without branches, each of which would double what
@@ -135,7 +136,8 @@ static __always_inline int rover_judge(struct rover_fast_config *config, struct 
     return verdict;
 }
 
-int rover_on_fast(void *ctx)
+/* Whether the call goes on to what ships. */
+static __always_inline int rover_wants_parser(void)
 {
     int zero = 0;
     u32 thread = bpf_get_current_pid_tgid();
@@ -168,6 +170,20 @@ int rover_on_fast(void *ctx)
     piece->skip = moved.skip;
     piece->resume[0] = moved.resume[0];
     piece->resume[1] = moved.resume[1];
-    rover_slots.call(ctx, ROVER_WANT);
+    return 1;
+}
+
+int rover_on_fast(void *ctx)
+{
+    if (rover_wants_parser())
+        rover_slots.call(ctx, ROVER_WANT);
+    return 0;
+}
+
+/* Plain text of TLS. */
+int rover_tls_on_fast(void *ctx)
+{
+    if (rover_wants_parser())
+        rover_tls_slots.call(ctx, ROVER_WANT);
     return 0;
 }

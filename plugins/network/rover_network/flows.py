@@ -33,6 +33,7 @@ def make_flows(
     connected = _grouped(ones, index, len(numbers)).tolist()
     last = {key: connection.remote for key, connection in zip(keys, connections, strict=True)}
     spoken: dict[FlowKey, str] = {}
+    encrypted = {key for key, marks in zip(keys, rows["facts"]["tls"].tolist(), strict=True) if marks}
     for key, number in zip(keys, rows["facts"]["speaks"].tolist(), strict=True):
         spoken[key] = spoken.get(key) or labels[number]
     made = [
@@ -43,6 +44,7 @@ def make_flows(
             _figures(untimed[at], amounts[at], times[at], histograms[at]),
             {name: values[at] for name, values in counts.items() if values[at]},
             spoken[key],
+            key in encrypted,
         )
         for key, at in numbers.items()
     ]

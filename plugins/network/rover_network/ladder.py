@@ -21,8 +21,13 @@ class Rung(NamedTuple):
 
 LADDER = (
     Rung("calls seen"),
+    Rung("TLS calls, socket not known"),
     Rung("calls shown to classifiers", "calls seen", "connections were recognised before, or nothing was sent"),
-    Rung("connections recognised", "calls shown to classifiers", "nobody speaks an installed protocol, or in TLS"),
+    Rung(
+        "connections recognised",
+        "calls shown to classifiers",
+        "nobody speaks an installed protocol, or in TLS (`doctor --pid`)",
+    ),
     Rung("calls captured", "connections recognised", "what was recognised moved nothing since"),
     Rung("records lost, ring full"),
     Rung("records read", "calls captured", "no worker reads the rings: see the log"),
@@ -48,6 +53,7 @@ REMEDIES = {
     Loss.GAP: "bytes were lost in front of these messages: see the losses above it",
     Loss.UNREADABLE: "what was recognised was not read: `rover record network`, then `rover replay --check`",
     Loss.OVER_LIMIT: "messages were larger than a reader keeps: nothing to do",
+    Loss.NO_SOCKET: "a program encrypts in another order than it sends, or within TLS: nothing to do",
     Loss.UNPAIRED: "half of an exchange was not seen: it began before the task, or has not ended",
 }
 _FAULTS = {"records lost, ring full", "records lost, worker ended", "workers replaced", "parser failed"}

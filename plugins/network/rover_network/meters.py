@@ -17,7 +17,7 @@ def make_meters(flows: Iterable[Flow], prefix: str, entities_of: EntitiesOf) -> 
     totals: dict[tuple[Entity, Labels], Flow] = {}
     for flow in flows:
         for entity in entities_of(flow.key.process):
-            labels = labels_of(flow.key, flow.address, flow.protocol, entity, entities_of)
+            labels = labels_of(flow.key, flow.address, flow.protocol, flow.ssl, entity, entities_of)
             if labels:
                 known = totals.get((entity, labels))
                 totals[entity, labels] = known + flow if known else flow
@@ -28,7 +28,9 @@ def make_meters(flows: Iterable[Flow], prefix: str, entities_of: EntitiesOf) -> 
     ]
 
 
-def labels_of(key: FlowKey, address: str, protocol: str, entity: Entity, entities_of: EntitiesOf) -> Labels:
+def labels_of(
+    key: FlowKey, address: str, protocol: str, ssl: bool, entity: Entity, entities_of: EntitiesOf
+) -> Labels:
     """Contract section 5.3; none if nothing is known of the other end. protocol: its label."""
     role = key.role
     other = "server" if role == "client" else "client"
@@ -41,7 +43,7 @@ def labels_of(key: FlowKey, address: str, protocol: str, entity: Entity, entitie
         (f"{other}_{name}", value),
         ("side", role),
         ("protocol", protocol or "unknown"),
-        ("is_ssl", "false"),
+        ("is_ssl", "true" if ssl else "false"),
     )
 
 

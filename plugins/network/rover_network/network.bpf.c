@@ -7,6 +7,8 @@
 #include <rover/connects.h>
 #include <rover/messages.h>
 #include <rover/packets.h>
+#include <rover/tlscalls.h>
+#include <rover/go.h>
 
 #define ROVER_SYSCALLS 512
 
@@ -19,8 +21,8 @@ static __always_inline int rover_begin(u64 id, u64 regs, u32 entry)
     int zero = 0;
     u64 argument = 0, flags = 0;
     struct rover_begun *begun = rover_stamp(id, regs, entry);
-    if (!(entry & ROVER_AT_EXIT))
-        return 0; /* a read or write whose end the socket tells: nothing more for files either */
+    if (!(entry & ROVER_AT_EXIT) || (entry & ROVER_KIND) >= ROVER_MAPPING)
+        return 0; /* a read or write whose end the socket tells: nothing more for files either; or of interest at its end */
     struct rover_config *config = rover_config.lookup(&zero);
     if (!config || !begun || !rover_watches(config, begun, id))
         return 0;
@@ -71,6 +73,14 @@ static __always_inline int rover_end_call(void *ctx, u64 id, struct rover_begun 
     u32 epoch = config->epoch & 1;
     if (kind == ROVER_ACCEPTING) {
         rover_after_accept(epoch, result, begun ? rover_since(begun->since_ns) : 0);
+        return 0;
+    }
+    if (kind >= ROVER_MAPPING) {
+        u64 regs = begun ? begun->regs : 0;
+        if (kind == ROVER_SETTING)
+            rover_after_setting(config, regs, result);
+        else
+            rover_after_mapping(id, kind, regs, result);
         return 0;
     }
     struct rover_call *call = rover_calls.lookup(&thread);

@@ -24,7 +24,7 @@ def make_operation_meters(operations: Iterable[Operation], prefix: str, entities
     for operation in operations:
         key = operation.key
         for entity in entities_of(key.flow.process):
-            labels = labels_of(key.flow, operation.address, operation.label, entity, entities_of)
+            labels = labels_of(key.flow, operation.address, operation.label, operation.ssl, entity, entities_of)
             if not labels:
                 continue
             place = (entity, labels, key.protocol)

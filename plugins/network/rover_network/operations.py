@@ -12,8 +12,17 @@ _DURATIONS = tuple(map(float, DURATION_BOUNDS))
 _SIZES = tuple(map(float, SIZE_BOUNDS))
 Socket = tuple[int, int, int]
 """Inode, process and peer, as in the kernel's key of a connection."""
-FlowOf = Callable[[Socket], tuple[FlowKey, str] | None]
-"""The flow that a connection belongs to, and the other end's address."""
+
+
+class Line(NamedTuple):
+    """What is known of a connection: its flow, the other end's address, whether it is encrypted."""
+
+    key: FlowKey
+    address: str
+    ssl: bool
+
+
+FlowOf = Callable[[Socket], Line | None]
 
 
 class Found(NamedTuple):
@@ -29,10 +38,11 @@ class Found(NamedTuple):
 class _Totals:
     """Of one operation: as `intervals.Sums`, added up over connections and statuses."""
 
-    __slots__ = ("address", "metrics", "numbers", "spreads", "statuses")
+    __slots__ = ("address", "metrics", "numbers", "spreads", "ssl", "statuses")
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.ssl = False
         self.numbers = [0, 0, 0]
         self.spreads = [spread(), spread(), spread()]
         self.statuses: dict[str, int] = {}
@@ -121,7 +131,7 @@ def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireP
             if flow is None:
                 homeless += row[8]
                 continue
-            key, address = flow
+            key, address, ssl = flow
             role = "client" if client else "server"
             if key.role != role:
                 key = replace(key, role=role)
@@ -129,6 +139,7 @@ def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireP
             known = totals.get(place)
             if known is None:
                 known = totals[place] = _Totals(address)
+            known.ssl |= ssl
             known.add(status, row[8:11], row[11:14], row[14])
         for tgid, cause, count in report["losses"]:
             losses[tgid, cause] = losses.get((tgid, cause), 0) + count
@@ -155,4 +166,5 @@ def _operation(key: OperationKey, label: str, totals: _Totals) -> Operation:
         _distribution(requested, _SIZES),
         _distribution(responded, _SIZES),
         {name: _distribution(values, _DURATIONS) for name, values in totals.metrics.items()},
+        totals.ssl,
     )

@@ -12,11 +12,12 @@ from rover_core.api import (
     RecordCommand,
     Settings,
     SettingsSection,
+    TlsLibrary,
     WireProtocol,
     hookimpl,
 )
 from rover_core.config import parse_size
-from rover_core.model import Telemetry
+from rover_core.model import Process, Telemetry
 from rover_network.rules import parse_rules
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.tape import MAGIC
@@ -37,11 +38,30 @@ def rover_settings() -> list[SettingsSection]:
 
 
 @hookimpl
-def rover_profilers(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> list[Profiler]:
+def rover_profilers(
+    settings: Settings,
+    protocols: Callable[[], Sequence[WireProtocol]],
+    tls_libraries: Callable[[], Sequence[TlsLibrary]],
+) -> list[Profiler]:
     from rover_network.profiler import create
 
     analyze, sampling = settings.section(ProtocolAnalyzeSettings), settings.section(SamplingSettings)
-    return [create(settings.section(NetworkSettings), analyze, protocols, sampling)]
+    enabled = _enabled(settings, protocols)
+    return [create(settings.section(NetworkSettings), analyze, enabled, sampling, tls_libraries)]
+
+
+def _enabled(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]]) -> Callable[[], list[WireProtocol]]:
+    from rover_network.choosing import choose
+
+    return lambda: choose(protocols(), settings.section(ProtocolAnalyzeSettings).protocols)
+
+
+@hookimpl
+def rover_tls_libraries() -> list[TlsLibrary]:
+    from rover_network.tls.go import GoTls
+    from rover_network.tls.openssl import OpenSsl
+
+    return [OpenSsl(), GoTls()]
 
 
 @hookimpl
@@ -57,10 +77,10 @@ def rover_record_commands() -> list[RecordCommand]:
     return [RecordCommand("NETWORK", "network", _RECORD, MAGIC, _record, _replay, _compare, options)]
 
 
-def _record(*arguments: Any) -> Any:
+def _record(settings: Settings, protocols: Callable[[], Sequence[WireProtocol]], *arguments: Any) -> Any:
     from rover_network.recordings import record
 
-    return record(*arguments)
+    return record(settings, _enabled(settings, protocols), *arguments)
 
 
 def _replay(*arguments: Any) -> Any:
@@ -80,8 +100,9 @@ def rover_checks(protocols: Callable[[Settings], Sequence[WireProtocol]]) -> lis
     def climb(settings: Settings) -> Iterable[Diagnostic]:
         from rover_network.climbing import climb
 
-        profilers = rover_profilers(settings, lambda: protocols(settings))
-        return list(climb(profilers[0], [each.name for each in protocols(settings)]))
+        profilers = rover_profilers(settings, lambda: protocols(settings), list)
+        enabled = _enabled(settings, lambda: protocols(settings))()
+        return list(climb(profilers[0], [each.name for each in enabled]))
 
     return [Check("network", "Follow requests from the system call to the exchange, for five seconds, too.", climb)]
 
@@ -91,3 +112,12 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
     from rover_network.diagnosis import diagnose
 
     return list(diagnose())
+
+
+@hookimpl
+def rover_process_diagnostics(
+    process: Process, tls_libraries: Callable[[], Sequence[TlsLibrary]]
+) -> Iterable[Diagnostic]:
+    from rover_network.diagnosis import diagnose_tls
+
+    return list(diagnose_tls(process.pid, tls_libraries()))

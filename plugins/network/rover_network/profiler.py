@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rover_bpf.maps import Array
-from rover_core.api import WireProtocol
+from rover_core import procfs
+from rover_core.api import Observation, RequestWatch, TlsLibrary, WireProtocol
 from rover_core.flows import add_operations, add_steps
 from rover_core.logs import get_logger
 from rover_core.model import (
@@ -31,12 +32,13 @@ from rover_network.flows import events, make_flows, merge_flows
 from rover_network.folding import Folded, fold
 from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
-from rover_network.operations import Found, Socket
+from rover_network.operations import Found, Line, Socket
 from rover_network.peers import REMEMBERED, PeerBook, Recent
 from rover_network.recorder import Recorder
 from rover_network.rules import rules_of
 from rover_network.samples import entity_pairs, slowest
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, SamplingSettings
+from rover_network.tls.finder import TlsProbes
 
 NAME = "NETWORK"
 _DEFAULTS = ProtocolAnalyzeSettings()
@@ -75,9 +77,7 @@ class _Session:
         ours = (each for each in found.operations if targets is None or each.key.flow.process in targets)
         add_operations(ours, self.operations)
         pids = None if targets is None else {0, *(process.pid for process in targets)}
-        for (pid, cause), count in found.losses.items():
-            if (pids is None or pid in pids) and cause in set(Loss):
-                self.losses[Loss(cause)] = self.losses.get(Loss(cause), 0) + count
+        _lose(found.losses, pids, self.losses)
         add_steps(found.steps, self.steps)
 
     def take(self, flows: Iterable[Flow], counted: Counted) -> None:
@@ -94,8 +94,15 @@ class _Session:
                 self.reasons[reason] = self.reasons.get(reason, 0) + count
 
 
+def _lose(losses: Mapping[tuple[int, str], int], pids: Collection[int] | None, into: dict[Loss, int]) -> None:
+    """Add up those of these processes, or of all; 0 is anybody."""
+    for (pid, cause), count in losses.items():
+        if (pids is None or pid in pids) and cause in set(Loss):
+            into[Loss(cause)] = into.get(Loss(cause), 0) + count
+
+
 class NetworkProfiler:
-    """A `rover_core.api.InformedProfiler`."""
+    """A `rover_core.api.InformedProfiler` and an `ObservingProfiler`."""
 
     name = NAME
 
@@ -107,7 +114,10 @@ class NetworkProfiler:
         sampling: SamplingSettings = _SAMPLING,
         recorder: Recorder | None = None,
         origin: Origin = KERNEL,
+        tls_libraries: Callable[[], Sequence[TlsLibrary]] = tuple,
     ) -> None:
+        self._tls_libraries = tls_libraries
+        self._tls: TlsProbes | None = None
         self._recorder = recorder
         self._origin = origin
         self._host = origin.host()
@@ -121,7 +131,9 @@ class NetworkProfiler:
         self._analyze = analyze
         self._sampling = sampling
         self._analysis: Analysis | None = None
-        self._flow_keys: Recent[Socket, tuple[FlowKey, str]] = Recent()
+        self._flow_keys: Recent[Socket, Line] = Recent()
+        self._watches: tuple[RequestWatch, ...] = ()
+        self._unobserved: dict[Loss, int] = {}
 
     @property
     def workers(self) -> Sequence[int]:
@@ -135,6 +147,7 @@ class NetworkProfiler:
 
     def start(self, task: Task, processes: Sequence[Process] | None) -> None:
         counter = self._counter or self._open()
+        first = not self._sessions
         targets = None if processes is None else {process.key: process for process in processes}
         session = _Session(task, targets, self._origin.now_ns(), rules=rules_of(task, self._sampling.rules))
         try:
@@ -148,8 +161,65 @@ class NetworkProfiler:
         self._counter = counter
         self._sessions[task.id] = session
         self._retarget(counter)
+        self._look_for_tls(session.pids)
         if session.rules:
             self._sample()
+        if first and self._watches:
+            self._tell(self._watches)
+
+    def observe(self, watches: Sequence[RequestWatch]) -> Observation:
+        wanted = tuple(watches)
+        if wanted != self._watches:
+            self._rewatch(wanted)
+        if self._counter is None or self._analysis is None:
+            return Observation()
+        if self._sessions:
+            self._analysis.gather(self._counter)
+        else:
+            self._collect()
+        lost, self._unobserved = self._unobserved, {}
+        return Observation(self._analysis.take_watched(), lost)
+
+    def _rewatch(self, watches: tuple[RequestWatch, ...]) -> None:
+        """Watch these and no others. Where that fails nothing is watched."""
+        before, self._watches = self._watched, ()
+        counter = self._counter = self._counter or self._open()
+        try:
+            self._tell(watches)
+            self._watches = watches
+            counter.watch(self._watched - before)
+            self._look_for_tls(self._watched - before)
+        except BaseException:
+            self._watches = ()
+            self._tell(())
+            raise
+        finally:
+            counter.unwatch(before - self._watched - self._targeted)
+            self._close_if_idle()
+
+    def _tell(self, watches: Sequence[RequestWatch]) -> None:
+        """Tell the workers what requests to add up, and whether anything else is wanted."""
+        if self._counter and self._analysis:
+            self._analysis.watch(self._counter, watches, alone=not self._sessions)
+
+    def _close_if_idle(self) -> None:
+        if not (self._sessions or self._watches):
+            self.close()
+
+    @property
+    def _watched(self) -> set[int]:
+        """Pids whose requests are."""
+        return {pid for watch in self._watches for pid in watch.pids}
+
+    @property
+    def _targeted(self) -> set[int]:
+        """Pids of the processes that tasks watch one by one."""
+        return {process.pid for session in self._sessions.values() for process in session.targets or ()}
+
+    def _look_for_tls(self, pids: Iterable[int] | None) -> None:
+        """pids: None for those of all processes."""
+        if self._tls:
+            self._tls.look((each.pid for each in procfs.scan() if not each.kernel_thread) if pids is None else pids)
 
     def _retarget(self, counter: Counter) -> None:
         counter.watch_all(any(session.targets is None for session in self._sessions.values()))
@@ -161,8 +231,7 @@ class NetworkProfiler:
             self._analysis.sample(self._counter, sampling)
 
     def _unwatch(self, counter: Counter, left: Iterable[ProcessKey]) -> None:
-        wanted = {process.pid for session in self._sessions.values() for process in session.targets or ()}
-        counter.unwatch({process.pid for process in left} - wanted)
+        counter.unwatch({process.pid for process in left} - self._targeted - self._watched)
 
     def forget(self, task_id: str, process: ProcessKey) -> None:
         session = self._sessions.get(task_id)
@@ -177,6 +246,8 @@ class NetworkProfiler:
         if self._counter and self._analysis:
             self._analysis.gather(self._counter)
             self._counter.leave_out({os.getpid(), *self._analysis.pids})
+        if self._counter and self._tls:
+            self._tls.look(self._counter.mapped())
         if self._counter and self._counter.fill() > _COLLECT_AT:
             self._collect()
 
@@ -194,12 +265,17 @@ class NetworkProfiler:
         self._retarget(self._counter)
         if session.rules:
             self._sample()
-        if not self._sessions:
-            self.close()
+        if self._watches and not self._sessions:
+            self._tell(self._watches)
+        self._close_if_idle()
         return telemetry
 
     def close(self) -> None:
         self._sessions.clear()
+        self._watches = ()
+        if self._tls:
+            self._tls.close()
+            self._tls = None
         if self._counter:
             self._counter.close()
             self._counter = None
@@ -219,6 +295,7 @@ class NetworkProfiler:
                 log.warning("not measured", what=purpose, reason=why)
             analysis.start(counter)
             counter.leave_out({os.getpid(), *analysis.pids})
+            self._tls = counter.tls_probes(self._tls_libraries())
         except BaseException:
             analysis.close()
             counter.close()
@@ -245,6 +322,8 @@ class NetworkProfiler:
             times = {"time_ns": self._origin.now_ns(), "now_ns": time.monotonic_ns()}
             lost = found.steps.get("records lost, worker ended", 0)
             self._recorder.interval(counted, times, self._host.facts(), lost)
+        if self._watches:
+            _lose(found.losses, {0, *self._watched}, self._unobserved)
         for session in self._sessions.values():
             session.take(flows, counted)
             session.take_found(found)
@@ -258,7 +337,9 @@ class NetworkProfiler:
         self, sockets: Array, keys: Sequence[FlowKey], connections: Sequence[Connection], folded: Folded
     ) -> None:
         """Which flow each connection belongs to, for what is read of it."""
-        found = [(key, end_text(each.remote)) for key, each in zip(keys, connections, strict=True)]
+        marks = folded.rows["facts"]["tls"].tolist()
+        known = zip(keys, connections, marks, strict=True)
+        found = [Line(key, end_text(each.remote), bool(tls)) for key, each, tls in known]
         for socket, group in zip(sockets[-REMEMBERED:].tolist(), folded.group[-REMEMBERED:].tolist(), strict=True):
             self._flow_keys.note(socket, found[group])
 
@@ -315,6 +396,7 @@ class NetworkProfiler:
         )
         missing = self._counter.probes.missing if self._counter else {}
         unread = self._analysis.missing if self._analysis else {}
+        refused = self._tls.refused if self._tls else ()
         slow = self._analysis.slow if self._analysis else {}
         said = {
             "probe": self._counter.probes.label if self._counter else "",
@@ -325,6 +407,7 @@ class NetworkProfiler:
             "connections forgotten": str(session.evicted or ""),
             "not counted in the kernel": "; ".join(f"{name}: {why}" for name, why in slow.items()),
             "not recognised": "; ".join(f"{name}: {why}" for name, why in unread.items()),
+            "TLS not read": "; ".join(f"{each.label}: {each.reason}" for each in refused),
         }
         return {name: text for name, text in said.items() if text}
 
@@ -334,6 +417,7 @@ def create(
     analyze: ProtocolAnalyzeSettings = _DEFAULTS,
     protocols: Callable[[], Sequence[WireProtocol]] = tuple,
     sampling: SamplingSettings = _SAMPLING,
+    tls_libraries: Callable[[], Sequence[TlsLibrary]] = tuple,
 ) -> NetworkProfiler:
-    """The profiler that the plugin hands over. protocols: called when the first task starts."""
-    return NetworkProfiler(settings, analyze, protocols, sampling)
+    """The profiler that the plugin hands over. protocols, tls_libraries: called when the first task starts."""
+    return NetworkProfiler(settings, analyze, protocols, sampling, tls_libraries=tls_libraries)

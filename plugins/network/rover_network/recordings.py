@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from rover_core.api import Diagnostic, Protocols, Settings
+from rover_core.api import Diagnostic, Protocols, Settings, TlsLibraries
 from rover_network.profiler import NetworkProfiler
 from rover_network.recorder import Recorder
 from rover_network.replaying import Replay
@@ -13,9 +13,11 @@ from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings, Sam
 class RecordingProfiler(NetworkProfiler):
     """A `rover_core.api.RecordingProfiler`."""
 
-    def __init__(self, recorder: Recorder, settings: Settings, protocols: Protocols) -> None:
+    def __init__(
+        self, recorder: Recorder, settings: Settings, protocols: Protocols, tls_libraries: TlsLibraries
+    ) -> None:
         network, analyze, sampling = _sections(settings)
-        super().__init__(network, analyze, protocols, sampling, recorder)
+        super().__init__(network, analyze, protocols, sampling, recorder, tls_libraries=tls_libraries)
         self._writes = recorder
 
     @property
@@ -37,9 +39,14 @@ def _sections(settings: Settings) -> tuple[NetworkSettings, ProtocolAnalyzeSetti
 
 
 def record(
-    settings: Settings, protocols: Protocols, out: BinaryIO, room: int, options: Mapping[str, Any]
+    settings: Settings,
+    protocols: Protocols,
+    tls_libraries: TlsLibraries,
+    out: BinaryIO,
+    room: int,
+    options: Mapping[str, Any],
 ) -> RecordingProfiler:
-    return RecordingProfiler(Recorder(out, room, options.get("content", 0)), settings, protocols)
+    return RecordingProfiler(Recorder(out, room, options.get("content", 0)), settings, protocols, tls_libraries)
 
 
 def replay(settings: Settings, protocols: Protocols, file: BinaryIO) -> Replay:

@@ -23,7 +23,8 @@ FACTS = np.dtype(
         ("remote", "u1", (16,)),
         ("comm", "S16"),
         ("speaks", "<u4"),
-        ("shared", "<u4"),
+        ("tls", "<u2"),
+        ("shared", "<u2"),
         ("netns", "<u4"),
         ("peer", "<u4"),
         ("local_port", "<u2"),
@@ -87,5 +88,6 @@ TALLIES = (
     "calls_shipped",
     "classified",
     "ring_full",
+    "tls_homeless",
 )
 """enum rover_tally."""

@@ -9,6 +9,7 @@
 
 BPF_TABLE("extern", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("extern", u32, u32, rover_slots, ROVER_SLOTS);
+BPF_TABLE("extern", u32, u32, rover_tls_slots, ROVER_SLOTS);
 BPF_TABLE("extern", struct rover_key, struct rover_framings, rover_framed, ROVER_FRAMINGS);
 BPF_TABLE("extern", int, struct rover_runs, rover_gathered, 1);
 
@@ -121,14 +122,15 @@ static __always_inline void rover_catch_up(struct rover_framing *framing, u64 po
     framing->have = 0;
 }
 
-int rover_on_select(void *ctx)
+/* The slot of the program that goes on. */
+static __always_inline u32 rover_select(void)
 {
     int zero = 0;
     u32 thread = bpf_get_current_pid_tgid();
     struct rover_call *call = rover_calls.lookup(&thread);
     struct rover_runs *runs = rover_gathered.lookup(&zero);
     if (!call || !runs)
-        return 0;
+        return ROVER_SLOTS;
     struct rover_piece *piece = &call->piece;
     struct rover_framings *known = rover_framed.lookup(&call->key);
     if (!known) {
@@ -136,10 +138,8 @@ int rover_on_select(void *ctx)
         rover_framed.update(&call->key, &fresh);
         known = rover_framed.lookup(&call->key);
     }
-    if (!known || (runs->busy && !piece->shipped)) {
-        rover_slots.call(ctx, ROVER_SHIP);
-        return 0;
-    }
+    if (!known || (runs->busy && !piece->shipped))
+        return ROVER_SHIP;
     struct rover_framing *framing = &known->way[piece->way & 1];
     if (!piece->shipped) {
         runs->busy = 1;
@@ -152,7 +152,18 @@ int rover_on_select(void *ctx)
     for (u32 i = 0; i < ROVER_RUNS_STEPS; i++)
         if (rover_select_step(runs, piece, framing))
             break;
-    rover_slots.call(ctx, ROVER_RUNS);
-    runs->busy = 0;
+    return ROVER_RUNS;
+}
+
+int rover_on_select(void *ctx)
+{
+    rover_slots.call(ctx, rover_select());
+    return 0;
+}
+
+/* Plain text of TLS. */
+int rover_tls_on_select(void *ctx)
+{
+    rover_tls_slots.call(ctx, rover_select());
     return 0;
 }

@@ -75,9 +75,11 @@ class ProtocolAnalyzeSettings(BaseModel):
     parallels: how many rings there are, each with a worker process that reads it. queue_size: sums that a worker
     keeps for the agent, who takes them five times a second; beyond half of it operations are not told apart any more.
     fast_path: count plain exchanges in the kernel, where their protocol can, and have workers read the others alone.
+    protocols: names of those to read; empty: all that are installed.
     """
 
     per_cpu_buffer: Annotated[Size, MinSize("4KB"), Env(f"{_ANALYZE}PER_CPU_BUFFER")] = parse_size("400KB")
     parallels: Annotated[int, Field(ge=1, le=64), Env(f"{_ANALYZE}PARALLELS")] = 2
     queue_size: Annotated[int, Field(ge=1), Env(f"{_ANALYZE}QUEUE_SIZE")] = 5000
     fast_path: Annotated[bool, Env(f"{_ANALYZE}FAST_PATH")] = True
+    protocols: Annotated[CommaList, Env(f"{_ANALYZE}PROTOCOLS")] = ()

@@ -26,6 +26,7 @@ from rover_network.records import (
 )
 from rover_network.samplewords import rules_read, samples_told
 from rover_network.sampling import Sampler, Source
+from rover_network.watching import RequestWatcher, Told
 
 _CONNECTIONS = 16_384
 _LIMITS = Limits()
@@ -120,6 +121,7 @@ class Streams:
         self._interval = interval
         self._sampler = sampler
         self._limits = limits
+        self._watcher = RequestWatcher()
         self._streams: dict[Key, _Stream] = {}
         self._losses: dict[tuple[int, str], int] = {}
         self._names: dict[int, tuple[str, str]] = {}
@@ -208,6 +210,10 @@ class Streams:
             for reader in stream.connection.readers:
                 reader.buffer.content = self._sampler.content
 
+    def watch(self, watches: Sequence[Told], alone: bool) -> None:
+        """What is added up second by second from now on. alone: no task wants to know anything."""
+        self._watcher.assign(watches, alone)
+
     def know(self, names: Sequence[tuple[int, str, str]]) -> None:
         """What operations are called that notes may be about: number, class and name."""
         for number, kind, name in names:
@@ -287,6 +293,10 @@ class Streams:
         """An exchange is known."""
         if stream.asks:
             self._learn(stream, exchange)
+        _, tgid, _, client, number = stream.place
+        self._watcher.offer(exchange, tgid, client, number, stream.source.protocol)
+        if self._watcher.alone:
+            return
         self._sampler.offer(exchange, stream.source)
         sums = self._interval.sums(stream.place, exchange)
         spoken = self._spoken[stream.place[4]]
@@ -387,6 +397,8 @@ class Streams:
             self.expire()
         if self._interval.lost:
             self._lose(0, Loss.QUEUE_FULL, self._interval.lost)
+        if self._watcher.lost:
+            self._lose(0, Loss.QUEUE_FULL, self._watcher.lost)
         steps, self.steps = self.steps, {}
         losses, self._losses = self._losses, {}
         for step, count in self._sampler.take_losses().items():
@@ -398,6 +410,7 @@ class Streams:
             "losses": [[tgid, cause, count] for (tgid, cause), count in losses.items()],
             "steps": steps,
             "samples": samples_told(self._sampler.take()),
+            "watched": self._watcher.take(),
             "again": again,
             "learned": [[operation, *names] for operation, names in learned.items()],
             "open": len(self._streams),

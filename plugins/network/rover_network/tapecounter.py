@@ -1,12 +1,13 @@
 """What is put into it by hand, where a profiler expects what a kernel has counted and shipped."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rover_bpf.maps import Array
+from rover_core.api import TlsLibrary
 from rover_network.counting import Counted
 from rover_network.fastpath import FastMaps
 from rover_network.feeds import TapeFeed, split
@@ -133,6 +134,12 @@ class TapeCounter:
     def watch_all(self, everything: bool) -> None:
         pass
 
+    def mapped(self) -> Sequence[int]:
+        return ()
+
+    def tls_probes(self, libraries: Sequence[TlsLibrary]) -> None:
+        """What was read of encrypted connections is in the recording."""
+
     def ask_again(self, connection: tuple[int, int, int]) -> None:
         """What came of it is in the recording."""
 
@@ -141,6 +148,9 @@ class TapeCounter:
 
     def capture_content(self, size: int) -> None:
         """There is what there is."""
+
+    def capture_only(self, names: Collection[str] | None) -> None:
+        """As above."""
 
 
 def nothing() -> tuple[Array, Array, Mapping[str, Any]]:

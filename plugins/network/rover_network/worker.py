@@ -26,9 +26,10 @@ from rover_network.streams import Place, Spoken, Streams, feed_all
 
 LENGTH = struct.Struct("<I")
 """In front of each message to the agent."""
-REPORT, TASKS, NAMES = b"r", b"t", b"n"
+REPORT, TASKS, NAMES, WATCHES = b"r", b"t", b"n", b"w"
 """The agent's words. Behind the second, as a message: [id, rules, pids] of each task that samples; behind the third
-[number, class, name] of operations that the kernel tells apart."""
+[number, class, name] of operations that the kernel tells apart; behind the fourth [what is watched (`watching`),
+whether nothing else is wanted]."""
 _MEMORY = 512 << 20
 _BUSY_MS = 5  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
@@ -113,6 +114,8 @@ def _work(channel: socket.socket, source: Source, tee: Tee | None, streams: Stre
                 streams.assign(_receive(channel))
             elif word == NAMES:
                 streams.know(_receive(channel))
+            elif word == WATCHES:
+                streams.watch(*_receive(channel))
             else:
                 if tee:
                     tee.mark()

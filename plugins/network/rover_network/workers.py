@@ -14,7 +14,7 @@ from typing import Any
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_network.feeds import Feed
-from rover_network.worker import LENGTH, NAMES, REPORT, TASKS
+from rover_network.worker import LENGTH, NAMES, REPORT, TASKS, WATCHES
 
 _START_WITHIN_S = 30.0
 _ANSWER_WITHIN_S = 5.0
@@ -154,7 +154,7 @@ class Workers:
         self._order = partial(
             _Worker, protocols=protocols, queue_size=queue_size, sampling=sampling, recording=recording
         )
-        self._tasks = b""
+        self._words: dict[bytes, bytes] = {}
         self._names: Names = {}
         self._shipped = shipped
         self._told = [0] * len(feeds)
@@ -173,7 +173,7 @@ class Workers:
         return [worker.process.pid for worker in self._workers if worker]
 
     def _make(self, number: int) -> _Worker:
-        return self._order(number, self._feeds[number], words=[*filter(None, [self._tasks]), *_named(self._names)])
+        return self._order(number, self._feeds[number], words=[*self._words.values(), *_named(self._names)])
 
     def know(self, fresh: Names, names: Names) -> None:
         """What operations are called that notes of the fast path may be about: those that are new, and all."""
@@ -183,9 +183,17 @@ class Workers:
 
     def assign(self, tasks: Sequence[Sequence[Any]]) -> None:
         """What is to be sampled: [task's id, rules (`samplewords`), pids or None] of each task that has rules."""
-        body = json.dumps(tasks).encode()
-        self._tasks = TASKS + LENGTH.pack(len(body)) + body
-        self._tell(self._tasks)
+        self._keep_telling(TASKS, tasks)
+
+    def watch(self, watches: Sequence[Sequence[Any]], alone: bool) -> None:
+        """What is to be added up second by second (`watching`). alone: nothing else is wanted."""
+        self._keep_telling(WATCHES, [watches, alone])
+
+    def _keep_telling(self, word: bytes, message: Any) -> None:
+        """Them all, and those that take their places."""
+        body = json.dumps(message).encode()
+        self._words[word] = word + LENGTH.pack(len(body)) + body
+        self._tell(self._words[word])
 
     def _tell(self, words: bytes) -> None:
         for number, worker in enumerate(self._workers):

@@ -1,5 +1,7 @@
 """Meters as the contract has them (sections 5.1 to 5.3)."""
 
+from dataclasses import replace
+
 from rover_core.model import Entity, Figure, Flow, FlowKey, Histogram, Meter, Peer, ProcessKey
 from rover_network.flows import BOUNDS
 from rover_network.meters import make_meters
@@ -81,6 +83,15 @@ def test_labels_in_order_with_the_peer_of_the_same_instance() -> None:
     )
     (labels,) = {each.labels for each in meters(flow("server")).values()}
     assert labels[:3] == (("server_process_id", SHOP), ("client_process_id", STOCK), ("side", "server"))
+
+
+def test_what_is_encrypted_is_said_so() -> None:
+    """Broken: a backend draws an https call as http."""
+    plain = flow()
+    secret = replace(plain, key=replace(plain.key, peer=Peer(address="10.0.0.9")), ssl=True, protocol="http")
+    (labels,) = {each.labels for each in meters(secret).values()}
+    assert labels[3:] == (("protocol", "http"), ("is_ssl", "true"))
+    assert (plain + secret).ssl, "sticky: contract section 5.4"
 
 
 def test_other_peers_are_local_or_an_address() -> None:

@@ -37,7 +37,12 @@ class LocalExporter:
         self._store = await self._in_thread(self._open)
 
     async def export(self, batch: Batch) -> None:
-        """Store a profile or telemetry. With a task's last one its files are begun, which nobody waits for."""
+        """Store a profile or telemetry. With a task's last one its files are begun, which nobody waits for.
+
+        What is of no task, metrics for a backend, is not kept.
+        """
+        if not batch.task_id:
+            return
         if isinstance(batch, Telemetry) and batch.samples:
             await self._in_thread(lambda: self._opened.add_samples(batch))
         task = await self._in_thread(lambda: self._opened.add(batch))

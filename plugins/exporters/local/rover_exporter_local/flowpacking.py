@@ -29,13 +29,23 @@ def _flow(flow: Flow) -> list[Any]:
     key = flow.key
     figures = {name: _figure(figure) for name, figure in flow.figures.items()}
     who = [_process(key.process), key.name, key.role, key.transport, _peer(key.peer)]
-    return [who, flow.address, flow.connections, figures, dict(flow.counts)]
+    return [who, flow.address, flow.connections, figures, dict(flow.counts), flow.protocol, flow.ssl]
 
 
-def _unflow(who: list[Any], address: str, connections: int, figures: dict[str, Any], counts: dict[str, int]) -> Flow:
+def _unflow(
+    who: list[Any],
+    address: str,
+    connections: int,
+    figures: dict[str, Any],
+    counts: dict[str, int],
+    protocol: str = "",
+    ssl: bool = False,
+) -> Flow:
     process, name, role, transport, (other, *peer) = who
     key = FlowKey(ProcessKey(*process), name, role, transport, Peer(other and ProcessKey(*other), *peer))
-    return Flow(key, address, connections, {name: _unfigure(*each) for name, each in figures.items()}, counts)
+    return Flow(
+        key, address, connections, {name: _unfigure(*each) for name, each in figures.items()}, counts, protocol, ssl
+    )
 
 
 def _process(key: ProcessKey) -> list[int]:

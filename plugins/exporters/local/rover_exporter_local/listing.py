@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rover_core.model import Profile, Telemetry
+from rover_core.policies import CAUSES
 from rover_core.showing import duration_text
 from rover_core.tables import completeness_sentence, plain
 from rover_exporter_local.reading import TaskSummary
@@ -24,6 +25,7 @@ def as_records(tasks: list[TaskSummary]) -> list[dict[str, Any]]:
             "processes": task.processes,
             "complete": task.completeness.ratio,
             "completeness": completeness_sentence(task.completeness),
+            "causes": task.causes,
         }
         for task in tasks
     ]
@@ -58,6 +60,8 @@ def print_heading(profile: Profile | Telemetry) -> None:
     when = f"{moment(profile.start_ns):%Y-%m-%d %H:%M:%S}"
     text = f"{plain(profile.profiler)}, task {plain(profile.task_id)}: {when}, {span}"
     Console().print(Text(text, style="bold"), soft_wrap=True)
+    if causes := profile.attributes.get(CAUSES):
+        Console().print(Text(f"Begun because of {plain(causes)}"), soft_wrap=True)
 
 
 def _cells(task: TaskSummary) -> tuple[str, ...]:

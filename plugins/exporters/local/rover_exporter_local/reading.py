@@ -21,13 +21,17 @@ from rover_core.model import (
     StackSample,
     Telemetry,
 )
+from rover_core.policies import CAUSES
 from rover_exporter_local.flowpacking import unpack
 from rover_exporter_local.intern import from_signed
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSummary:
-    """One task in the store. profiles: how many were stored; processes: how many were seen in them."""
+    """One task in the store. profiles: how many were stored; processes: how many were seen in them.
+
+    causes: what a policy began it for, "" for other tasks.
+    """
 
     task_id: str
     profiler: str
@@ -36,6 +40,7 @@ class TaskSummary:
     profiles: int
     processes: int
     completeness: Completeness
+    causes: str = ""
 
 
 def read_tasks(connection: sqlite3.Connection) -> list[TaskSummary]:
@@ -49,6 +54,7 @@ def read_tasks(connection: sqlite3.Connection) -> list[TaskSummary]:
             *(name, profiler, start_ns, end_ns, profiles),
             processes=_process_count(connection, task),
             completeness=_completeness(connection, task),
+            causes=_causes(connection, task),
         )
         for task, name, profiler, start_ns, end_ns, profiles in rows
     ]
@@ -113,6 +119,12 @@ def _completeness(connection: sqlite3.Connection, task: int) -> Completeness:
     lost = {Loss(cause): samples for what, cause, samples in rows if what == "lost"}
     degraded = {Loss(cause): samples for what, cause, samples in rows if what == "degraded"}
     return Completeness(whole.get("expected", 0), whole.get("kept", 0), lost, degraded)
+
+
+def _causes(connection: sqlite3.Connection, task: int) -> str:
+    """As its first profile has them: each has."""
+    row = connection.execute("SELECT attributes FROM profiles WHERE task = ? ORDER BY id LIMIT 1", (task,)).fetchone()
+    return str(json.loads(row[0]).get(CAUSES, ""))
 
 
 def _attributes(connection: sqlite3.Connection, task: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from rover_core.errors import RoverError, UsageError
 from rover_core.model import Figure, Flow, FlowKey, Peer, ProcessKey, Profile
+from rover_core.policies import CAUSES
 from rover_core.testing import make_telemetry
 from rover_exporter_local.plugin import rover_commands
 from rover_exporter_local.store import Store
@@ -73,7 +74,18 @@ def test_list_as_json(rover: Rover, directory: Path, profile: Profile) -> None:
         "processes": 5,
         "completeness": "incomplete: 94.1 % of 17 samples kept; lost: 1 map full; "
         "poorer than they should be: 4 unsymbolized",
+        "causes": "",
     }
+
+
+def test_what_a_policy_began_says_why(rover: Rover, tmp_path: Path, profile: Profile) -> None:
+    """Broken: nobody can tell why there is a profile of last night."""
+    store = Store.open(tmp_path / "profiles.db")
+    store.add(replace(profile, attributes={**profile.attributes, CAUSES: "shop (7): PROCESS_CPU 93 %"}))
+    store.close()
+    (task,) = json.loads(rover("list", "--json", "--directory", tmp_path).output)
+    assert task["causes"] == "shop (7): PROCESS_CPU 93 %"
+    assert "Begun because of shop (7): PROCESS_CPU 93 %" in rover("show", "last", "--directory", tmp_path).output
 
 
 @pytest.mark.parametrize("task", ["last", "task-1"])

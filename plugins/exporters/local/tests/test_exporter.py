@@ -4,6 +4,7 @@ import asyncio
 import errno
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from subprocess import run
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from rover_core.api import AgentContext
 from rover_core.errors import RoverError
 from rover_core.model import Profile
+from rover_core.testing import make_telemetry
 from rover_exporter_local import filewriter
 from rover_exporter_local.exporter import LocalExporter
 from rover_exporter_local.formats import FORMATS
@@ -232,3 +234,13 @@ def test_modes_that_make_no_sense_are_refused(mode: str) -> None:
     with pytest.raises(ValidationError):
         LocalSettings.model_validate({"mode": mode})
     assert LocalSettings.model_validate({"mode": "640"}).mode == "640"
+
+
+async def test_what_is_of_no_task_is_not_kept(tmp_path: Path) -> None:
+    """Broken: metrics that are only for a backend fill the store, as a task without a name."""
+    local = exporter(tmp_path)
+    await local.start(CONTEXT)
+    await local.export(make_telemetry(task_id=""))
+    await local.stop()
+    with closing(Store.read(tmp_path / "profiles.db")) as store:
+        assert store.tasks() == []

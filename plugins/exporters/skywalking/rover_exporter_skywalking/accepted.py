@@ -80,6 +80,10 @@ class AcceptedOrders:
         self._by_id[task.id] = Accepted(order, task, processes)
         return task
 
+    def add(self, rover_id: str, accepted: Accepted) -> None:
+        """A task that was begun here, and that the backend has been told of."""
+        self._by_id[rover_id] = accepted
+
     def prolong(self, known: Accepted, order: Order) -> Task:
         """The task to submit: the same one, with another end."""
         duration_ns = (known.task.duration_ns or 0) + order.end_ns - known.order.end_ns

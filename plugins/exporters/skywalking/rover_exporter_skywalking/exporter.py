@@ -15,6 +15,7 @@ from rover_exporter_skywalking.outbox import Outbox, Parcel
 from rover_exporter_skywalking.processes import ProcessBook
 from rover_exporter_skywalking.profiles import to_parcels
 from rover_exporter_skywalking.sampled import to_parcels as sampled_parcels
+from rover_exporter_skywalking.triggered import TriggeredTasks
 
 log = get_logger("skywalking")
 
@@ -28,10 +29,19 @@ class BackendExporter:
 
     name = NAME
 
-    def __init__(self, connection: Connection, processes: ProcessBook, accepted: AcceptedOrders, room: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        processes: ProcessBook,
+        accepted: AcceptedOrders,
+        triggered: TriggeredTasks,
+        room: int,
+    ) -> None:
         self._connection = connection
         self._processes = processes
         self._accepted = accepted
+        self._triggered = triggered
+        triggered.deliver, triggered.lost = self.export, self._count_lost
         self._outbox = Outbox(room, self._count_lost)
         self._context: AgentContext | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -43,10 +53,11 @@ class BackendExporter:
         self._sender = asyncio.create_task(self._keep_sending(), name="skywalking uploads")
 
     async def export(self, batch: Batch) -> None:
-        """Take a profile of a task that the backend ordered, or anyone's meters and sampled exchanges."""
+        """Take a profile of a task that the backend ordered or knows of, or anyone's meters and sampled exchanges."""
         if isinstance(batch, Profile):
             accepted = self._accepted.find(batch.task_id)
             if accepted is None:
+                self._triggered.hold(batch)
                 return
             parcels, lost = await asyncio.to_thread(to_parcels, batch, accepted)
             if batch.last:
@@ -66,6 +77,7 @@ class BackendExporter:
 
     async def stop(self) -> Sequence[str]:
         """Send what is left, if the backend is there."""
+        await self._triggered.stop()
         await self._end_sender()
         try:
             async with asyncio.timeout(_STOP_WITHIN_S):

@@ -4,7 +4,16 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
-from rover_core.api import Check, Diagnostic, Exporter, Settings, SettingsSection, TaskSource, hookimpl
+from rover_core.api import (
+    Check,
+    Diagnostic,
+    Exporter,
+    PolicySource,
+    Settings,
+    SettingsSection,
+    TaskSource,
+    hookimpl,
+)
 from rover_exporter_skywalking.settings import SECTIONS, is_configured
 
 if TYPE_CHECKING:
@@ -27,6 +36,11 @@ def rover_task_sources(settings: Settings) -> Sequence[TaskSource]:
 
 
 @hookimpl
+def rover_policy_sources(settings: Settings) -> Sequence[PolicySource]:
+    return [_backend(cast(Hashable, settings)).policies] if is_configured(settings) else []
+
+
+@hookimpl
 def rover_checks() -> Sequence[Check]:
     return [Check("backend", "Try the connection to the SkyWalking backend, too.", _check)]
 
@@ -39,7 +53,7 @@ def _check(settings: Settings) -> Iterable[Diagnostic]:
 
 @lru_cache(maxsize=1)  # by identity: settings are read once
 def _backend(settings: Hashable) -> "Backend":
-    """One for both hooks: they are called one after the other, with the same settings."""
+    """One for all hooks: they are called one after the other, with the same settings."""
     from rover_exporter_skywalking.backend import Backend
 
     return Backend(cast(Settings, settings))

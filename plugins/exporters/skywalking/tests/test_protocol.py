@@ -141,7 +141,7 @@ def test_enumerations_are_the_contracts(name: str) -> None:
 def test_calls_are_declared_methods_with_their_replies() -> None:
     """Broken: a call's path has a slip that only a real backend would notice."""
     calls = [value for value in vars(rpc).values() if isinstance(value, rpc.Rpc)]
-    assert len(calls) == 7
+    assert len(calls) == 9
     for call in calls:
         service, name = re.fullmatch(r"/(skywalking\.v3\.\w+)/(\w+)", call.path).groups()  # type: ignore[union-attr]
         method = Default().FindServiceByName(service).methods_by_name[name]

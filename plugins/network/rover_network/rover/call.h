@@ -5,6 +5,7 @@
 
 #define ROVER_THREADS 16384
 #define ROVER_HEAD 64 /* CLASSIFY_BYTES of rover_core.api */
+#define ROVER_HELD 2048 /* bytes that are kept of what a TLS session writes before its socket is known */
 
 /* What kinds of system calls there are; calls.py says which is which, by number. Above the kind: ROVER_AT_EXIT, where a
  * peer's address is, and which argument holds flags (plus one). */
@@ -20,6 +21,9 @@ enum rover_kind {
     ROVER_CLOSING,
     ROVER_URING,
     ROVER_DATAGRAM, /* a ROVER_READING that waits for its sender's address */
+    ROVER_MAPPING,  /* code may have come into the process */
+    ROVER_EXECUTING,
+    ROVER_SETTING, /* an option of a socket */
 };
 #define ROVER_KIND 0xff
 #define ROVER_AT_EXIT 0x100
@@ -52,6 +56,7 @@ struct rover_piece {
     u32 size;     /* of what is in the head */
     u32 from_server; /* from here on while it is shipped; the above then tell what is left */
     u32 event;
+    u32 ours;        /* 1: the buffer is the kernel's, and holds no more than ROVER_HELD */
     u32 note;        /* what the parser is to be told before: enum rover_note, from here on of the fast path */
     u64 resume[2];   /* of that: where the client's and the server's bytes go on */
     u64 skip;        /* bytes at the call's begin that the parser is not to get */
@@ -75,6 +80,7 @@ struct rover_call {
     u32 where; /* the data and the peer's address are: ROVER_IN_ARGUMENT, ROVER_IN_HEADER, ROVER_IN_VECTOR */
     u32 fd;
     u32 figure; /* of key: what the messages were */
+    u64 tls;    /* 1: within a TLS library, about a session whose socket nobody knows */
     struct rover_piece piece;
 };
 
@@ -92,18 +98,21 @@ struct rover_record {
     u8 event;       /* and the stream's generation */
 };
 
-/* Programs of one chain, by tail call: what asks the classifiers, what ships, the classifiers, one behind the other, and
- * the fast path and the selector of each protocol that has one, by its number. The kernel follows 33 calls
- * (MAX_TAIL_CALL_CNT): 16 classifiers, a fast path and ROVER_PIECES, beside the first three and ROVER_WANT again. */
+/* Programs of one chain, by tail call: what asks the classifiers, what ships, what looks at encrypted bytes, the
+ * classifiers, one behind the other, and the fast path and the selector of each protocol that has one, by its number. The
+ * kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers, a fast path and ROVER_PIECES, beside the first three and
+ * ROVER_WANT again. There are two chains: rover_slots for raw tracepoints, rover_tls_slots for uprobes, since a program may
+ * only call programs of its own type. */
 enum rover_slot {
     ROVER_ASK,
     ROVER_WANT,
     ROVER_SHIP,
     ROVER_RUNS,
+    ROVER_CIPHER,
     ROVER_CLASSIFIERS,
-    ROVER_FAST = 19,
-    ROVER_SELECT_ = 35,
-    ROVER_SLOTS = 52,
+    ROVER_FAST = 20,
+    ROVER_SELECT_ = 36,
+    ROVER_SLOTS = 53,
 };
 
 /* A read may have waited for what it reads, a write waits for what it has begun. */
@@ -112,13 +121,20 @@ static __always_inline u64 rover_began(struct rover_call *call)
     return call->piece.way && call->since_ns ? call->since_ns : call->piece.ended_ns;
 }
 
+static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
+{
+    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);
+}
+
 /* Reads the segment of that number. Returns its length. */
 static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, u64 *base)
 {
     u64 parts[2] = {}; /* struct iovec */
     if (!piece->segments) {
         *base = piece->address;
-        return number || !piece->address ? 0 : piece->length;
+        if (number || !piece->address)
+            return 0;
+        return piece->ours && piece->length > ROVER_HELD ? ROVER_HELD : piece->length;
     }
     if (number >= piece->segments ||
         bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
@@ -146,7 +162,7 @@ static __always_inline u32 rover_read_first(struct rover_piece *piece, u8 *into,
         ROVER_OPAQUE(bytes);
         if (from >= most || bytes > most)
             break;
-        if (bpf_probe_read_user(into + from, bytes, (void *)base))
+        if (rover_copy(into + from, bytes, base, piece->ours))
             break;
         at += bytes;
     }

@@ -12,14 +12,16 @@
 #include <rover/datagrams.h>
 #include <rover/select.h>
 #include <rover/fastmaps.h>
+#include <rover/ktls.h>
 
 #define ROVER_PIECES 12   /* records of one call, and segments looked at */
 #define ROVER_PIECE 16384 /* bytes of one */
 /* So many of a connection's calls that may begin something are shown to the classifiers, then one of as many. */
 #define ROVER_TRIES 64
 #define ROVER_TRIES_AT_ONCE 8 /* of them whatever they may be */
+#define ROVER_CIPHERS 256 /* so many of its encrypted calls are looked at for whose session it is */
 
-enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_FRAMES };
+enum rover_mode { ROVER_MODE_CALLS, ROVER_MODE_MESSAGES, ROVER_MODE_ALL, ROVER_MODE_FRAMES, ROVER_MODE_NOTHING };
 enum rover_event {
     ROVER_DATA,
     ROVER_END,
@@ -39,12 +41,22 @@ struct rover_policy {
 };
 
 BPF_TABLE_PUBLIC("prog", u32, u32, rover_slots, ROVER_SLOTS);
+BPF_TABLE_PUBLIC("prog", u32, u32, rover_tls_slots, ROVER_SLOTS);
 BPF_TABLE("array", u32, struct rover_policy, rover_policies, ROVER_SLOTS);
 BPF_RINGBUF_OUTPUT(rover_ring, 1); /* what the rings are like; user space makes them */
 BPF_ARRAY_OF_MAPS(rover_rings, "rover_ring", 64);
 BPF_TABLE("percpu_array", u32, u64, rover_shipped, 64); /* records of each ring */
 BPF_TABLE_PUBLIC("lru_hash", struct rover_key, struct rover_framings, rover_framed, ROVER_FRAMINGS);
 BPF_TABLE_PUBLIC("percpu_array", int, struct rover_runs, rover_gathered, 1);
+
+/* Goes on with the program in a slot, and does not return if there is one. tls: a constant, 1 in the chain of uprobes. */
+static __always_inline void rover_go_on(void *ctx, int tls, u32 slot)
+{
+    if (tls)
+        rover_tls_slots.call(ctx, slot);
+    else
+        rover_slots.call(ctx, slot);
+}
 
 static __always_inline u32 rover_ring_of(struct rover_config *config, struct rover_key *key)
 {
@@ -63,7 +75,7 @@ static __always_inline u32 rover_ring_of(struct rover_config *config, struct rov
         if (!record)                                                                                   \
             return 0;                                                                                  \
         record->head = *head;                                                                          \
-        if (size && bpf_probe_read_user(record->data, size, (void *)from)) {                           \
+        if (size && rover_copy(record->data, size, from, ours)) {                                      \
             record->head.length = 0;                                                                   \
             record->head.after += size;                                                                \
         }                                                                                              \
@@ -72,7 +84,7 @@ static __always_inline u32 rover_ring_of(struct rover_config *config, struct rov
     }
 
 /* One record with the head's length of data. 0 if the ring is full. */
-static __always_inline int rover_reserve(void *ring, struct rover_record *head, u64 from)
+static __always_inline int rover_reserve(void *ring, struct rover_record *head, u64 from, int ours)
 {
     u64 size = head->length;
     ROVER_CLASS(8)
@@ -86,14 +98,14 @@ static __always_inline int rover_reserve(void *ring, struct rover_record *head, 
     return 0;
 }
 
-static __always_inline int rover_ship_record(struct rover_config *config, struct rover_record *head, u64 from)
+static __always_inline int rover_ship_record(struct rover_config *config, struct rover_record *head, u64 from, int ours)
 {
     u32 number = rover_ring_of(config, &head->key);
     void *ring = rover_rings.lookup(&number);
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped)
         return 0;
-    if (!rover_reserve(ring, head, from)) {
+    if (!rover_reserve(ring, head, from, ours)) {
         rover_tell(ROVER_RING_FULL);
         return 0;
     }
@@ -210,16 +222,52 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
         ROVER_READ(piece->segments, call->regs, ROVER_SYSCALL_ARGUMENT(2));
 }
 
-/* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. */
+/* Whether what system calls move is not what programs say to each other. */
+static __always_inline int rover_encrypted(struct rover_facts *facts, u64 way)
+{
+    return facts->tls && !(facts->tls & (way ? ROVER_KTLS_SENDS : ROVER_KTLS_RECEIVES));
+}
+
+/* Bytes went through a socket that nobody will see: the next ones' position tells how much is missing. Encrypted bytes
+ * are none of the stream's: its positions count plain text. */
 static __always_inline struct rover_connection *rover_pass_by(struct rover_config *config, struct rover_key *key, u64 way,
                                                               u64 length)
 {
     struct rover_connection *connection = config->protocols ? rover_connections.lookup(key) : NULL;
-    if (!connection)
-        return NULL;
+    if (!connection || rover_encrypted(&connection->facts, way))
+        return connection;
     connection->stream.position[way & 1] += length;
     rover_tell(ROVER_CALLS_SEEN);
     return connection;
+}
+
+/* Takes note of bytes that are on their way through a connection, from `position` on, in what its thread knows of its
+ * call. Where they are was located before. */
+static __always_inline void rover_take(struct rover_call *call, struct rover_key *key, struct rover_stream *stream,
+                                       u64 way, u64 position, u64 length)
+{
+    struct rover_piece *piece = &call->piece;
+    call->key = *key;
+    piece->length = length;
+    piece->position = position;
+    piece->other = stream->position[!way];
+    piece->ended_ns = bpf_ktime_get_ns();
+    piece->way = way & 1;
+    piece->protocol = piece->note = 0;
+    piece->skip = 0;
+    piece->ours = 0;
+}
+
+/* Goes on with what was taken. Does not return. */
+static __always_inline void rover_judge_or_ask(void *ctx, int tls, struct rover_connection *connection,
+                                               struct rover_piece *piece)
+{
+    if (!connection->stream.protocol) {
+        rover_go_on(ctx, tls, ROVER_ASK);
+        return;
+    }
+    rover_go_on(ctx, tls, rover_next(connection, piece)); /* fails where there is no fast path */
+    rover_go_on(ctx, tls, ROVER_WANT);
 }
 
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
@@ -231,21 +279,18 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
     if (!connection || !call || !kind)
         return;
     struct rover_stream *stream = &connection->stream;
-    struct rover_piece *piece = &call->piece;
-    call->key = *key;
-    piece->length = length;
-    piece->position = stream->position[way & 1] - length;
-    piece->other = stream->position[!way];
-    piece->ended_ns = bpf_ktime_get_ns();
-    piece->way = way & 1;
-    piece->protocol = piece->note = 0;
-    piece->skip = 0;
-    if (!stream->protocol) {
-        rover_slots.call(ctx, ROVER_ASK);
+    int encrypted = rover_encrypted(&connection->facts, way);
+    if (encrypted && !call->tls && (connection->facts.tls & ROVER_TLS_TOLD || stream->calls++ > ROVER_CIPHERS))
+        return;
+    if (connection->facts.tls && !encrypted && rover_is_control(call)) {
+        stream->position[way & 1] -= length;
         return;
     }
-    rover_slots.call(ctx, rover_next(connection, piece)); /* fails where there is no fast path */
-    rover_slots.call(ctx, ROVER_WANT);
+    rover_take(call, key, stream, way, stream->position[way & 1] - (encrypted ? 0 : length), length);
+    if (encrypted || call->tls)
+        rover_slots.call(ctx, ROVER_CIPHER);
+    else
+        rover_judge_or_ask(ctx, 0, connection, &call->piece);
 }
 
 static __always_inline struct rover_call *rover_current_call(void)
@@ -254,8 +299,8 @@ static __always_inline struct rover_call *rover_current_call(void)
     return rover_calls.lookup(&thread);
 }
 
-/* Tail-called: nobody knows what this connection speaks. */
-int rover_on_ask(void *ctx)
+/* Nobody knows what this connection speaks. */
+static __always_inline int rover_ask(void *ctx, int tls)
 {
     struct rover_call *call = rover_current_call();
     struct rover_connection *connection = call ? rover_connections.lookup(&call->key) : NULL;
@@ -272,11 +317,25 @@ int rover_on_ask(void *ctx)
     rover_tell(ROVER_CALLS_ASKED);
     __builtin_memset(piece->head, 0, sizeof(piece->head));
     piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
-    rover_keep(&call->key, piece);
     piece->slot = ROVER_CLASSIFIERS;
+    if (!tls && connection->facts.protocol != IPPROTO_UDP && rover_begins_tls(piece)) {
+        rover_slots.call(ctx, ROVER_CIPHER);
+        return 0;
+    }
+    rover_keep(&call->key, piece);
     if (piece->size)
-        rover_slots.call(ctx, ROVER_CLASSIFIERS);
+        rover_go_on(ctx, tls, ROVER_CLASSIFIERS);
     return 0;
+}
+
+int rover_on_ask(void *ctx)
+{
+    return rover_ask(ctx, 0);
+}
+
+int rover_tls_on_ask(void *ctx)
+{
+    return rover_ask(ctx, 1);
 }
 
 #include <rover/gather.h>
@@ -316,8 +375,8 @@ static __always_inline void rover_rename(struct rover_connection *connection, st
     rover_renamed.delete(key);
 }
 
-/* Tail-called once a call: how much of its data is wanted. */
-int rover_on_want(void *ctx)
+/* Once a call: how much of its data is wanted. */
+static __always_inline int rover_want(void *ctx, int tls)
 {
     int zero = 0;
     struct rover_call *call = rover_current_call();
@@ -336,7 +395,7 @@ int rover_on_want(void *ctx)
         head.sent = piece->way;
         head.event = piece->event;
         rover_ship_before(config, piece, &head);
-        rover_slots.call(ctx, next);
+        rover_go_on(ctx, tls, next);
     }
     if (piece->note)
         rover_ship_note(config, call);
@@ -348,7 +407,7 @@ int rover_on_want(void *ctx)
         rover_rename(connection, &call->key);
     u32 number = stream->protocol;
     struct rover_policy *policy = rover_policies.lookup(&number);
-    if (!policy)
+    if (!policy || policy->mode == ROVER_MODE_NOTHING)
         return 0;
     if (stream->last != piece->way) {
         stream->last = piece->way;
@@ -366,16 +425,26 @@ int rover_on_want(void *ctx)
     piece->left = wanted < piece->length ? wanted : piece->length;
     piece->room = piece->segment = piece->shipped = 0;
     rover_tell(ROVER_CALLS_SHIPPED);
-    if (policy->mode == ROVER_MODE_FRAMES && !piece->skip) {
+    if (policy->mode == ROVER_MODE_FRAMES && !piece->skip && !piece->ours) {
         piece->slot = policy->content;
-        rover_slots.call(ctx, ROVER_SELECT_ + number); /* fails where the selector is missing: then all is shipped */
+        rover_go_on(ctx, tls, ROVER_SELECT_ + number); /* fails where the selector is missing: then all is shipped */
     }
-    rover_slots.call(ctx, ROVER_SHIP);
+    rover_go_on(ctx, tls, ROVER_SHIP);
     return 0;
 }
 
-/* Tail-called by a selector: ships what it has gathered. */
-int rover_on_runs(void *ctx)
+int rover_on_want(void *ctx)
+{
+    return rover_want(ctx, 0);
+}
+
+int rover_tls_on_want(void *ctx)
+{
+    return rover_want(ctx, 1);
+}
+
+/* Called by a selector: ships what it has gathered. */
+static __always_inline int rover_ship_runs(void *ctx, int tls)
 {
     int zero = 0;
     struct rover_call *call = rover_current_call();
@@ -415,13 +484,23 @@ int rover_on_runs(void *ctx)
         (*shipped)++;
     }
     if (!last)
-        rover_slots.call(ctx, ROVER_SELECT_ + piece->protocol);
+        rover_go_on(ctx, tls, ROVER_SELECT_ + piece->protocol);
     runs->busy = 0;
     return 0;
 }
 
-/* Tail-called for each record of a call, since a loop around it is more than the verifier looks through. */
-int rover_on_ship(void *ctx)
+int rover_on_runs(void *ctx)
+{
+    return rover_ship_runs(ctx, 0);
+}
+
+int rover_tls_on_runs(void *ctx)
+{
+    return rover_ship_runs(ctx, 1);
+}
+
+/* For each record of a call, since a loop around it is more than the verifier looks through. */
+static __always_inline int rover_ship(void *ctx, int tls)
 {
     int zero = 0;
     struct rover_call *call = rover_current_call();
@@ -442,7 +521,7 @@ int rover_on_ship(void *ctx)
     if (size > ROVER_PIECE)
         size = ROVER_PIECE;
     if (!size && piece->left && !last) { /* an empty segment */
-        rover_slots.call(ctx, ROVER_SHIP);
+        rover_go_on(ctx, tls, ROVER_SHIP);
         return 0;
     }
     struct rover_record head = {.key = call->key, .position = piece->position, .ended_ns = piece->ended_ns};
@@ -452,7 +531,7 @@ int rover_on_ship(void *ctx)
     head.event = piece->event;
     head.from_server = piece->from_server;
     head.other = piece->other;
-    if (rover_is_scattered(piece)) {
+    if (!tls && rover_is_scattered(piece)) {
         if (rover_gather(config, piece, &head, last) && piece->left && !last)
             rover_slots.call(ctx, ROVER_SHIP);
         return 0;
@@ -466,7 +545,17 @@ int rover_on_ship(void *ctx)
     u64 from = piece->base;
     piece->base += size;
     piece->room -= size;
-    if (rover_ship_record(config, &head, from) && piece->left && !last)
-        rover_slots.call(ctx, ROVER_SHIP);
+    if (rover_ship_record(config, &head, from, !tls && piece->ours) && piece->left && !last)
+        rover_go_on(ctx, tls, ROVER_SHIP);
     return 0;
+}
+
+int rover_on_ship(void *ctx)
+{
+    return rover_ship(ctx, 0);
+}
+
+int rover_tls_on_ship(void *ctx)
+{
+    return rover_ship(ctx, 1);
 }

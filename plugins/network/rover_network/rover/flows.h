@@ -98,6 +98,7 @@ enum rover_tally {
     ROVER_CALLS_SHIPPED, /* of connections whose protocol is known; */
     ROVER_CLASSIFIED, /* connections; */
     ROVER_RING_FULL, /* records that found no room */
+    ROVER_TLS_HOMELESS, /* calls of TLS libraries whose socket is not known */
     ROVER_TALLIES,
 };
 

@@ -17,6 +17,10 @@
 
 enum rover_role { ROVER_UNKNOWN, ROVER_CLIENT, ROVER_SERVER };
 
+/* What is known of a connection's encryption: that there is some; that a library tells its plain text; that the kernel
+ * encrypts what is sent, or decrypts what is received (kTLS), so that system calls move plain text. */
+enum rover_tls { ROVER_TLS = 1, ROVER_TLS_TOLD = 2, ROVER_KTLS_SENDS = 4, ROVER_KTLS_RECEIVES = 8 };
+
 /* Both ends of a socket, and whose it is. Addresses as IPv6 has them, IPv4 as ::ffff:a.b.c.d; ports in host order. */
 struct rover_facts {
     u64 start_ns; /* task_struct.start_boottime of the group leader, 0: not known */
@@ -24,7 +28,8 @@ struct rover_facts {
     u8 remote[16];
     char comm[16];
     u32 speaks; /* number of its layer-7 protocol, 0: not known */
-    u32 shared; /* 1: of a row that several connections are counted in, see flows.h */
+    u16 tls;    /* enum rover_tls */
+    u16 shared; /* 1: of a row that several connections are counted in, see flows.h */
     u32 netns; /* inode number of its network namespace */
     u32 peer;  /* inode number of a Unix socket's other end, 0: none, or not accepted yet */
     u16 local_port; /* from here on looked at with every message: next to a row's first figure */

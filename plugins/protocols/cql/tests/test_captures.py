@@ -1,6 +1,5 @@
 """Published captures against an independent dissector's reading, recorded ones against the driver's own account."""
 
-import gzip
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 from accounts import found, read_account, told
-from captures import FOLDER, Flow, Published, captured, disagreements, flows
+from captures import FOLDER, Flow, Published, captured, disagreements, flows, recorded
 from classifying import Classify, directed
 
 from rover_core.wire import Exchange, Limits, Message
@@ -103,12 +102,6 @@ def test_the_captures_are_all_there() -> None:
 def test_every_message_agrees_with_the_dissector(capture: Published, classify: Classify) -> None:
     """Broken: a message is missed, invented, cut wrongly or misread."""
     assert set(differences(capture, classify)) == KNOWN.get(capture.name, set())
-
-
-def recorded(file: Path, folder: Path) -> list[Flow]:
-    plain = folder / "recorded.pcap"
-    plain.write_bytes(gzip.decompress(file.read_bytes()))
-    return flows(plain)
 
 
 @pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.name.partition(".")[0])

@@ -5,8 +5,8 @@ Who decompresses whole messages needs all their bytes, which are not captured, a
 
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+
+import zstandard
 
 from rover_core.wire.blocks import snappy
 
@@ -27,20 +27,11 @@ def _zlib(data: bytes, most: int) -> bytes:
 
 
 def _zstd(data: bytes, most: int) -> bytes:
-    error, decompressor = _zstandard()
     try:
-        with decompressor.stream_reader(data) as reader:
+        with zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(data) as reader:
             return bytes(reader.read(most))
-    except error:
+    except zstandard.ZstdError:
         return b""
-
-
-@lru_cache(maxsize=1)
-def _zstandard() -> tuple[type[Exception], Any]:
-    """Loaded with the first message that needs it."""
-    import zstandard
-
-    return zstandard.ZstdError, zstandard.ZstdDecompressor(max_window_size=_WINDOW)
 
 
 _COMPRESSORS: dict[int, Callable[[bytes, int], bytes]] = {

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, WITHOUT_END, Buffer, Limits, Message, Outcome
 from rover_mysql import packets
+from rover_mysql.framing import PacketReader, length_at
 from rover_mysql.packets import HEADER, LARGEST, Answer, Command, Session
-from rover_mysql.readers import PacketReader, _length
 
 _HEAD = 512
 """Bytes of a packet that are looked at: an error's text is no longer."""
@@ -31,11 +31,14 @@ class AnswerReader(PacketReader[Answer]):
         super().__init__(limits, session)
         self._asked = asked
         self.waiting = False
-        self.blind = False
         self.patient = True  # a request may come that was sent before
         self._seen = 0
         self._uploading = False
         self._reset()
+
+    @property
+    def begun(self) -> bool:
+        return self._begun
 
     def begins(self, payload: bytes | bytearray, length: int, sequence: int) -> bool:
         if sequence > 1:  # a login inside TLS, of which the greeting was before
@@ -61,11 +64,13 @@ class AnswerReader(PacketReader[Answer]):
 
     def bridge(self, gap: int) -> bool:
         """What is missing of a result set is rows: it goes on until the client sends again."""
-        if not self._begun or self.session.compressed:
-            return False
-        self.blind = True
-        self.buffer.skip(len(self.buffer))
-        return True
+        if self.blind:
+            return True
+        if self.session.compressed:
+            return self.bridge_compressed(gap)
+        if self.go_blind():
+            self.buffer.skip(len(self.buffer))
+        return self.blind
 
     def closed(self) -> bool:
         return self._begun and self.buffer.endless
@@ -75,13 +80,11 @@ class AnswerReader(PacketReader[Answer]):
         if not self.blind:
             return None
         answer = self._answer
+        self.forget()
         self._reset()
         return self.finish(answer, False)
 
     def step(self, source: Buffer) -> Message[Answer] | Outcome:
-        if self.blind:
-            source.skip(len(source))
-            return NEED_MORE
         while True:
             result = self._step(source)
             if result is not None:
@@ -90,7 +93,7 @@ class AnswerReader(PacketReader[Answer]):
     def _reset(self) -> None:
         self._answer = Answer("")
         self._begun = False
-        self.blind = self.waiting = False
+        self.waiting = False
         self._step: Step = self._begin
 
     def _done(self, source: Buffer) -> Message[Answer] | Outcome:
@@ -109,7 +112,7 @@ class AnswerReader(PacketReader[Answer]):
         have = len(data) - at
         if have < HEADER:
             return INVALID if have and not (self.patient or self.certain) else NEED_MORE
-        length, sequence = _length(data, at), data[at + 3]
+        length, sequence = length_at(data, at), data[at + 3]
         if not self.certain and not self._begun and (outcome := self.doubt(source, have, length)):
             return outcome
         if have < HEADER + min(length, _HEAD):
@@ -244,9 +247,9 @@ class AnswerReader(PacketReader[Answer]):
             if len(source) < HEADER + 1:
                 return NEED_MORE
             data, at = source.data, source.at
-            self.session.has_eof = data[at + 4] == 0xFE and _length(data, at) < _EOF_LENGTH
+            self.session.has_eof = data[at + 4] == 0xFE and length_at(data, at) < _EOF_LENGTH
             if self.session.has_eof:
-                return self._skip(source, HEADER + _length(data, at), self._next_group)
+                return self._skip(source, HEADER + length_at(data, at), self._next_group)
         self._step = self._next_group
         return None
 
@@ -265,7 +268,7 @@ class AnswerReader(PacketReader[Answer]):
         if len(source) < HEADER + 1:
             return NEED_MORE
         data, at = source.data, source.at
-        length = _length(data, at)
+        length = length_at(data, at)
         is_eof = data[at + 4] == 0xFE and length < _EOF_LENGTH and length < 7
         self._step = self._rows
         self.session.has_eof = is_eof
@@ -312,12 +315,12 @@ class AnswerReader(PacketReader[Answer]):
     def _rest_of_row(self, source: Buffer) -> Outcome | None:
         if len(source) < HEADER:
             return NEED_MORE
-        length = _length(source.data, source.at)
+        length = length_at(source.data, source.at)
         return self._skip(source, HEADER + length, self._rest_of_row if length == LARGEST else self._rows)
 
     def _last(self, source: Buffer) -> Message[Answer] | Outcome | None:
         data, at = source.data, source.at
-        length = _length(data, at)
+        length = length_at(data, at)
         if len(source) < HEADER + min(length, _HEAD):
             return NEED_MORE
         payload = data[at + HEADER : at + HEADER + min(length, _HEAD)]

@@ -31,6 +31,8 @@ class MysqlConnection(Connection):
         super().__init__(self._client, self._server, self._pairs, limits)
 
     def feed(self, direction: int, data: bytes, gap: int, timestamp_ns: int, began_ns: int = 0) -> Sequence[Exchange]:
+        if self._client.blind and direction and (command := self._client.turn()):
+            self.stitch(Direction.CLIENT, command)
         found = super().feed(direction, data, gap, timestamp_ns, began_ns)
         reader = self.readers[direction]
         left = reader.left  # type: ignore[attr-defined]

@@ -1,26 +1,19 @@
-"""Packets of the client/server protocol: what a head says, and what compressed ones hold.
+"""Packets of the client/server protocol: what a head says.
 
 https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html, https://mariadb.com/kb/en/clientserver-protocol/
 """
 
-import io
 import re
-import zlib
 from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
 HEADER = 4
-COMPRESSED_HEADER = 7
 LARGEST = 0xFFFFFF
 """A packet of that length goes on in the next one."""
 
 HEAD = 4000
 """Bytes of a client's packet that are looked at: the longest statement that is read whole."""
-
-COMPRESSED_HEAD = 32_768
-_UNPACKED = 131_072
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 LOGIN, CONTINUATION, TLS = -1, -2, -3
 QUIT, INIT_DB, QUERY, FIELD_LIST, STATISTICS, PING = 1, 2, 3, 4, 9, 14
@@ -223,28 +216,3 @@ def _behind_value(payload: bytes, at: int, kind: int) -> int:
         return at + 1 + payload[at]
     length, at = lenenc(payload, at)
     return at + length
-
-
-def unpack(data: bytes, size: int) -> bytes:
-    """The first 128 KB at most of what a compressed packet holds. data: behind its header; its beginning will do.
-
-    size: as the header says it; 0 if the packet is not compressed after all. Empty for what cannot be unpacked.
-    """
-    if not size:
-        return data
-    if data.startswith(_ZSTD_MAGIC):
-        return _unpack_zstd(data, size)
-    try:
-        return zlib.decompressobj().decompress(data, min(size, _UNPACKED))
-    except zlib.error:
-        return b""
-
-
-def _unpack_zstd(data: bytes, size: int) -> bytes:
-    import zstandard
-
-    reader = zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(io.BytesIO(data))
-    try:
-        return reader.read(min(size, _UNPACKED))
-    except zstandard.ZstdError:
-        return b""

@@ -20,9 +20,9 @@ from mysql_packets import (
 )
 
 from rover_core.wire import Exchange, Limits
+from rover_mysql.compression import unpack
 from rover_mysql.connection import MysqlConnection
 from rover_mysql.digest import digest
-from rover_mysql.packets import unpack
 
 
 def exchanges(*steps: tuple[int, bytes]) -> list[Exchange]:

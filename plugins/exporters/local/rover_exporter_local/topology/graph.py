@@ -95,7 +95,7 @@ def make_graph(flows: Iterable[Flow]) -> Graph:
         role = "server" if flow.key.role == "server" else "client"
         pair = (other, mine) if role == "server" else (mine, other)
         edge = edges.setdefault(pair, Edge(*pair))
-        edge.transports.add(flow.key.transport)
+        edge.transports |= {flow.key.transport, "tls"} if flow.ssl else {flow.key.transport}
         _add_figures(edge.figures, flow.figures)
         _add_counts(edge.counts, flow.counts)
         _tell(sides.setdefault((*pair, role), _Side()), flow)

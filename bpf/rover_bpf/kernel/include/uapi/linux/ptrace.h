@@ -12,6 +12,12 @@ struct pt_regs {
     s32 syscallno;
 };
 #define ROVER_FIRST_ARGUMENT(ctx) ((ctx)->user_regs.regs[0])
+/* Of a function where a uprobe is: its arguments from 0 to 3, its result, the stack pointer. What the caller's return
+ * address takes of the stack: nothing, it is in a register. */
+#define ROVER_ARGUMENT(ctx, n) ((ctx)->user_regs.regs[n])
+#define ROVER_RESULT(ctx) ((ctx)->user_regs.regs[0])
+#define ROVER_STACK(ctx) ((ctx)->user_regs.sp)
+#define ROVER_RETURN_SIZE 0
 /* Of a system call, where pt_regs has its number and its arguments: byte offsets. */
 #define ROVER_SYSCALL_NUMBER __builtin_offsetof(struct pt_regs, syscallno)
 #define ROVER_SYSCALL_ARGUMENT(n) (__builtin_offsetof(struct pt_regs, user_regs.regs) + 8 * (n))
@@ -21,6 +27,10 @@ struct pt_regs {
 };
 typedef struct pt_regs rover_regs;
 #define ROVER_FIRST_ARGUMENT(ctx) ((ctx)->di)
+#define ROVER_ARGUMENT(ctx, n) ((n) == 0 ? (ctx)->di : (n) == 1 ? (ctx)->si : (n) == 2 ? (ctx)->dx : (ctx)->cx)
+#define ROVER_RESULT(ctx) ((ctx)->ax)
+#define ROVER_STACK(ctx) ((ctx)->sp)
+#define ROVER_RETURN_SIZE 8
 #define ROVER_SYSCALL_NUMBER __builtin_offsetof(struct pt_regs, orig_ax)
 #define ROVER_SYSCALL_ARGUMENT(n) \
     ((n) == 0 ? __builtin_offsetof(struct pt_regs, di) \

@@ -1,0 +1,1 @@
+"""Continuous profiling: watches processes cheaply and begins to profile when thresholds are passed."""

@@ -1,0 +1,254 @@
+"""Continuous profiling, by the real agent on the real kernel: what does too much is profiled, with its causes.
+
+Thresholds are low and windows short, so that a busy machine passes them as well as an idle one.
+"""
+
+import base64
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from end_to_end import ENVIRONMENT, interrupt, until, wait_for_line
+from nginx import Nginx
+from skywalking_backend import Backend, BackendThread
+
+pytestmark = pytest.mark.kernel
+
+CONFIG = Path(__file__).parents[2] / "configs" / "skywalking.yaml"
+QUICK = {
+    "ROVER_PROFILING_CHECK_INTERVAL": "200ms",
+    "ROVER_PROFILING_FLUSH_INTERVAL": "500ms",
+    "ROVER_PROCESS_DISCOVERY_HEARTBEAT_PERIOD": "500ms",
+    "ROVER_PROFILING_CONTINUOUS_FETCH_INTERVAL": "200ms",
+    "ROVER_PROFILING_CONTINUOUS_CHECK_INTERVAL": "500ms",
+    "ROVER_PROFILING_CONTINUOUS_TRIGGER_EXECUTE_DURATION": "5s",
+}
+
+
+def check(threshold: float, **uris: Any) -> dict[str, Any]:
+    """In any second of the last five."""
+    return {"Threshold": str(threshold), "Period": 5, "Count": 1, **uris}
+
+
+@pytest.fixture
+def served() -> Iterator[BackendThread]:
+    with BackendThread(Backend()) as thread:
+        yield thread
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Nginx]:
+    """An nginx of a name of its own: others may run on this machine, too."""
+    program = shutil.which("nginx")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    folder = tmp_path / "web"
+    folder.mkdir()
+    tmp_path.chmod(0o755)
+    server = Nginx(folder, program=shutil.copy(program, tmp_path / "nginx-watched"))
+    yield server
+    server.process.terminate()
+    server.process.wait(timeout=20)
+
+
+@contextmanager
+def asking(nginx: Nginx, *paths: str) -> Iterator[None]:
+    """Somebody asks for these, again and again, each request part of a trace."""
+    parts = ("trace.7", "segment.7", "shop", "pod", "/buy", "x:1")
+    trace, segment, *others = (base64.b64encode(part.encode()).decode() for part in parts)
+    header = f"sw8: {'-'.join(['1', trace, segment, '3', *others])}"
+    urls = [f"http://127.0.0.1:{nginx.port}{path}" for path in paths]
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.1):
+            command = ["curl", "-s", "-m", "20", "-H", header, *urls]
+            subprocess.run(command, check=False, timeout=60, stdout=subprocess.DEVNULL)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def reports(backend: Backend, program: Path | str) -> dict[str, tuple[str, Any]]:
+    """What was triggered of a program: by target, the task's id and the report."""
+    name = Path(program).name[:15]
+    return {
+        report.WhichOneof("targetTask"): (task_id, report)
+        for task_id, report in list(backend.triggered.items())
+        if report.processName.startswith(name)
+    }
+
+
+def functions(backend: Backend, task_id: str) -> set[str]:
+    return {function for stack in backend.folded(task_id) for function in stack}
+
+
+def set_policy(backend: Backend, program: Path | str, profiling: Any) -> None:
+    """For the service of a program, as soon as it is known."""
+    name = Path(program).name[:15]
+
+    def service() -> str:
+        known = (each.serviceName for each in list(backend.processes.values()) if each.processName.startswith(name))
+        return next(known, "")
+
+    until(service)
+    backend.set_policy(service(), profiling)
+
+
+def metrics(backend: Backend) -> dict[str, list[tuple[dict[str, str], float]]]:
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for collection in list(backend.collections):
+        for data in collection.meterData:
+            labels = {label.name: label.value for label in data.singleValue.labels}
+            found.setdefault(data.singleValue.name, []).append((labels, data.singleValue.value))
+    return found
+
+
+def test_what_policies_of_a_backend_begin(
+    served: BackendThread, begin: Any, build: Any, start: Any, web: Nginx
+) -> None:
+    """Broken: a backend's policies begin nothing, something else, or what they begin never arrives there."""
+    backend = served.backend
+    burner, leak, later = build("spin.c", "-DWATCHED"), build("thread_leak.c"), build("shares.c", "-DWATCHED")
+    first_leak, waiting = start(leak, "1"), start(later, "60000")
+    start(burner, "120000")
+    variables = {**ENVIRONMENT, **QUICK, "ROVER_BACKEND_ADDR": backend.address}
+    agent = begin("run", "-c", CONFIG, "--log-level", "warning", env=variables)
+
+    # Two policies on one process.
+    set_policy(backend, burner, {"ON_CPU": {"PROCESS_CPU": check(3)}, "OFF_CPU": {"PROCESS_THREAD_COUNT": check(1)}})
+    set_policy(backend, leak, {"OFF_CPU": {"PROCESS_THREAD_COUNT": check(10)}})
+    set_policy(backend, later, {"ON_CPU": {"PROCESS_CPU": check(3)}})
+    broken = {"HTTP_ERROR_RATE": check(50, URIList=["/page", "/broken"])}
+    slow = {"HTTP_AVG_RESPONSE_TIME": check(300, URIRegex="^/slow")}
+    set_policy(backend, web.process.args[0], {"NETWORK": broken, "ON_CPU": slow})  # type: ignore[index]
+
+    # A process is restarted, and its successor is the one that leaks.
+    first_leak.kill()
+    first_leak.communicate()
+    second_leak = start(leak, "40")
+
+    with asking(web, "/page", "/broken"), asking(web, "/slowly"):
+        until(lambda: {"onCPU", "offCPU"} <= reports(backend, burner).keys(), 60)
+        until(lambda: reports(backend, leak), 60)
+        until(lambda: {"onCPU", "network"} <= reports(backend, "nginx-watched").keys(), 60)
+        until(lambda: len(backend.logs) > 2 and len(backend.span_events) > 4, 60)
+
+    on_cpu, report = reports(backend, burner)["onCPU"]
+    (cause,) = report.causes
+    assert (cause.type, cause.singleValue.threshold) == (0, 3)
+    assert 3 <= cause.singleValue.current <= 100
+    assert report.duration == 5
+    until(lambda: "burn_a_while" in functions(backend, on_cpu))
+
+    leaking, report = reports(backend, leak)["offCPU"]
+    (cause,) = report.causes
+    assert (cause.type, cause.singleValue.threshold) == (1, 10)
+    assert 10 <= cause.singleValue.current <= 41
+    until(lambda: "leaked" in functions(backend, leaking))
+    assert second_leak.poll() is None
+
+    _, report = reports(backend, "nginx-watched")["network"]
+    (cause,) = report.causes
+    assert (cause.type, cause.uri.path, cause.uri.threshold, cause.uri.current) == (3, "/broken", 50, 100)
+    assert list(report.network.samplingURIRegexes) == ["/broken"]
+    logged = [json.loads(log.body.json.json) for log in backend.logs]
+    assert {(body["uri"], body["status"]) for body in logged} == {("/broken", 500)}, "others were asked for as often"
+    texts = [tag.value for event in backend.span_events for tag in event.tags if tag.key == "data_content"]
+    assert {text.split(" ")[1] for text in texts} == {"/broken", "500"}
+    _, report = reports(backend, "nginx-watched")["onCPU"]
+    (cause,) = report.causes
+    assert (cause.type, cause.uri.regex) == (4, "^/slow")
+    assert 300 <= cause.uri.current < 60_000
+
+    known = metrics(backend)
+    shares = [
+        value for labels, value in known["rover_con_p_process_cpu"] if labels["process_name"].startswith("spin")
+    ]
+    assert 3 < max(shares) <= 100
+    rates = {labels["uri"]: value for labels, value in known["rover_con_p_http_error_rate"]}
+    assert rates == {"/page": 0, "/broken": 100}
+    assert max(value for _, value in known["rover_con_p_http_avg_response_time"]) > 300
+
+    # The backend is away when it matters.
+    served.stop()
+    waiting.stdin.write("go\n")
+    waiting.stdin.flush()
+    wait_for_line(agent, "reportProfilingTask")
+    served.start()
+    until(lambda: reports(backend, later), 60)
+    task_id, _ = reports(backend, later)["onCPU"]
+    until(lambda: "three_quarters" in functions(backend, task_id), 60)
+    assert len(backend.triggered) == 6, "nothing was begun twice"
+    interrupt(agent)
+    assert agent.returncode == 0
+
+
+POLICY = """
+process_discovery: {{scanner: {{mode: ALL}}}}
+profiling:
+  continuous:
+    fetch_interval: 200ms
+    check_interval: 500ms
+    trigger: {{execute_duration: 2s}}
+    policies:
+      - service_name: {service}
+        profiling: {{ON_CPU: {{PROCESS_CPU: {{threshold: 3, period: 5, count: 1}}}}}}
+"""
+
+
+def test_what_policies_of_the_configuration_begin(
+    rover: Any, begin: Any, tmp_path: Path, build: Any, start: Any
+) -> None:
+    """Broken: without a backend nothing is begun, or nobody can tell afterwards what for."""
+    burner = build("spin.c", "-DALONE")
+    pid = start(burner, "120000").pid
+    (tmp_path / "rover.yaml").write_text(POLICY.format(service=burner.name))
+    agent = begin("run", "-c", "rover.yaml")
+    wait_for_line(agent, "policy triggered")
+    wait_for_line(agent, "task ended")
+    interrupt(agent)
+    assert agent.returncode == 0
+    (task,) = json.loads(rover("history", "list", "--json").stdout)
+    assert task["id"].endswith(f"-oncpu-{pid}")
+    assert task["causes"].startswith(f"{burner.name} ({pid}): PROCESS_CPU ")
+    assert task["causes"].endswith(" %, threshold 3 %")
+    shown = rover("history", "show", "last").stdout
+    assert f"Begun because of {task['causes']}" in shown
+    assert "burn_a_while" in shown
+
+
+def test_watching_from_the_command_line(rover: Any, begin: Any, build: Any, start: Any) -> None:
+    """Broken: `rover watch` shows no values, begins nothing, or does not say where the result lies."""
+    leak = start(build("thread_leak.c"), "30")
+    watch = begin(
+        *("watch", "--threads", 10, "--for", "1s", "--pid", leak.pid, "--then", "offcpu", "--profile-for", "2s")
+    )
+    seen: list[dict[str, Any]] = []
+    for line in watch.stdout:
+        seen.append(json.loads(line))
+        if seen[-1]["type"] == "trigger":
+            break
+    trigger, values = seen[-1], seen[:-1]
+    assert {each["pid"] for each in values} == {leak.pid}
+    assert {each["threshold"] for each in values} == {10}
+    assert values[-1]["value"] >= 10
+    (cause,) = trigger["causes"]
+    assert (trigger["profiler"], trigger["pids"], cause["monitor"]) == ("OFF_CPU", [leak.pid], "PROCESS_THREAD_COUNT")
+    last = json.loads(watch.stdout.readline())
+    assert (last["type"], last["seconds_over"]) == ("value", 1)
+    until(lambda: "leaked" in rover(*trigger["result"].split()[1:]).stdout, 60)
+    interrupt(watch)
+    assert watch.returncode == 0
+    assert "Begun because of" in rover("history", "show", trigger["task"]).stdout
