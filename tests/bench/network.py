@@ -1,7 +1,8 @@
 """Compares what counting network traffic costs, side by side in one run: `make bench`, or `make bench ARGS=--quick`.
 
 Nothing attached, Rover (over everything, and over a process that is not the load) and a bpftrace script that counts
-the same calls take turns over servers under load, and over a program that only reads and writes files.
+the same calls take turns over servers under load, and over a program that only reads and writes files. Each load is a
+section of its own, of two to three minutes: `python tests/bench/network.py nginx redis` takes those alone.
 """
 
 import shutil
@@ -16,9 +17,15 @@ from processtree import attached
 from traffic import KINDS
 from turns import NOTHING, Cell, Rounds, against_nothing, median, parser, run
 
-from rover_core.plugins import DISABLED_VARIABLE
+from rover_core.plugins import DISABLED_VARIABLE, PluginManager
 
-PROTOCOLS = "cql,dns,http1,kafka,mongodb,mysql"
+TITLES = {
+    "nginx": "nginx, as much as it can",
+    "nginx-5000": "nginx, 5 000 requests a second",
+    "nginx-tls": "nginx over TLS, as much as it can",
+    "redis": "redis, as much as it can",
+    "files": "Reading and writing files",
+}
 _HERE = Path(__file__).parent
 _ANALYZE = "profiling.task.network.protocol_analyze"
 _NO_KPROBES = (
@@ -29,35 +36,41 @@ _NO_KPROBES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser(__doc__)
-    made.set_defaults(duration=4.0)  # four loads, five contenders, three rounds: nine minutes
+    made.set_defaults(duration=4.0)  # five loads, five contenders, three rounds: twelve minutes
+    made.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(TITLES)} (default: all)")
     options = made.parse_args(arguments)
+    if unknown := set(options.sections) - set(TITLES):
+        made.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(TITLES)}")
     quick = options.quick
     if quick:  # within two minutes
         options.quick, options.rounds, options.duration = False, 1, 1.0
     remarks = [] if Path("/sys/bus/event_source/devices/kprobe").exists() else [_NO_KPROBES]
     with subprocess.Popen(["sleep", "infinity"]) as other:
         try:
-            for kind in KINDS:
-                print(f"\n### {kind}\n", flush=True)
-                load = [sys.executable, str(_HERE / "traffic.py"), kind]
+            for section in options.sections or TITLES:
+                if not options.json:
+                    print(f"\n### {TITLES[section]}\n", flush=True)
                 run(
                     options,
                     lambda _: _contenders(None if quick else other.pid),
-                    lambda _, load=load: load,
-                    _SERVED,
-                    [],
-                )  # type: ignore[misc]
-            print("\n### Reading and writing files\n", flush=True)
-            run(
-                options,
-                lambda _: _contenders(None if quick else other.pid),
-                lambda folder: build_load(folder, "files.c"),
-                _ROWS,
-                remarks,
-            )
+                    lambda folder, section=section: _load(section, folder),  # type: ignore[misc]
+                    _SERVED if section in KINDS else _FILES,
+                    remarks,
+                )
         finally:
             other.kill()
     return 0
+
+
+def _load(section: str, folder: Path) -> list[str]:
+    if section in KINDS:
+        return [sys.executable, str(_HERE / "traffic.py"), section]
+    return build_load(folder, "files.c")
+
+
+def _protocols() -> str:
+    """Names of the installed plugins that read a protocol."""
+    return ",".join(each.name for each in PluginManager.discover([]).plugins if "rover_protocols" in each.hooks)
 
 
 def _contenders(other: int | None) -> list[Contender]:
@@ -76,7 +89,7 @@ def _contenders(other: int | None) -> list[Contender]:
     return [
         _contender("rover profile network --all", [*rover, "--all"]),
         _contender("the same, no fast path", [*rover, "--all", "--set", f"{_ANALYZE}.fast_path=false"]),
-        _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}={PROTOCOLS}", *rover, "--all"]),
+        _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}={_protocols()}", *rover, "--all"]),
         *([_contender("rover profile network --pid of another", [*rover, f"--pid={other}"])] if other else ()),
         _contender("bpftrace script", ["bpftrace", str(_HERE / "traffic.bt")]),
     ]
@@ -102,12 +115,9 @@ def _per_requests(taken: Rounds, name: str) -> str:
     return "" if name == NOTHING else f"{costs[len(costs) // 2]:.2f}"
 
 
-def _per_calls(taken: Rounds, name: str) -> str:
-    """A served request is two calls of the server's, a read and a write, and two of the client's."""
-    if name == NOTHING:
-        return ""
-    costs = sorted(each.sampling_cpu_s / (4 * each.work.units) * 100_000 for each in taken[name])
-    return f"{costs[len(costs) // 2]:.3f}"
+# A served request is two calls of the server's, a read and a write, and two of the client's; a turn over a file is a
+# write, a read and two seeks.
+_CALLS_A_UNIT = 4
 
 
 _ROWS = {
@@ -117,11 +127,12 @@ _ROWS = {
     "profiler's CPU to start, s": median(lambda m: m.startup_cpu_s, ".2f"),
     "resident while the load ran, MB": median(lambda m: m.steady_mb, ".0f"),
 }
+_PER_CALLS = "profiler's CPU s per 100 000 system calls"
+_FILES = {**_ROWS, _PER_CALLS: median(lambda m: m.sampling_cpu_s / (_CALLS_A_UNIT * m.work.units) * 100_000, ".3f")}
 _SERVED = {
-    **_ROWS,
+    **_FILES,
     "latency, median, us": _latency(0),
     "latency, 99 %, us": _latency(1),
-    "profiler's CPU s per 100 000 system calls": _per_calls,
     "profiler's CPU, ms per 1 000 requests": _per_requests,
 }
 

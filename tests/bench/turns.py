@@ -5,6 +5,7 @@ What else the machine does meanwhile meets all of them. What counts are ratios w
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,8 @@ def run(
     """Measure and print. find: the contenders, given a folder for what they need; load: the command of what
     is profiled, which gets milliseconds as its last argument.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("ended"))  # by way of `finally`: no profiler is left behind
     rounds, duration_s = (1, 3.0) if options.quick else (options.rounds, options.duration)
     with tempfile.TemporaryDirectory(prefix="rover-bench-") as name:
         folder = Path(name)

@@ -32,12 +32,12 @@ def test_nginx_under_load_by_its_own_account(begin, nginx: Nginx) -> None:  # ty
     account = nginx.account()
     assert int(load.stdout.split(" requests in")[0].rsplit(None, 1)[-1]) <= len(account)
     sent, received = (sum(entry[column] for entry in account) for column in (1, 2))
-    assert total(records, "write", "bytes") == pytest.approx(sent, rel=0.001)
+    intervals = [record for record in records if record["type"] == "interval"]
+    assert total(records, "write", "bytes") == pytest.approx(sent, rel=0.001), intervals
     assert total(records, "read", "bytes") == pytest.approx(received, rel=0.001)
     connections = len({entry[3] for entry in account})
     assert total(records, "connect", "calls") == pytest.approx(connections, abs=2)
     assert {record["role"] for record in records if record["type"] == "flow"} == {"server"}
-    intervals = [record for record in records if record["type"] == "interval"]
     assert all(record["kept"] + sum(record["lost"].values()) == record["expected"] for record in intervals)
     assert not any(record["lost"].get("map full") for record in intervals)  # requests may be: see test_http1.py
     assert records[-1]["last"] is True
@@ -90,8 +90,7 @@ def test_the_table(begin, rover, nginx: Nginx) -> None:  # type: ignore[no-untyp
     assert watcher.returncode == 0
     assert "nginx" in output
     assert "127.0.0.1" in output
-    assert "all" in errors
-    assert "events kept" in errors
+    assert "events kept" in errors  # all, or how many
 
 
 def test_the_page(begin, nginx: Nginx, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -229,7 +229,7 @@ def table(guests: Sequence[Guest], reports: Sequence[Report]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="the folder that build-image filled")
-    parser.add_argument("--timeout", type=float, default=1200, help="seconds for all guests together")
+    parser.add_argument("--timeout", type=float, default=3600, help="seconds for all guests together")
     parser.add_argument("--tests", default=" ".join(TESTS), help="arguments of pytest")
     parser.add_argument("suites", nargs="+", help="Debian suites whose kernels are tested")
     options = parser.parse_args()

@@ -117,7 +117,9 @@ class NetworkCounter:
         self.probes.detach()
 
     def _open_maps(self) -> None:
-        self._rows = [self._map(f"rover_rows_{epoch}", KEY, ROW) for epoch in (0, 1)]
+        self._rows, self._shared = (
+            [self._map(f"rover_{kind}_{epoch}", KEY, ROW) for epoch in (0, 1)] for kind in ("rows", "shared")
+        )
         self._targets = Targets(self._program.maps)
         self._named = self._map("rover_targets", "<u4", "<u4")
         self._ours: frozenset[int] = frozenset()
@@ -132,6 +134,7 @@ class NetworkCounter:
         self._tally_map = self._map("rover_tally", "<i4", "<u8")
         self._epoch, self._all, self._generation = 0, False, 1
         self._last_tally = dict.fromkeys(TALLIES, 0)
+        self._rows_before = 0
         self._evicted = 0
 
     def _map(self, name: str, key: Any, value: Any) -> BpfMap:
@@ -211,7 +214,7 @@ class NetworkCounter:
 
     def fill(self) -> float:
         """How full the rows in use are, 0..1."""
-        added = self._read_tally()["new_rows"] - self._last_tally["new_rows"]
+        added = self._read_tally()["new_rows"] - self._rows_before
         return added / self._rows[0].info.max_entries
 
     def collect(self) -> Counted:
@@ -222,7 +225,8 @@ class NetworkCounter:
         if fast:
             fast.flip()
         settle()
-        keys, rows = self._rows[old].drain()
+        self._rows_before = self._read_tally()["new_rows"]  # those of the other set, while this one is emptied, count
+        keys, rows = self._drain_rows(old)
         tally = self._read_tally()
         delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
         self._last_tally = tally
@@ -235,6 +239,13 @@ class NetworkCounter:
             self._evictions(tally),
             exchanges=fast.drain() if fast else None,
         )
+
+    def _drain_rows(self, epoch: int) -> tuple[Array, Array]:
+        keys, rows = self._rows[epoch].drain()
+        shared = self._shared[epoch].drain()
+        if not len(shared[0]):
+            return keys, rows
+        return np.concatenate((keys, shared[0])), np.concatenate((rows, shared[1]))
 
     def _drain_reasons(self) -> dict[tuple[int, int], int]:
         found, counts = self._reasons.drain()

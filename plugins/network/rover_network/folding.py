@@ -11,7 +11,7 @@ import numpy as np
 
 from rover_bpf.maps import Array
 from rover_network.connections import AF_UNIX, ENDS, TCP
-from rover_network.rows import FACTS, ROLES
+from rover_network.rows import FACTS, FIGURES, ROLES
 
 FOLD_FROM = 2048
 """Rows: fewer are looked at one by one."""
@@ -40,7 +40,7 @@ def fold(keys: Array, rows: Array, holder: Callable[[bytes], int]) -> Folded:
     keys, rows: shape (n,), dtypes KEY and ROW. holder: the process that was seen at these ends before, 0 if none was.
     """
     if len(rows) < FOLD_FROM:
-        return Folded(keys, rows, np.ones(len(rows), np.int64), np.arange(len(rows)))
+        return Folded(keys, rows, _stands_for(rows), np.arange(len(rows)))
     facts = rows["facts"]
     ends = _ends(facts, "local", "remote")
     alike = np.zeros(len(rows), _ALIKE)
@@ -51,16 +51,24 @@ def fold(keys: Array, rows: Array, holder: Callable[[bytes], int]) -> Folded:
     alike["facts"]["remote_port"][roles == ROLES.index("server")] = 0
     alike["single"] = np.where(roles, 0, np.arange(1, len(rows) + 1))  # these stay as they are
     names = alike.view(f"S{_ALIKE.itemsize}")
-    _, first, group, sizes = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
-    return Folded(keys[first], _summed(rows, first, group, sizes), sizes, group, ends.tolist())
+    _, first, group, members = np.unique(names, return_index=True, return_inverse=True, return_counts=True)
+    sizes = np.bincount(group, _stands_for(rows)).astype(np.int64)
+    ends[facts["shared"] == 1] = b""  # of several: nobody has these
+    return Folded(keys[first], _summed(rows, first, group, members), sizes, group, ends.tolist())
 
 
-def _summed(rows: Array, first: Array, group: Array, sizes: Array) -> Array:
+def _stands_for(rows: Array) -> Array:
+    """How many connections each row is of: a shared one at least of those that were made meanwhile."""
+    made = rows["sums"][:, FIGURES.index("connect")]
+    return np.where(rows["facts"]["shared"], made["histogram"].sum(axis=1) + made["untimed"], 1).clip(min=1)
+
+
+def _summed(rows: Array, first: Array, group: Array, members: Array) -> Array:
     order = np.argsort(group, kind="stable")
-    ends = np.cumsum(sizes)
+    ends = np.cumsum(members)
     folded = rows[first]
-    for at in np.flatnonzero(sizes > 1).tolist():
-        alike = rows[order[ends[at] - sizes[at] : ends[at]]]
+    for at in np.flatnonzero(members > 1).tolist():
+        alike = rows[order[ends[at] - members[at] : ends[at]]]
         for name in ("bytes", "ns", "untimed", "histogram"):
             folded["sums"][name][at] = alike["sums"][name].sum(axis=0)
         for name in ("retransmits", "drops", "errors"):

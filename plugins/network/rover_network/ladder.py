@@ -75,5 +75,5 @@ def broken(steps: Mapping[str, int]) -> Iterator[tuple[str, int, str]]:
 
 def lost(completeness: Completeness) -> Iterator[tuple[str, int, str]]:
     """(cause, count, what to do about it)."""
-    for cause, count in {**completeness.lost, **completeness.degraded}.items():
+    for cause, count in (*completeness.lost.items(), *completeness.degraded.items()):
         yield str(cause), count, f"{REMEDIES.get(cause, '')} ({_WHERE})".strip()

@@ -74,6 +74,7 @@ class PeerBook:
             return
         if c.local.known:
             self._local_addresses.note(c.local.address, None)
+        if c.local.known and c.local.port and c.remote.port:  # else of several connections, or of none
             self._ends.note(ends_key(c.transport, _where(c), c.local, c.remote), holder)
         if c.role == "server":
             self._servers.note((_where(c), c.transport, c.local.port), holder)

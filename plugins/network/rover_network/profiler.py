@@ -57,6 +57,7 @@ class _Session:
     since_ns: int
     flows: dict[FlowKey, Flow] = field(default_factory=dict)
     lost: int = 0
+    shared: int = 0
     evicted: int = 0
     reasons: dict[int, int] = field(default_factory=dict)
     uring: set[int] = field(default_factory=set)
@@ -86,6 +87,7 @@ class _Session:
         merge_flows((flow for flow in flows if targets is None or flow.key.process in targets), self.flows)
         pids = None if targets is None else {process.pid for process in targets}
         self.lost += counted.tally["rows_full"]  # of all that is watched: the kernel does not tell them apart
+        self.shared += counted.tally["rows_shared"]
         self.evicted += counted.evicted
         self.uring.update(pid for pid in counted.uring if pids is None or pid in pids)
         for (pid, reason), count in counted.reasons.items():
@@ -367,7 +369,7 @@ class NetworkProfiler:
         untimed = sum(figure.calls - figure.timed for flow in flows for figure in flow.figures.values())
         unpaired = session.losses.pop(Loss.UNPAIRED, 0)  # they are there, as halves
         lost = {Loss.MAP_FULL: session.lost, **session.losses}
-        degraded = {Loss.MISSED_EVENT: max(0, untimed), Loss.UNPAIRED: unpaired}
+        degraded = {Loss.MISSED_EVENT: max(0, untimed), Loss.UNPAIRED: unpaired, Loss.MAP_FULL: session.shared}
         completeness = Completeness(
             kept + sum(lost.values()),
             kept,
@@ -393,7 +395,7 @@ class NetworkProfiler:
             samples=tuple(replace(each, entities=entity_pairs(each, entities_of)) for each in session.samples),
             steps=session.steps,
         )
-        session.since_ns, session.flows, session.lost, session.evicted = now, {}, 0, 0
+        session.since_ns, session.flows, session.lost, session.shared, session.evicted = now, {}, 0, 0, 0
         session.reasons, session.uring = {}, set()
         session.operations, session.losses, session.steps, session.samples = {}, {}, {}, []
         return telemetry

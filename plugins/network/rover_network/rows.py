@@ -23,7 +23,8 @@ FACTS = np.dtype(
         ("remote", "u1", (16,)),
         ("comm", "S16"),
         ("speaks", "<u4"),
-        ("tls", "<u4"),
+        ("tls", "<u2"),
+        ("shared", "<u2"),
         ("netns", "<u4"),
         ("peer", "<u4"),
         ("local_port", "<u2"),
@@ -78,6 +79,7 @@ CONFIG = np.dtype(
 )
 TALLIES = (
     "rows_full",
+    "rows_shared",
     "new_rows",
     "new_connections",
     "gone_connections",

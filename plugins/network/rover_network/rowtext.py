@@ -15,7 +15,7 @@ _BYTES = {"local", "remote"}
 
 def told(keys: Array, rows: Array) -> Iterator[dict[str, Any]]:
     """One for each row. Arrays of one length, dtypes KEY and ROW; what is 0 is left out."""
-    names = [name for name in FACTS.names or () if name != "unused"]
+    names = FACTS.names or ()
     for key, row in zip(keys.tolist(), rows, strict=True):
         facts = row["facts"]
         figures = {name: _figure(row["sums"][at]) for at, name in enumerate(FIGURES)}

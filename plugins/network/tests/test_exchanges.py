@@ -262,6 +262,8 @@ def test_a_length_that_is_read_alone_belongs_to_what_follows(script: Script) -> 
         telemetry = watched(profiler, script(HEADER_ALONE))
     finally:
         profiler.close()
+    if refused := telemetry.attributes.get("not recognised"):
+        pytest.skip(f"this kernel does not take the classifier ({refused}), which tests/kernel is about")
     expected = {"ApiVersions": {"NONE": 2}}
     assert by_role(telemetry, "client") == by_role(telemetry, "server") == expected
     assert not telemetry.completeness.lost
@@ -392,12 +394,13 @@ from rover_http1.plugin import rover_protocols
 from rover_core.model import Task
 profiler = create(NetworkSettings(), ProtocolAnalyzeSettings(), rover_protocols)
 profiler.start(Task("t", "NETWORK", ()), [])
-print(*profiler.workers, flush=True)
+print("workers", *profiler.workers, flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as agent:
         assert agent.stdout is not None
-        workers = [int(word) for word in agent.stdout.readline().split()]
+        said = next(text for text in agent.stdout if text.startswith("workers"))  # after what is logged
+        workers = [int(word) for word in said.split()[1:]]
         agent.kill()
     assert workers
     end = time.monotonic() + 10

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 
 import pytest
 
@@ -30,10 +31,11 @@ def tells_lengths() -> bool:
         return counter.probes.lengths
 
 
-def test_everything_is_measured_here() -> None:
+def test_everything_is_measured_here(record_property: Callable[[str, object], None]) -> None:
     """Broken: on the kernel it is made for, something cannot be attached."""
     with NetworkCounter() as counter:
         tells_drops = "rover_on_freed" in {each.function for each in counter.probes.attachments}
+        record_property("network", "`, `".join(counter.probes.label.split(", ")))
         assert set(counter.probes.missing) == (set() if tells_drops else {RECEIVED_DROPS}), "since 6.11"
         assert talk(counter) == (20, 20, 100)
 

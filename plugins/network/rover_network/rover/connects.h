@@ -38,7 +38,7 @@ static __always_inline void rover_end_connect(u32 epoch, u64 sk, struct rover_ke
     struct rover_row *row = rover_row(epoch, &whose);
     if (!row)
         return;
-    if (connection)
+    if (connection && !row->facts.shared)
         row->facts = connection->facts;
     rover_add(row, ROVER_CONNECT, 0, ns ? ns : 1);
 }

@@ -7,6 +7,9 @@
  * Rows are not per processor: a connection is served by few of them, adding atomically costs it nothing that can be
  * measured, and a row of a kilobyte for each of 128 processors would.
  *
+ * Where a set is full, connections that find no room for a row of their own are counted in one that all share which
+ * their process has with the same address, as the same end: what is lost is which connection it was, not the event.
+ *
  * Knobs: ROVER_ROWS (entries of a set), ROVER_HASH_FLAGS. User side: kernel.py; a test compares the sizes.
  */
 #pragma once
@@ -18,6 +21,7 @@
 #ifndef ROVER_CONNECTIONS
 #define ROVER_CONNECTIONS 65536
 #endif
+#define ROVER_SHARED 1024
 
 enum rover_figure { ROVER_WRITE, ROVER_READ_, ROVER_RTT, ROVER_CONNECT, ROVER_CLOSE, ROVER_FIGURES };
 
@@ -84,7 +88,8 @@ struct rover_config {
 };
 
 enum rover_tally {
-    ROVER_ROWS_FULL, /* events that found no room for a row */
+    ROVER_ROWS_FULL, /* events that found no room for a row, */
+    ROVER_ROWS_SHARED, /* or only in one that is shared */
     ROVER_NEW_ROWS,
     ROVER_NEW_CONNECTIONS,
     ROVER_GONE_CONNECTIONS,
@@ -99,6 +104,9 @@ enum rover_tally {
 
 BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_0, ROVER_ROWS, ROVER_HASH_FLAGS);
 BPF_F_TABLE("hash", struct rover_key, struct rover_row, rover_rows_1, ROVER_ROWS, ROVER_HASH_FLAGS);
+/* Allocated whole: they are for when there is no room. */
+BPF_TABLE("hash", struct rover_key, struct rover_row, rover_shared_0, ROVER_SHARED);
+BPF_TABLE("hash", struct rover_key, struct rover_row, rover_shared_1, ROVER_SHARED);
 BPF_TABLE("array", int, struct rover_row, rover_blank, 1); /* never written: what a row begins as */
 BPF_TABLE_PUBLIC("lru_hash", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("lru_hash", struct rover_key, struct rover_connection, rover_connections, ROVER_CONNECTIONS);
@@ -147,6 +155,49 @@ static __always_inline struct rover_row *rover_find(u32 epoch, struct rover_key 
     return epoch ? rover_rows_1.lookup(key) : rover_rows_0.lookup(key);
 }
 
+/* The key of the row that connections like this one share: inode 0 is no socket's. A server's clients differ in their
+ * ports, a client's connections in its own; a socket without another end (one that listens) is known by its own. */
+static __always_inline int rover_by_local_port(struct rover_facts *facts)
+{
+    return facts->role == ROVER_SERVER || !facts->remote_port;
+}
+
+static __always_inline void rover_shared_key(struct rover_key *like, struct rover_facts *facts)
+{
+    u64 *halves = (u64 *)facts->remote;
+    u64 kind = (u64)facts->netns << 32 | facts->family << 16 | facts->protocol << 8 | facts->role;
+    u64 port = rover_by_local_port(facts) ? facts->local_port : facts->remote_port;
+    u64 hash = (halves[0] * 0xff51afd7ed558ccdULL ^ halves[1]) * 0xc4ceb9fe1a85ec53ULL;
+    hash = (hash ^ hash >> 33 ^ kind) * 0xff51afd7ed558ccdULL;
+    like->inode = 0;
+    like->peer = (hash ^ hash >> 33 ^ port) * 0xc4ceb9fe1a85ec53ULL;
+}
+
+static __always_inline struct rover_row *rover_shared_row(u32 epoch, u32 tgid, struct rover_facts *facts,
+                                                          struct rover_row *blank)
+{
+    struct rover_key like = {.tgid = tgid};
+    rover_shared_key(&like, facts);
+    struct rover_row *row = epoch ? rover_shared_1.lookup(&like) : rover_shared_0.lookup(&like);
+    if (!row) {
+        if (epoch)
+            rover_shared_1.insert(&like, blank);
+        else
+            rover_shared_0.insert(&like, blank);
+        row = epoch ? rover_shared_1.lookup(&like) : rover_shared_0.lookup(&like);
+        if (!row)
+            return NULL;
+        row->facts = *facts;
+        row->facts.shared = 1;
+        row->facts.peer = 0;
+        if (rover_by_local_port(facts))
+            row->facts.remote_port = 0;
+        else
+            row->facts.local_port = 0;
+    }
+    return row;
+}
+
 /* This epoch's row of a known connection. NULL if it is not known, or there is no room, which is counted. */
 static __always_inline struct rover_row *rover_row(u32 epoch, struct rover_key *key)
 {
@@ -161,10 +212,12 @@ static __always_inline struct rover_row *rover_row(u32 epoch, struct rover_key *
     if ((epoch ? rover_rows_1.insert(key, blank) : rover_rows_0.insert(key, blank)) == 0)
         rover_tell(ROVER_NEW_ROWS);
     row = rover_find(epoch, key);
-    if (row)
+    if (row) {
         row->facts = connection->facts;
-    else
-        rover_tell(ROVER_ROWS_FULL);
+        return row;
+    }
+    row = rover_shared_row(epoch, key->tgid, &connection->facts, blank);
+    rover_tell(row ? ROVER_ROWS_SHARED : ROVER_ROWS_FULL);
     return row;
 }
 

@@ -28,7 +28,8 @@ struct rover_facts {
     u8 remote[16];
     char comm[16];
     u32 speaks; /* number of its layer-7 protocol, 0: not known */
-    u32 tls;    /* enum rover_tls */
+    u16 tls;    /* enum rover_tls */
+    u16 shared; /* 1: of a row that several connections are counted in, see flows.h */
     u32 netns; /* inode number of its network namespace */
     u32 peer;  /* inode number of a Unix socket's other end, 0: none, or not accepted yet */
     u16 local_port; /* from here on looked at with every message: next to a row's first figure */

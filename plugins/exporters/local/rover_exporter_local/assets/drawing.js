@@ -1,7 +1,7 @@
 // Draws the graph: boxes in columns, lines between them, labels where nothing else is.
 
 const KINDS = ["process", "remote", "local"], SVG = "http://www.w3.org/2000/svg";
-const PAD = 12, HEIGHT = 24, STEP = 31, ROOMY = 58, LABELLED = 70, LETTER = 5.7;
+const PAD = 12, HEIGHT = 24, STEP = 31, ROOMY = 58, LABELLED = 70, LETTER = 5.7, BOW = 46;
 
 function shape(tag, attributes, className) {
   const made = document.createElementNS(SVG, tag);
@@ -51,7 +51,9 @@ class Board {
     const height = Math.max(clientHeight - 2, 2 * PAD + this.rows * step), top = (height - this.rows * step) / 2;
     this.board.style.width = `${width}px`;
     this.board.style.height = `${height}px`;
-    const stride = this.columns > 1 ? (width - 2 * PAD - box) / (this.columns - 1) : 0;
+    const bows = this.edges.some(({client, server}) => [client, server].every((at) => this.nodes[at].column === this.columns - 1));
+    const beside = bows ? BOW * .75 : 0;  // lines within the last column bow so far to its right
+    const stride = this.columns > 1 ? (width - 2 * PAD - box - beside) / (this.columns - 1) : 0;
     this.boxes = this.nodes.map(({column, row}) => {
       const left = PAD + column * stride, above = top + row * step + (step - HEIGHT) / 2;
       return {left, top: above, right: left + box, bottom: above + HEIGHT, middle: above + HEIGHT / 2};
@@ -67,7 +69,7 @@ class Board {
     const from = this.boxes[client], to = this.boxes[server];
     const back = to.left < from.left, same = to.left === from.left;
     const x0 = back ? from.left : from.right, x1 = back || same ? to.right : to.left;
-    const bend = same ? 46 : Math.max(30, Math.abs(x1 - x0) / 2);
+    const bend = same ? BOW : Math.max(30, Math.abs(x1 - x0) / 2);
     const spread = client === server ? 16 : 0;  // a process that talks to itself
     const y0 = from.middle - spread, y1 = to.middle + spread;
     line.curve = [[x0, y0], [x0 + (back ? -bend : bend), y0], [x1 + (same || back ? bend : -bend), y1], [x1, y1]];

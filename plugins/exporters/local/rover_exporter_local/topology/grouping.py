@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -24,7 +25,12 @@ def grouped(graph: Graph, processes: int = PROCESSES, ends: int = ENDS) -> Graph
     everyone = range(len(graph.nodes))
     small = [n for n in everyone if graph.nodes[n].kind == Kind.PROCESS]
     _merge(
-        _lightest(small, weights, processes), lambda n: graph.nodes[n].name, _process_group, weights, target, nodes
+        _lightest(small, weights, processes),
+        lambda n: _family(graph.nodes[n].name),
+        _process_group,
+        weights,
+        target,
+        nodes,
     )
     small = [n for n in everyone if graph.nodes[n].kind != Kind.PROCESS]
     for side, group in ((True, _server_group), (False, _client_group)):
@@ -61,8 +67,14 @@ def _merge(
                 target[number] = len(nodes) - 1
 
 
-def _process_group(name: str, like: Node) -> Node:
-    return Node(like.kind, name or "other processes")
+def _family(name: str) -> str:
+    """What processes that are numbered have in common: `worker` of `worker-7`."""
+    return re.sub(r"(?<=\w)\W*\d+$", "", name)
+
+
+def _process_group(family: str, like: Node) -> Node:
+    alike = family if family == like.name else f"{family}…"
+    return Node(like.kind, alike if family else "other processes")
 
 
 def _server_group(port: str, like: Node) -> Node:

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from rover_exporter_local.topology.graph import Graph, Kind
 
-_MIDDLE = 3  # columns of processes, at most
+_MIDDLE = 5  # columns of processes, at most
 _SWEEPS = 6
 
 
