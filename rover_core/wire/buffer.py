@@ -19,8 +19,8 @@ class Buffer:
     them. `finish` makes a message of all that was consumed since the last one.
 
     start_ns: when the message began. began_ns, end_ns: of the newest call; previous_ns: end_ns of the one before.
-    newest: index in data of the newest call's first byte. after: bytes behind those in hand that were not captured, -1
-    for an unknown number. content: bytes of each message to keep.
+    newest: index in data of the newest call's first byte. after: bytes behind those in hand that were not captured,
+    -1 for an unknown number. content: bytes of each message to keep.
     """
 
     __slots__ = (

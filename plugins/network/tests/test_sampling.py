@@ -165,7 +165,9 @@ def test_rules_by_path() -> None:
     assert list(RuleBook([orders, all_of_them]).applying("/orders")) == [all_of_them]
     assert not RuleBook([orders]).applying("/users")
     book = RuleBook([all_of_them, orders])
-    assert [list(book.applying("/orders")) for _ in range(2)] == [[orders], [orders]], "the second time it is remembered"
+    assert [list(book.applying("/orders")) for _ in range(2)] == [[orders], [orders]], (
+        "the second time it is remembered"
+    )
     with pytest.raises(UsageError):
         RuleBook([SamplingRule(uri_regex="(")])
 
