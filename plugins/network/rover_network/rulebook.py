@@ -36,8 +36,8 @@ class RuleBook:
     """The rules of one task. Raises UsageError for an expression that is none.
 
     Of the rules whose expression matches an exchange's subject the last applies to it (contract section 5.6); where
-    none matches, those without one do, and any of these may ask: what several ask for is attached as the one says that
-    wants most of it.
+    none matches, those without one do, and any of these may ask: what several ask for is attached as the one says
+    that wants most of it.
     """
 
     def __init__(self, rules: Sequence[SamplingRule]) -> None:
