@@ -81,9 +81,9 @@ def _unoperation(
     key: list[Any], facts: list[Any], statuses: dict[str, int], values: list[Any], metrics: dict[str, Any]
 ) -> Operation:
     who, protocol, kind, name = key
-    sizes = (_unvalues(*each) for each in values)
+    durations, asked, answered = (_unvalues(*each) for each in values)
     own = {name: _unvalues(*each) for name, each in metrics.items()}
-    return Operation(OperationKey(_unkey(*who), *names), *facts, statuses, *sizes, own)
+    return Operation(OperationKey(_unkey(*who), protocol, kind, name), *facts, statuses, durations, asked, answered, own)
 
 
 def _key(key: FlowKey) -> list[Any]:
@@ -120,7 +120,7 @@ def _unvalues(count: int, total: int, histogram: list[list[Any]] | None) -> Dist
 
 
 def _buckets(histogram: Histogram | None) -> list[Any] | None:
-    return histogram and [histogram.bounds, histogram.counts]
+    return [histogram.bounds, histogram.counts] if histogram else None
 
 
 def _unbuckets(histogram: list[list[Any]] | None) -> Histogram | None:
