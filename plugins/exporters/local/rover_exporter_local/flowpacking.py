@@ -83,9 +83,9 @@ def _unoperation(
     who, protocol, kind, name = key
     durations, asked, answered = (_unvalues(*each) for each in values)
     own = {name: _unvalues(*each) for name, each in metrics.items()}
-    return Operation(
-        OperationKey(_unkey(*who), protocol, kind, name), *facts, statuses, durations, asked, answered, own
-    )
+    label, address, exchanges, requests, errors = facts
+    place = OperationKey(_unkey(*who), protocol, kind, name)
+    return Operation(place, label, address, exchanges, requests, errors, statuses, durations, asked, answered, own)
 
 
 def _key(key: FlowKey) -> list[Any]:
