@@ -83,7 +83,7 @@ def operation_table(telemetry: Telemetry, console: Console, limit: int) -> Table
     table.add_column("Operation", no_wrap=True, overflow="ellipsis", ratio=4)
     for title, width in (("Rate/s", 6), ("Errors", 6), ("p50", 6), ("p90", 6), ("p99", 6)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
-    rows = _without_peers(telemetry.operations)
+    rows = without_peers(telemetry.operations)
     for each in sorted(rows, key=lambda each: (-each.exchanges, each.key.flow.process))[:limit]:
         who, arrow, _ = _who(each.key.flow, console.options.ascii_only)
         name = Text(plain(each.key.operation or f"unknown ({each.key.protocol})"))
@@ -94,7 +94,7 @@ def operation_table(telemetry: Telemetry, console: Console, limit: int) -> Table
     return table
 
 
-def _without_peers(operations: Iterable[Operation]) -> list[Operation]:
+def without_peers(operations: Iterable[Operation]) -> list[Operation]:
     """Those that differ by the other end alone, added up."""
     totals: dict[tuple[object, ...], Operation] = {}
     for each in operations:

@@ -15,10 +15,12 @@ class Buffer:
 
     data[at:] is what is in hand. Most calls carry whole messages, so `data` is the very object that came and nothing
     is copied; what is left of it waits in a bytearray for more. Bytes to skip need not have come yet: they are owed,
-    and consumed as they come. `finish` makes a message of all that was consumed since the last one.
+    and consumed as they come, as far as they were captured: what is missing behind the bytes in hand is consumed with
+    them. `finish` makes a message of all that was consumed since the last one.
 
     start_ns: when the message began. began_ns, end_ns: of the newest call; previous_ns: end_ns of the one before.
-    newest: index in data of the newest call's first byte. content: bytes of each message to keep.
+    newest: index in data of the newest call's first byte. after: bytes behind those in hand that were not captured,
+    -1 for an unknown number. content: bytes of each message to keep.
     """
 
     __slots__ = (
@@ -27,6 +29,7 @@ class Buffer:
         "_room",
         "_searched",
         "_start",
+        "after",
         "at",
         "began_ns",
         "content",
@@ -42,6 +45,7 @@ class Buffer:
         self.data: bytes | bytearray = b""
         self.at = 0
         self.owed = 0
+        self.after = 0
         self.content = content
         self.start_ns = 0
         self.began_ns = 0
@@ -72,8 +76,11 @@ class Buffer:
         """A message has begun: something was consumed or is in hand since the last one ended."""
         return self._base + len(self.data) > self._start
 
-    def push(self, data: bytes, began_ns: int, end_ns: int) -> None:
-        """Bytes that came. began_ns, end_ns: of the call that moved them."""
+    def push(self, data: bytes, began_ns: int, end_ns: int, after: int = 0) -> None:
+        """Bytes that came, and how many behind them did not. began_ns, end_ns: of the call that moved them.
+
+        A rest of `after` that nothing consumed ends what is in hand: `leap` before anything else comes.
+        """
         rest = len(self.data) - self.at
         if self._base + self.at + rest == self._start:
             self.start_ns = began_ns
@@ -81,6 +88,7 @@ class Buffer:
         self.previous_ns = self.end_ns
         self.end_ns = end_ns
         self.newest = rest
+        self.after = after
         if rest:
             self._append(data)
         else:
@@ -111,11 +119,9 @@ class Buffer:
         self.began_ns = began_ns
         self.previous_ns = self.end_ns
         self.end_ns = end_ns
-        swallowed = min(gap, self.owed)
-        self.owed -= swallowed
-        self._base += swallowed
-        self._room = 0
-        return gap - swallowed
+        self._swallow(gap)
+        left, self.after = self.after, 0
+        return left
 
     def clear(self, gap: int = 0) -> None:
         """Consume everything in hand, and a gap behind it."""
@@ -127,12 +133,21 @@ class Buffer:
         """Consume bytes, those that have not come yet included."""
         at = self.at + count
         have = len(self.data)
+        if self._room:
+            self._keep(at)
         if at > have:
             self.owed = at - have
             at = have
-        if self._room:
-            self._keep(at)
+            if self.after > 0:
+                self._swallow(self.after)
         self.at = at
+
+    def _swallow(self, gap: int) -> None:
+        swallowed = min(gap, self.owed)
+        self.owed -= swallowed
+        self.after = gap - swallowed
+        self._base += swallowed
+        self._room = 0
 
     def drop(self, count: int) -> None:
         """Consume bytes in hand that belong to no message's content: framing."""

@@ -96,10 +96,11 @@ class Connection:
         if self.switched:
             return ()
         reader = self.readers[direction]
-        reader.buffer.push(data, began_ns or timestamp_ns, timestamp_ns)
+        buffer = reader.buffer
+        buffer.push(data, began_ns or timestamp_ns, timestamp_ns, gap)
         self._advance(direction, reader)
-        if gap:
-            self._leap(direction, reader, gap, timestamp_ns)
+        if buffer.after:
+            self._leap(direction, reader, buffer.after, timestamp_ns)
         return self.stitcher.take()
 
     def adopt(self, request: Message[Any], response: Message[Any] | None = None) -> Sequence[Exchange]:

@@ -78,9 +78,10 @@ class Sums:
         self.metrics: dict[str, Spread] = {}
 
     def add(self, exchange: Exchange) -> None:
+        _, _, _, error, request, response = exchange
         self.exchanges += 1
-        self.errors += bool(exchange.error)
-        request, response = exchange.request, exchange.response
+        if error:
+            self.errors += 1
         if request is not None:
             self.requests += 1
             spread_value(self.requested, request.size, SIZE_BOUNDS)
@@ -112,10 +113,10 @@ class Interval:
 
     def sums(self, place: Any, exchange: Exchange) -> Sums | None:
         """Where this exchange belongs. place: the connection, the role and the protocol."""
-        operation, status = exchange.operation, exchange.status
-        sums = self._sums.get((place, exchange.operation_class, operation, status))
+        kind, operation, status, *_ = exchange
+        sums = self._sums.get((place, kind, operation, status))
         if sums is None:
-            kind, operation, status = exchange.operation_class[:LONGEST], operation[:LONGEST], status[:LONGEST]
+            kind, operation, status = kind[:LONGEST], operation[:LONGEST], status[:LONGEST]
             if len(self._sums) >= self._room // 2:
                 kind = operation = OTHER
             sums = self._sums.get((place, kind, operation, status))

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from rover_core.model import Completeness, Loss
 
+EXPORTED = "exchanges exported"
+"""In what exporters are given; what becomes of it there, they say."""
 _WHERE = "docs/debugging.md"
 
 
@@ -40,6 +42,7 @@ LADDER = (
     Rung("messages parsed", "records read", "no message of these connections is whole yet, or the verdict was wrong"),
     Rung("exchanges paired", "messages parsed", "requests have no answer yet, or the connections began before"),
     Rung("exchanges"),
+    Rung(EXPORTED, "exchanges", "they were of processes that are not the task's, or whose connections are gone"),
     Rung("samples left out"),
     Rung("messages not rendered"),
     Rung("worker ns"),

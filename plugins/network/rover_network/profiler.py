@@ -31,6 +31,7 @@ from rover_network.connections import Connection, end_text, read_connections
 from rover_network.counting import KERNEL, Counted, Counter, Origin
 from rover_network.flows import events, make_flows, merge_flows
 from rover_network.folding import Folded, fold
+from rover_network.ladder import EXPORTED, in_order
 from rover_network.meters import make_meters
 from rover_network.operationmeters import make_operation_meters
 from rover_network.operations import Found, Line, Socket
@@ -365,7 +366,8 @@ class NetworkProfiler:
     def _telemetry(self, session: _Session) -> Telemetry:
         now, flows = self._origin.now_ns(), tuple(session.flows.values())
         operations = tuple(session.operations.values())
-        kept = events(flows) + sum(operation.exchanges for operation in operations)
+        exchanges = sum(operation.exchanges for operation in operations)
+        kept = events(flows) + exchanges
         untimed = sum(figure.calls - figure.timed for flow in flows for figure in flow.figures.values())
         unpaired = session.losses.pop(Loss.UNPAIRED, 0)  # they are there, as halves
         lost = {Loss.MAP_FULL: session.lost, **session.losses}
@@ -393,7 +395,7 @@ class NetworkProfiler:
             flows=flows,
             operations=operations,
             samples=tuple(replace(each, entities=entity_pairs(each, entities_of)) for each in session.samples),
-            steps=session.steps,
+            steps=in_order(session.steps | {EXPORTED: exchanges}) if session.steps else {},
         )
         session.since_ns, session.flows, session.lost, session.shared, session.evicted = now, {}, 0, 0, 0
         session.reasons, session.uring = {}, set()

@@ -35,14 +35,16 @@ def _size(attached: bool, limit: int | None) -> int:
 class RuleBook:
     """The rules of one task. Raises UsageError for an expression that is none.
 
-    Rules whose expression matches an exchange's subject apply to it; where none matches, those without. Any of those
-    that apply may ask for it: what is asked for by several is attached as the one says that wants most of it.
+    Of the rules whose expression matches an exchange's subject the last applies to it (contract section 5.6); where
+    none matches, those without one do, and any of these may ask: what several ask for is attached as the one says
+    that wants most of it.
     """
 
     def __init__(self, rules: Sequence[SamplingRule]) -> None:
         self.rules = tuple(rules)
         self._others = [rule for rule in rules if rule.uri_regex is None]
-        self._matching = [(compile_pattern(r.uri_regex, "uri"), r) for r in rules if r.uri_regex is not None]
+        matching = [(compile_pattern(r.uri_regex, "uri"), r) for r in rules if r.uri_regex is not None]
+        self._last_first = matching[::-1]
         durations = [rule.min_duration_ns for rule in rules if rule.min_duration_ns is not None]
         self.slow_from_ns = min(durations, default=1 << 63)
         """No exchange is slow that took less."""
@@ -50,11 +52,11 @@ class RuleBook:
 
     def applying(self, subject: str) -> Sequence[SamplingRule]:
         """The rules for an exchange of this subject."""
-        if not self._matching:
+        if not self._last_first:
             return self._others
         known = self._applying.get(subject)
         if known is None:
-            known = [rule for pattern, rule in self._matching if pattern.matches(subject)] or self._others
+            known = next(([rule] for pattern, rule in self._last_first if pattern.matches(subject)), self._others)
             if len(self._applying) >= _REMEMBERED:
                 self._applying.clear()
             if len(subject) <= _LONGEST:

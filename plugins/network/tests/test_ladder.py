@@ -14,7 +14,7 @@ from rover_network.profiler import create
 from rover_network.settings import NetworkSettings
 
 SEEN = {"calls seen": 9, "calls shown to classifiers": 9, "connections recognised": 1, "calls captured": 4}
-READ = {"records read": 4, "messages parsed": 4, "exchanges paired": 2, "exchanges": 2}
+READ = {"records read": 4, "messages parsed": 4, "exchanges paired": 2, "exchanges": 2, "exchanges exported": 2}
 
 
 def wrong(steps: dict[str, int]) -> list[str]:
@@ -34,6 +34,7 @@ def test_the_rung_that_is_missing_is_named_and_no_other() -> None:
     assert wrong(SEEN | dict.fromkeys(READ, 0)) == ["records read"]
     nobody = {"connections recognised": 0, "calls captured": 0}
     assert wrong(SEEN | nobody | dict.fromkeys(READ, 0)) == ["connections recognised"]
+    assert wrong(SEEN | READ | {"exchanges exported": 0}) == ["exchanges exported"]
     assert wrong(SEEN | READ | {"parser failed": 1, "workers replaced": 0}) == ["parser failed"]
 
 
@@ -58,7 +59,8 @@ def test_its_own_requests_reach_the_top() -> None:
     for role in ("client", "server"):
         line = lines[f"own requests, as {role}"]
         assert (line.health, line.detail) == (Health.OK, "10 of 10 seen and paired")
-    assert int(lines["exchanges paired"].detail.replace(",", "")) >= 20
+    for step in ("exchanges paired", "exchanges exported"):
+        assert int(lines[step].detail.replace(",", "")) >= 20
 
 
 @pytest.mark.kernel

@@ -153,17 +153,21 @@ def test_rules_are_the_tasks_own_and_go_with_it() -> None:
 
 
 def test_rules_by_path() -> None:
-    """Broken: the rule for all others holds where a path has its own, or of several that match one counts."""
-    rest = SamplingRule(when_5xx=True)
+    """Broken: the rule for all others holds where a path has its own, or of several that match not the last does."""
+    rest, slow = SamplingRule(when_5xx=True), SamplingRule(min_duration_ns=1)
     orders, all_of_them = (
         SamplingRule(uri_regex="^/orders", when_4xx=True),
         SamplingRule(uri_regex="/", when_error=True),
     )
-    book = RuleBook([rest, orders])
+    book = RuleBook([rest, orders, slow])
     assert list(book.applying("/orders/7")) == [orders]
-    assert list(book.applying("/users")) == [rest]
-    assert list(RuleBook([orders, all_of_them]).applying("/orders")) == [orders, all_of_them]
+    assert list(book.applying("/users")) == [rest, slow]
+    assert list(RuleBook([orders, all_of_them]).applying("/orders")) == [all_of_them]
     assert not RuleBook([orders]).applying("/users")
+    book = RuleBook([all_of_them, orders])
+    assert [list(book.applying("/orders")) for _ in range(2)] == [[orders], [orders]], (
+        "the second time it is remembered"
+    )
     with pytest.raises(UsageError):
         RuleBook([SamplingRule(uri_regex="(")])
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from rover_core.flows import TelemetryMerger
 from rover_core.model import (
     Completeness,
-    Flow,
     Frame,
     Labels,
     Loss,
@@ -74,7 +73,7 @@ def read_task(connection: sqlite3.Connection, name: str) -> Profile | Telemetry 
     completeness, attributes = _completeness(connection, task), _attributes(connection, task)
     if not sample_types:
         whole = Telemetry(name, profiler, start_ns, end_ns, (), completeness, attributes)
-        return replace(whole, flows=_flows(connection, task, whole))
+        return _added_up(connection, task, whole)
     samples = _samples(connection, task, len(sample_types))
     return Profile(name, profiler, start_ns, end_ns, sample_types, samples, completeness, period_ns, attributes)
 
@@ -88,19 +87,19 @@ def _process_count(connection: sqlite3.Connection, task: int) -> int:
     return int(rows.fetchone()[0])
 
 
-def _flows(connection: sqlite3.Connection, task: int, whole: Telemetry) -> tuple[Flow, ...]:
-    """Added up over all intervals, one of which is in memory at a time."""
+def _added_up(connection: sqlite3.Connection, task: int, whole: Telemetry) -> Telemetry:
+    """Flows, operations and steps over all intervals, one of which is in memory at a time."""
     merger = TelemetryMerger()
     query = "SELECT f.packed FROM flows f JOIN profiles p ON p.id = f.profile WHERE p.task = ? ORDER BY p.id"
     for (packed,) in connection.execute(query, (task,)):
-        merger.add(replace(whole, flows=tuple(_unpacked(packed))))
-    result = merger.result()
-    return result.flows if result else ()
+        merger.add(_unpacked(packed, whole))
+    found = merger.result() or whole
+    return replace(whole, flows=found.flows, operations=found.operations, steps=found.steps)
 
 
-def _unpacked(packed: bytes) -> list[Flow]:
+def _unpacked(packed: bytes, into: Telemetry) -> Telemetry:
     try:
-        return unpack(packed)
+        return unpack(packed, into)
     except ValueError as error:
         raise sqlite3.DatabaseError(str(error)) from error  # as SQLite says it of what it finds damaged itself
 

@@ -62,7 +62,7 @@ class Store:
         return cls(path, open_for_reading(path), 0, 0)
 
     def add(self, profile: Profile | Telemetry) -> str:
-        """Store one profile, or the flows of telemetry, all or nothing, then drop what is too old or too much.
+        """Store one profile, or telemetry without its meters, all or nothing, then drop what is too old or too much.
 
         Returns the name to find it by: the task's id, or `id~2` where an earlier run left a task of that id.
         """
@@ -144,7 +144,7 @@ class Store:
         number = execute("INSERT INTO profiles VALUES (NULL, ?, ?, ?, ?, ?)", row).lastrowid
         self._insert_many("completeness", ((number, *entry) for entry in _ledger(profile.completeness)), 4)
         if isinstance(profile, Telemetry):
-            self._insert_many("flows", [(number, pack(profile.flows))], 2)
+            self._insert_many("flows", [(number, pack(profile))], 2)
             talkers = {(flow.key.process, flow.key.name) for flow in profile.flows}
             self._insert_many("talkers", {(number, self._interner.process(*each)) for each in talkers}, 2)
         else:

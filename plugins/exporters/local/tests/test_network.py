@@ -16,7 +16,20 @@ import pytest
 from pages import CHROMIUM, HOSTILE, Elements, data_of, in_browser
 
 from rover_core.api import AgentContext
-from rover_core.model import Completeness, Figure, Flow, FlowKey, Histogram, Loss, Peer, ProcessKey, Telemetry
+from rover_core.model import (
+    Completeness,
+    Distribution,
+    Figure,
+    Flow,
+    FlowKey,
+    Histogram,
+    Loss,
+    Operation,
+    OperationKey,
+    Peer,
+    ProcessKey,
+    Telemetry,
+)
 from rover_core.testing import make_telemetry
 from rover_exporter_local.exporter import LocalExporter
 from rover_exporter_local.flowpacking import unpack
@@ -38,6 +51,20 @@ def figure(calls: int, amount: int = 0) -> Figure:
 def flow(me: tuple[ProcessKey, str], role: str, peer: Peer, sent: int, received: int) -> Flow:
     figures = {"write": figure(4, sent), "read": figure(6, received), "write_rtt": figure(4)}
     return Flow(FlowKey(*me, role, "tcp", peer), "", 2, figures, {"retransmits": 1})
+
+
+def operation(
+    me: tuple[ProcessKey, str], role: str, name: str, exchanges: int, errors: int = 0, peer: str = "10.0.0.9"
+) -> Operation:
+    """Nine tenths of the exchanges take up to 50 us, the others up to 100 us."""
+    key = OperationKey(FlowKey(*me, role, "tcp", Peer(address=peer)), "http1", name.partition(" ")[0], name)
+    slow = exchanges // 10
+    durations = Distribution(exchanges, exchanges * 20_000, Histogram(BOUNDS, (0, exchanges - slow, slow, 0)))
+    sizes, statuses = Distribution(exchanges, 7 * exchanges), {"200": exchanges - errors, "500": errors}
+    metrics = {"waited": Distribution(1, 5)}
+    return Operation(
+        key, "http", f"{peer}:80", exchanges, exchanges, errors, statuses, durations, sizes, sizes, metrics
+    )
 
 
 def telemetry(*flows: Flow, **fields: Any) -> Telemetry:
@@ -96,12 +123,36 @@ def test_page_says_what_it_shows(pair: Telemetry) -> None:
         assert words in page
 
 
+def test_operations_are_there_whoever_asked(pair: Telemetry) -> None:
+    """Broken: the page has no operations, one for each client, or not the most frequent of too many."""
+    asked = [operation(WEB, "server", "GET /a", 40, 1, "10.0.0.1"), operation(WEB, "server", "GET /a", 60, 1)]
+    asked.append(replace(operation(SHOP, "client", "", 7), durations=Distribution()))
+    first, last = data_of(page_of(replace(pair, operations=tuple(asked))))["operations"]
+    assert first == {
+        "process": "nginx (10)",
+        "role": "server",
+        "protocol": "http1",
+        "operation": "GET /a",
+        "exchanges": 100,
+        "errors": 0.02,
+        "p50": 32222,
+        "p90": 50000,
+        "p99": 95000,
+    }
+    assert (last["operation"], last["exchanges"], last["p50"], last["p99"]) == ("unknown", 7, None, None)
+    data = data_of(
+        page_of(telemetry(operations=tuple(operation(WEB, "server", f"GET /{n}", n + 1) for n in range(1500))))
+    )
+    assert [data["allOperations"], len(data["operations"]), data["operations"][0]["exchanges"]] == [1500, 1000, 1500]
+
+
 def test_hostile_names_stay_data(pair: Telemetry) -> None:
     """Broken: a process's name, or a task's, runs as script in the reader's browser."""
     evil = (ProcessKey(9, 9), HOSTILE)
     flows = [flow(evil, HOSTILE, Peer(address=HOSTILE), 1, 1), flow(WEB, "client", Peer(*evil), 1, 1)]
     said = dict.fromkeys(("host", "probe", "io_uring", HOSTILE), HOSTILE)
-    page = page_of(telemetry(*flows, task_id=HOSTILE, attributes=said))
+    asked = (operation(evil, HOSTILE, HOSTILE, 3),)
+    page = page_of(telemetry(*flows, task_id=HOSTILE, attributes=said, operations=asked, steps={HOSTILE: 1}))
     elements = Elements(page)
     assert [tag for tag, _ in elements.tags].count("script") == 2
     assert not any(tag == "img" for tag, _ in elements.tags)
@@ -148,6 +199,15 @@ def test_circles_end() -> None:
     assert columns == [0, 1, 2, 3]
 
 
+LONG_NAME = "GET /service199/" + "x" * 184
+
+
+def many_operations() -> Telemetry:
+    """Operations alone, 200 of them, each of which has a name as long as they get."""
+    names = [f"GET /service{n}/".ljust(200, "x") for n in range(200)]
+    return telemetry(operations=tuple(operation(WEB, "server", name, 100, 5) for name in names))
+
+
 SHOWN: list[tuple[str, Callable[[], Telemetry] | None, list[str]]] = [
     ("", None, ["<h2>All traffic</h2>", "3 boxes, 2 pairs", "<h3>Round-trip time</h3>", "20.0 µs on average"]),
     ("select=n0", None, ["<h2>nginx (10)</h2>", "<dd>1.56 KiB/s</dd>"]),
@@ -158,6 +218,23 @@ SHOWN: list[tuple[str, Callable[[], Telemetry] | None, list[str]]] = [
         "view=table&search=shop",
         None,
         [">1 of 2 pairs<", 'title="nginx (10)">nginx (10)</td>', 'title="shop (11)">shop (11)</td>'],
+    ),
+    (
+        "view=operations&search=/service199",
+        lambda: many_operations(),
+        [
+            ">1 of 200 operations<",
+            f'title="{LONG_NAME}">{LONG_NAME}</td>',
+            ">20.0/s<",
+            ">5.0 %<",
+            ">50.0 µs<",
+            ">95.0 µs<",
+        ],
+    ),
+    (
+        "view=operations",
+        None,
+        ['aria-controls="operations" hidden=""', "<h2>All traffic</h2>"],
     ),
     ("select=n999", telemetry, ['<p class="empty">No traffic']),
     ("", lambda: busy(80, 120), ["KiB/s · 20.0 µs</text>"]),
@@ -195,7 +272,9 @@ def odd_flows() -> tuple[Flow, ...]:
 
 def test_flows_survive_the_store(pair: Telemetry, tmp_path: Path) -> None:
     """Broken: `rover history` shows other flows than were seen, or not the sum of all intervals."""
-    first = telemetry(*pair.flows, *odd_flows(), attributes={"host": "web-1"})
+    asked, steps = (operation(WEB, "server", "GET /a", 40, 1),), {"calls seen": 7, "exchanges": 40}
+    spoken = tuple(replace(each, protocol="http") for each in pair.flows)
+    first = telemetry(*spoken, *odd_flows(), attributes={"host": "web-1"}, operations=asked, steps=steps)
     end_ns = first.end_ns + 2_000_000_000
     last = replace(first, start_ns=first.end_ns, end_ns=end_ns, attributes={"io_uring": "7"}, last=True)
     store = Store.open(tmp_path / "profiles.db")
@@ -208,6 +287,8 @@ def test_flows_survive_the_store(pair: Telemetry, tmp_path: Path) -> None:
     assert (seen.start_ns, seen.end_ns) == (first.start_ns, end_ns)
     assert seen.attributes == {"host": "web-1", "io_uring": "7"}
     assert {flow.key: flow for flow in seen.flows} == {flow.key: flow + flow for flow in first.flows}
+    assert seen.operations == (asked[0] + asked[0],)
+    assert seen.steps == {"calls seen": 14, "exchanges": 80}
     store.close()
 
 
@@ -227,9 +308,13 @@ def test_what_is_too_old_goes_with_its_processes(pair: Telemetry, tmp_path: Path
 
 def test_nonsense_in_the_store_is_an_error_not_a_crash() -> None:
     """Broken: a damaged value ends in something that nobody expects."""
-    for packed in (b"", b"nonsense", zlib.compress(b"[[1]]"), zlib.compress(b"7")):
+    for text in (b"[[1]]", b"7", b"{}", b'{"flows": [], "operations": [[1]], "steps": {}}'):
         with pytest.raises(ValueError, match=r"."):
-            unpack(packed)
+            unpack(zlib.compress(text), telemetry())
+    for packed in (b"", b"nonsense"):
+        with pytest.raises(ValueError, match=r"."):
+            unpack(packed, telemetry())
+    assert unpack(zlib.compress(b"[]"), telemetry()).flows == (), "what stores held before operations were kept"
 
 
 def test_the_exporter_writes_a_network_tasks_page(pair: Telemetry, tmp_path: Path) -> None:

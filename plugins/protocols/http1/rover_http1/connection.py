@@ -19,7 +19,7 @@ class Http1Connection(Connection):
 
     def stitch(self, direction: int, message: Message[Any]) -> None:
         waited = self._client.offer is not None
-        if direction == Direction.CLIENT:
+        if not direction:
             if self._server.guessing:
                 self._server.answers(message)
                 self.resume(Direction.SERVER)

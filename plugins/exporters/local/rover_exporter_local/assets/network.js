@@ -13,7 +13,8 @@ class Network {
       edge.label = this.shortly(edge);
     }
     this.state = {view: "graph", select: "", search: ""};
-    this.sorting = {column: "", ascending: false};
+    this.tables = {table: this.pairs(data), operations: this.operations(data)};
+    byId("tab-operations").hidden = !data.operations.length;
     this.board = new Board(byId("graph"), data.nodes, data.edges);
     this.listen();
     this.readAddress();
@@ -142,32 +143,47 @@ class Network {
     this.board.buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(select === `n${at}`)));
   }
 
-  // --- The table -------------------------------------------------------------------------------------------------
+  // --- The tables ------------------------------------------------------------------------------------------------
+  // rows, of all there are; searched: the columns whose text a row is found by; value: what it is sorted by.
 
-  cells(row) {
-    const count = (name) => row.counts[name] ? row.counts[name].toLocaleString("en") : "";
-    return [
-      [row.client], [row.server], [row.transports.join(", ")], [row.connections.toLocaleString("en"), 1], [this.rate(row.toServer), 1],
-      [this.rate(row.toClient), 1], [`${digits(row.calls / this.data.seconds)}/s`, 1], [row.rtt ? rounded(row.rtt) : "", 1],
-      ...LOSSES.map((name) => [count(name), 1]),
-    ];
+  pairs({rows, allRows}) {
+    const count = (row, name) => row.counts[name] ? row.counts[name].toLocaleString("en") : "";
+    return {
+      rows, all: allRows, called: "pairs", searched: ["client", "server"], column: "", ascending: false,
+      value: (row, column) => column === "over" ? row.transports.join() : LOSSES.includes(column) ? row.counts[column] || 0 : row[column],
+      cells: (row) => [
+        row.client, row.server, row.transports.join(", "), row.connections.toLocaleString("en"), this.rate(row.toServer), this.rate(row.toClient),
+        `${digits(row.calls / this.data.seconds)}/s`, row.rtt ? rounded(row.rtt) : "", ...LOSSES.map((name) => count(row, name)),
+      ],
+    };
   }
 
-  showTable() {
-    const {column, ascending} = this.sorting, {rows, allRows} = this.data;
-    const value = (row) => column === "over" ? row.transports.join() : LOSSES.includes(column) ? row.counts[column] || 0 : row[column];
-    const order = (a, b) => typeof value(a) === "string" ? value(a).localeCompare(value(b)) : value(a) - value(b);
-    const found = rows.filter((row) => !this.matches || this.matches(row.client) || this.matches(row.server));
-    if (column) found.sort((a, b) => ascending ? order(a, b) : order(b, a));
-    this.part("tbody").replaceChildren(...found.map((row) => {
+  operations({operations, allOperations}) {
+    const time = (ns) => ns === null ? "" : rounded(ns);
+    return {
+      rows: operations, all: allOperations, called: "operations", searched: ["process", "operation"], column: "", ascending: false,
+      value: (row, column) => row[column] === null ? -1 : row[column],
+      cells: (row) => [
+        row.process, row.operation, row.role, row.protocol, `${digits(row.exchanges / this.data.seconds)}/s`,
+        row.errors ? percent(row.errors, 1) : "", time(row.p50), time(row.p90), time(row.p99),
+      ],
+    };
+  }
+
+  showTable(view) {
+    const {rows, all, called, searched, column, ascending, value, cells} = this.tables[view], heads = [...byId(view).querySelectorAll("th")];
+    const compare = (a, b) => typeof a === "string" ? a.localeCompare(b) : a - b;
+    const found = rows.filter((row) => !this.matches || searched.some((name) => this.matches(row[name])));
+    if (column) found.sort((a, b) => (ascending ? 1 : -1) * compare(value(a, column), value(b, column)));
+    byId(view).querySelector("tbody").replaceChildren(...found.map((row) => {
       const line = document.createElement("tr");
-      line.append(...this.cells(row).map(([text, number]) => element("td", text, number ? "number" : "")));
-      line.firstChild.title = row.client; line.children[1].title = row.server;
+      line.append(...cells(row).map((text, at) => element("td", text, heads[at].className)));
+      searched.forEach((name, at) => { line.children[at].title = row[name]; });
       return line;
     }));
-    const cut = allRows > rows.length ? `, the largest of ${allRows}` : "";
-    this.part(".matched").textContent = this.matches || cut ? `${found.length} of ${rows.length} pairs${cut}` : "";
-    for (const head of document.querySelectorAll("th")) {
+    const cut = all > rows.length ? `, the largest of ${all}` : "";
+    this.part(".matched").textContent = this.matches || cut ? `${found.length} of ${rows.length} ${called}${cut}` : "";
+    for (const head of heads) {
       if (head.dataset.column !== column) head.removeAttribute("aria-sort");
       else head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     }
@@ -176,13 +192,12 @@ class Network {
   // --- State -----------------------------------------------------------------------------------------------------
 
   show() {
-    const {view} = this.state, table = view === "table", any = this.data.edges.length > 0;
+    const {view} = this.state, any = this.data.edges.length > 0 || this.data.operations.length > 0;
     for (const tab of document.querySelectorAll("[role=tab]")) tab.setAttribute("aria-selected", String(tab.dataset.view === view));
-    byId("graph").hidden = table || !any;
-    byId("table").hidden = !table || !any;
-    this.part("aside").hidden = table || !any;
+    for (const name of ["graph", "table", "operations"]) byId(name).hidden = view !== name || !any;
+    this.part("aside").hidden = view !== "graph" || !any;
     this.part(".empty").hidden = any;
-    if (table) { this.showTable(); return; }
+    if (view in this.tables) { this.showTable(view); return; }
     this.board.layOut();
     this.showGraph();
     this.showPanel();
@@ -211,7 +226,8 @@ class Network {
   readAddress() {
     const parts = new URLSearchParams(location.hash.slice(1)), select = parts.get("select") || "";
     const known = {n: this.data.nodes, e: this.data.edges}[select[0]];
-    this.state.view = parts.get("view") === "table" ? "table" : "graph";
+    const view = parts.get("view");
+    this.state.view = Object.hasOwn(this.tables, view) && this.tables[view].rows.length ? view : "graph";
     this.state.select = known && known[Number(select.slice(1))] ? select : "";
     this.want(parts.get("search") || "");
     this.show();
@@ -256,9 +272,9 @@ class Network {
     }
     for (const head of document.querySelectorAll("th[data-column]")) {
       head.addEventListener("click", () => {
-        const column = head.dataset.column, text = ["client", "server", "over"].includes(column);
-        this.sorting = {column, ascending: this.sorting.column === column ? !this.sorting.ascending : text};
-        this.showTable();
+        const {view} = this.state, {column, ascending} = this.tables[view], own = head.dataset.column;
+        Object.assign(this.tables[view], {column: own, ascending: column === own ? !ascending : !head.classList.contains("number")});
+        this.showTable(view);
       });
     }
     document.addEventListener("keydown", (event) => this.onKey(event));

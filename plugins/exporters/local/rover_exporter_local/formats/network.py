@@ -1,4 +1,5 @@
-"""Telemetry as one HTML page: who exchanges how much with whom, as a graph and a table, with histograms of times."""
+"""Telemetry as one HTML page: who exchanges how much with whom, as a graph and a table, with histograms of times; and
+what is asked for, by operation."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, BinaryIO
 
-from rover_core.flowtable import notes
-from rover_core.model import Figure, Telemetry
+from rover_core.flowtable import notes, without_peers
+from rover_core.model import Figure, Operation, Telemetry
 from rover_core.showing import duration_text
 from rover_core.tables import completeness_sentence
 from rover_exporter_local.formats.page import filled, make_page, safe
@@ -17,7 +18,7 @@ from rover_exporter_local.topology.graph import Edge, Graph, Kind, Node, make_gr
 from rover_exporter_local.topology.grouping import grouped
 from rover_exporter_local.topology.layout import place
 
-_ROWS = 1000  # of the table: the pairs with the most bytes
+_ROWS = 1000  # of a table: the pairs with the most bytes, the most frequent operations
 _SEARCHED = 500  # names of a group that can be searched for
 _SAID_ELSEWHERE = {"host", "not measured", "drop reasons", "io_uring", "connections forgotten"}
 
@@ -76,12 +77,15 @@ def _data(telemetry: Telemetry) -> dict[str, Any]:
     whole = make_graph(telemetry.flows)
     drawn = grouped(whole)
     heaviest = sorted(whole.edges, key=lambda edge: -edge.bytes)
+    operations = sorted(without_peers(telemetry.operations), key=lambda each: -each.exchanges)
     return {
         "seconds": max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9),
         "nodes": _nodes(drawn),
         "edges": [_edge(edge) for edge in drawn.edges],
         "rows": [_row(whole, edge) for edge in heaviest[:_ROWS]],
         "allRows": len(whole.edges),
+        "operations": [_operation(each) for each in operations[:_ROWS]],
+        "allOperations": len(operations),
         "bounds": _bounds(drawn),
     }
 
@@ -114,6 +118,21 @@ def _amounts(edge: Edge) -> dict[str, Any]:
 def _row(graph: Graph, edge: Edge) -> dict[str, Any]:
     ends = {side: _text(graph.nodes[end]) for side, end in (("client", edge.client), ("server", edge.server))}
     return {**ends, **_amounts(edge), "rtt": edge.figures.get("write_rtt", Figure()).mean_ns}
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    """Times in ns, null where no exchange had both its halves."""
+    key, durations = operation.key, operation.durations
+    quantiles = {f"p{share}": round(durations.quantile(share / 100)) for share in (50, 90, 99)}
+    return {
+        "process": f"{key.flow.name} ({key.flow.process.pid})",
+        "role": key.flow.role,
+        "protocol": key.protocol,
+        "operation": key.operation or "unknown",
+        "exchanges": operation.exchanges,
+        "errors": operation.errors / operation.exchanges if operation.exchanges else 0,
+        **(quantiles if durations.count else dict.fromkeys(quantiles)),
+    }
 
 
 def _text(node: Node) -> str:
