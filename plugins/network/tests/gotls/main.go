@@ -107,7 +107,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.account[fmt.Sprintf("%s %s %d", r.Method, r.URL.Path, status)]++
 	s.Unlock()
 	w.Header().Set("X-Id", r.URL.Path)
-	if r.ProtoMinor == 0 {
+	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
 		w.Header().Set("Connection", "close")
 	}
 	w.WriteHeader(status)
