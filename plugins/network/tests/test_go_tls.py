@@ -19,7 +19,7 @@ from gotls import SOURCE, Exchanges, Seen, account, line, running, seen_of
 from https import TlsNginx, make_certificate
 from programs import go
 
-from rover_core.model import Task
+from rover_core.model import Loss, Task
 from rover_http1.plugin import rover_protocols as http1
 from rover_http2.plugin import rover_protocols as http2
 from rover_network.profiler import NetworkProfiler, create
@@ -65,7 +65,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", processors: int = 2) -> None:
-    """Of 64 connections that are open when the task begins, and of 64 that come and go. how: the server is told."""
+    """Of 64 connections that are open when the task begins (HTTP/2: not yet), and of 64 that come and go.
+
+    how: the server is told.
+    """
     connections, requests, asking = 64, 5, "http2" if how == "http2" else "ask"
     with running(program, "serve", *how.split(), GOMAXPROCS=str(processors)) as server:
         port = line(server)
@@ -82,9 +85,10 @@ def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", 
 
             seen = seen_of(profiler, [server, client], work)
     expected = after - before
+    opened = {("GET /open", "200"): connections} if how == "http2" else {}
     numbers = {(f"GET /id-{number}", str(200 + number % 700)): 1 for number in range(connections * requests)}
     assert expected == Counter(
-        {**numbers, ("GET /large", "200"): 1, ("POST /orders", "200"): 1, ("GET /closed", "200"): connections}
+        {**opened, **numbers, ("GET /large", "200"): 1, ("POST /orders", "200"): 1, ("GET /closed", "200"): connections}
     )
     for each, role, peer in ((server, "server", client), (client, "client", server)):
         assert seen.exchanges(each, role) == expected
@@ -93,8 +97,9 @@ def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", 
         assert 3_000_000 < seen.sizes(each, role, "GET /large")[1] < 3_000_300 + 10_000 * (how == "http2")
         assert 100_000 < seen.sizes(each, role, "POST /orders")[0] < 100_300
         assert all(operation.ssl for operation in seen.of(each, role))
-    assert not seen.lost
-    assert seen.telemetry.steps["TLS calls, socket not known"] == 0
+    # In HTTP/2 a goroutine may close a connection of which another one has just read the last frames.
+    assert seen.lost.keys() <= {Loss.NO_SOCKET}
+    assert seen.lost.total() == seen.telemetry.steps["TLS calls, socket not known"] < (connections if opened else 1)
     # A listener's, whose queue was full for a moment, has nothing but drops.
     assert [flow for flow in seen.telemetry.flows if flow.figures and not flow.ssl] == []
 

@@ -2,7 +2,7 @@
 //
 //	gotls serve [wrapped | http2]            prints its port; then, for each line it gets, its account in JSON
 //	gotls ask PORT CONNECTIONS REQUESTS      opens so many connections, says "ready", and when it gets a line asks
-//	gotls http2 PORT CONNECTIONS REQUESTS    the same in HTTP/2, a connection's requests at the same time
+//	gotls http2 PORT CONNECTIONS REQUESTS    opens them after that, in HTTP/2, and asks for all at the same time
 //	gotls stack PORT                         the same by crypto/tls alone, into a buffer on a stack that is moved
 //
 // Request number n of all is for /id-n and is answered with status 200 + n % 700, by another order than they came in.
@@ -167,9 +167,17 @@ func ask(port string, connections, requests int, http2 bool) {
 		configuration := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}
 		clients[number] = &http.Transport{TLSClientConfig: configuration, ForceAttemptHTTP2: http2}
 	}
-	everybody(clients, func(client *http.Transport, _ int) { request(client, "GET", port, "/before", 0) })
+	open := func() {
+		everybody(clients, func(client *http.Transport, _ int) { request(client, "GET", port, "/open", 0) })
+	}
+	if !http2 {
+		open()
+	}
 	fmt.Println("ready")
 	input.Scan()
+	if http2 {
+		open()
+	}
 	everybody(clients, func(client *http.Transport, number int) {
 		var group sync.WaitGroup
 		for at := 0; at < requests; at++ {
