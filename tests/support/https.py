@@ -57,13 +57,15 @@ http2.createSecureServer(keys, (request, response) => {
 """
 NODE_HTTP2_CLIENT = """
 const http2 = require("http2"), [port, rounds] = process.argv.slice(2).map(Number);
-const sessions = [...Array(8).keys()].map(at => http2.connect(`https://127.0.0.1:${port}`, {rejectUnauthorized: false}));
+const options = {rejectUnauthorized: false};
+const sessions = [...Array(8)].map(() => http2.connect(`https://127.0.0.1:${port}`, options));
 const ask = id => new Promise(done => {
     const stream = sessions[id % 8].request({":path": `/id${id}?size=${1000 + id}`});
     let size = 0;
     stream.on("data", part => size += part.length).on("end", () => done(size == 1000 + id ? 1 : 0)).end();
 });
-Promise.all(sessions.map(each => new Promise(done => each.once("remoteSettings", done)))).then(() => console.log("ready"));
+Promise.all(sessions.map(each => new Promise(done => each.once("remoteSettings", done))))
+    .then(() => console.log("ready"));
 process.stdin.once("data", async () => {
     let right = 0;
     for (let round = 0; round < rounds; round++)

@@ -43,8 +43,10 @@ Key = tuple[int, int, int]
 
 
 class Call(NamedTuple):
-    """Times by the records' clock. sent: 1: by this process, 0: received. encrypted: 1: what it moved was encrypted, so
-    that the message that it belongs to began before it, or has ended behind it. The rest: `Syscall`."""
+    """Times by the records' clock. sent: 1: by this process, 0: received. encrypted: 1: what it moved was encrypted.
+
+    The rest: `Syscall`.
+    """
 
     sent: int
     began_ns: int
@@ -138,9 +140,9 @@ class CallBook:
     def of(self, place: Sequence[int], from_server: int, message: Message[Any]) -> Sequence[Call]:
         """Those that moved a message which has just ended, in order.
 
-        place: begins with the connection's key, and with whether this process is the client. Encrypted bytes are read
-        before the message that is in them is there, and may be written when it is: so those count that were read since
-        something was written, or the last one before, and those that are written until something is read.
+        place: begins with the connection's key, and whether this process is the client. Encrypted bytes are read before
+        the message that is in them is there, and may be written behind it: so those count that were read since something
+        was written, or the last one before, and those that are written until something is read.
         """
         inode, tgid, peer, client = place[:4]
         sent = from_server != client

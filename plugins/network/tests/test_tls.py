@@ -375,9 +375,7 @@ def test_64_connections_of_one_thread_are_not_mixed_up(
     assert_nothing_is_mixed_up(watch, start, folder, server, client)
 
 
-def assert_nothing_is_mixed_up(
-    watch: Watch, start, folder: Path, server: list[str], client: list[str]
-) -> None:  # type: ignore[no-untyped-def]
+def assert_nothing_is_mixed_up(watch: Watch, start, folder: Path, server: list[str], client: list[str]) -> None:  # type: ignore[no-untyped-def]
     """Of 64 requests at a time. server, client: a program, and the text of the script that it runs."""
     port, rounds = free_port(), 5
     first = ready(start(server[0], scripts(folder, server[1], "server"), str(folder), str(port)))

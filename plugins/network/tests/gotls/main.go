@@ -2,7 +2,7 @@
 //
 //	gotls serve [wrapped | http2]            prints its port; then, for each line it gets, its account in JSON
 //	gotls ask PORT CONNECTIONS REQUESTS      opens so many connections, says "ready", and when it gets a line asks
-//	gotls http2 PORT CONNECTIONS REQUESTS    opens them after that, in HTTP/2, and asks for all at the same time
+//	gotls http2 PORT CONNECTIONS REQUESTS    opens them after that, in HTTP/2, asks for all at the same time, and closes none
 //	gotls stack PORT                         the same by crypto/tls alone, into a buffer on a stack that is moved
 //
 // Request number n of all is for /id-n and is answered with status 200 + n % 700, by another order than they came in.
@@ -198,8 +198,11 @@ func ask(port string, connections, requests int, http2 bool) {
 	request(clients[0], "POST", port, "/orders", 100000)
 	resumed := 0
 	for range clients { // each on a new connection
+		if http2 {
+			break
+		}
 		configuration := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}
-		transport := &http.Transport{TLSClientConfig: configuration, DisableKeepAlives: true, ForceAttemptHTTP2: http2}
+		transport := &http.Transport{TLSClientConfig: configuration, DisableKeepAlives: true}
 		if request(transport, "GET", port, "/closed", 0).DidResume {
 			resumed++
 		}
