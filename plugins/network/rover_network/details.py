@@ -140,8 +140,8 @@ class CallBook:
     def of(self, place: Sequence[int], from_server: int, message: Message[Any]) -> Sequence[Call]:
         """Those that moved a message which has just ended, in order.
 
-        place: begins with the connection's key, and whether this process is the client. Encrypted bytes are read before
-        the message that is in them is there, and may be written behind it: so those count that were read since something
+        place: begins with the connection's key, and whether this process is the client. Encrypted bytes are read
+        before their message is there, and may be written behind it: so those count that were read since something
         was written, or the last one before, and those that are written until something is read.
         """
         inode, tgid, peer, client = place[:4]

@@ -65,7 +65,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", processors: int = 2) -> None:
-    """Of 64 connections that are open when the task begins, and of 64 that come and go; of 64 that begin and stay in HTTP/2.
+    """Of 64 connections that are open when the task begins, and of 64 that come and go; in HTTP/2, of 64 that begin.
 
     how: the server is told.
     """
