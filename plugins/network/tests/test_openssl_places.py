@@ -63,7 +63,7 @@ def instruction(path: Path, offset: int) -> str:
 
 
 def test_the_distributions_library_is_probed_where_the_kernel_need_not_step(debian: Path) -> None:
-    """Broken: each read and write of encrypted connections costs another trap, which some machines are slow to take."""
+    """Broken: each read and write of encrypted connections costs another trap."""
     found = placed(debian)
     assert len(found) == 2
     assert {instruction(debian, offset) for offset in found} == {"push"}
