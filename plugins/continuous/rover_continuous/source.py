@@ -33,6 +33,10 @@ class Audience(Protocol):
 
     def begun(self, trigger: Trigger, task_id: str) -> None: ...
 
+    def preparing(self, ended: bool) -> None:
+        """What watches requests is loaded, which takes some seconds; ended: it is there, or will not be."""
+        ...
+
 
 class ContinuousSource:
     """A `rover_core.api.TaskSource`. clock: monotonic ns, as that of `RequestSums.second`."""
@@ -131,13 +135,20 @@ class ContinuousSource:
 
     async def _keep_observing(self, context: AgentContext) -> None:
         """Have requests added up, for as long as a policy needs them."""
+        observing = False
         while True:
-            wait_s = self._settings.fetch_interval / 1e9
+            wait_s, watches = self._settings.fetch_interval / 1e9, self._watchlist.request_watches
+            begins = bool(watches) and not observing
+            if begins and self._audience:
+                self._audience.preparing(ended=False)
             try:
-                self._take(await context.observe(self._watchlist.request_watches))
+                self._take(await context.observe(watches))
+                observing = bool(watches)
             except Exception as error:  # a plugin's, whatever it is: other monitors go on  # noqa: BLE001
                 log.warning("requests are not watched", reason=str(error))
-                wait_s = _TRY_AGAIN_S
+                wait_s, observing = _TRY_AGAIN_S, False
+            if begins and self._audience:
+                self._audience.preparing(ended=True)
             await asyncio.sleep(wait_s)
 
     def _take(self, observation: Observation) -> None:
