@@ -15,6 +15,7 @@ from rover_core.errors import UsageError
 from rover_core.policies import LONGEST_PERIOD_S, Monitor, Policy, Threshold, Uri
 
 if TYPE_CHECKING:
+    from rover_continuous.source import Requests
     from rover_continuous.views import View
     from rover_continuous.watchlist import Look
     from rover_core.api import ProfileCommand
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rover_core.policies import Trigger
 
 _PROFILE_FOR = parse_duration("30s")
-_LATER_S = 30  # requests count in the second in which they began, once they are answered, and not every second has one
+_LATER_S = 30  # a request counts in the second it began in once it is answered, and not every second has one
 _VALUES = {
     "cpu": Monitor.PROCESS_CPU,
     "threads": Monitor.PROCESS_THREAD_COUNT,
@@ -213,14 +214,14 @@ class _Onlooker:
     def __init__(self, view: View, keys: Collection[ProcessKey]) -> None:
         self._view = view
         self._keys = keys
-        self._exited = self._preparing = False
+        self._exited = self._loading = False
 
     @property
     def said(self) -> list[str]:
         """What a person has to know at the end."""
         said = ["What was watched has exited."] if self._exited else []
-        if self._preparing:
-            said.append("No request was watched: the program that does was still being loaded when it ended.")
+        if self._loading:
+            said.append("No requests were watched: the network program was still being loaded when this ended.")
         return said
 
     def checked(self, looks: Sequence[Look]) -> None:
@@ -234,9 +235,9 @@ class _Onlooker:
     def begun(self, trigger: Trigger, task_id: str) -> None:
         self._view.begun(trigger, task_id)
 
-    def preparing(self, ended: bool) -> None:
-        self._preparing = not ended
-        self._view.preparing(ended)
+    def requests(self, state: Requests) -> None:
+        self._loading = state == "loading"
+        self._view.requests(state)
 
 
 def _key(pid: int) -> ProcessKey:

@@ -6,10 +6,11 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rover_continuous.source import Requests
 from rover_continuous.watchlist import Look
 from rover_core.policies import Trigger
 from rover_core.tables import plain
@@ -17,7 +18,11 @@ from rover_core.tables import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-_LOADING = "Loading the program that watches requests"
+_SAID: Mapping[Requests, str] = {
+    "loading": "Loading the network program ...",
+    "watched": "Requests are watched.",
+    "not watched": "Requests are not watched.",
+}
 _MOST = 20  # looks shown: those that are nearest to their thresholds
 
 
@@ -28,7 +33,7 @@ class View(Protocol):
 
     def begun(self, trigger: Trigger, task_id: str) -> None: ...
 
-    def preparing(self, ended: bool) -> None: ...
+    def requests(self, state: Requests) -> None: ...
 
     def close(self) -> None: ...
 
@@ -108,9 +113,9 @@ class LinesView:
     def begun(self, trigger: Trigger, task_id: str) -> None:
         self._print([trigger_record(trigger, task_id, self._options)])
 
-    def preparing(self, ended: bool) -> None:
+    def requests(self, state: Requests) -> None:
         with suppress(OSError):
-            print("Requests are watched." if ended else f"{_LOADING} ...", file=sys.stderr, flush=True)
+            print(_SAID[state], file=sys.stderr, flush=True)
 
     def _print(self, records: Any) -> None:
         try:
@@ -141,11 +146,11 @@ class TableView:
     def checked(self, looks: Sequence[Look]) -> None:
         table = value_table(looks, max(3, self._console.height - 6))
         if self._loading:
-            table.caption = f"{_LOADING.lower()} ..."
+            table.caption = _SAID["loading"]
         self._live.update(table, refresh=True)
 
-    def preparing(self, ended: bool) -> None:
-        self._loading = not ended
+    def requests(self, state: Requests) -> None:
+        self._loading = state == "loading"
 
     def begun(self, trigger: Trigger, task_id: str) -> None:
         from rich.text import Text
