@@ -21,6 +21,7 @@ from skywalking_backend import Backend, BackendThread
 pytestmark = pytest.mark.kernel
 
 CONFIG = Path(__file__).parents[2] / "configs" / "skywalking.yaml"
+OFTEN = "profiling.task.network.report_interval=1s"
 QUICK = {
     "ROVER_PROFILING_CHECK_INTERVAL": "200ms",
     "ROVER_PROFILING_FLUSH_INTERVAL": "500ms",
@@ -277,7 +278,7 @@ def test_requests_are_watched_without_a_backend(
     pids = [option for server in (failing, slow) for option in ("--pid", server.process.pid)]
     uris = [option for path in ("/page", "/broken", "/slowly") for option in ("--uri", path)]
     thresholds = ("--http-errors", 50, "--http-time", "1s", "--for", "1s")
-    watch = begin("watch", *thresholds, *uris, *pids, "--profile-for", "6s", "--json")
+    watch = begin("watch", *thresholds, *uris, *pids, "--profile-for", "6s", "--json", "--set", OFTEN)
     wait_for_line(watch, "Loading the network program")
     wait_for_line(watch, "Requests are watched")
     triggers: dict[int, Any] = {}
