@@ -140,7 +140,7 @@ def test_without_any_capability_the_way_out_is_named(as_user: AsUser, spinning: 
 def test_watching_needs_what_profiling_will_need(as_user: AsUser, spinning: int) -> None:
     """Broken: `rover watch` of an ordinary user waits for hours for what it may not profile; or it asks for more
     rights than profiling needs."""
-    watch = ("watch", "--threads", "1000", "--pid", spinning, "--duration", "3")
+    watch = ("watch", "--threads", "1000", "--pid", spinning, "--duration", "2")
     sentence = complaint(as_user((), *watch), 1)
     assert sentence.startswith("nothing can be profiled here: CAP_BPF missing")
     for part in ("CAP_PERFMON missing", "run as root", "`rover doctor`"):

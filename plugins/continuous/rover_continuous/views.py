@@ -177,7 +177,7 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis")
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=26)  # of others their figures
     table.add_column("Watched", no_wrap=True, overflow="ellipsis")
     for title in ("Now", "Threshold", "Over"):
         table.add_column(title, justify="right", no_wrap=True)
