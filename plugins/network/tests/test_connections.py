@@ -7,13 +7,12 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from subprocess import Popen
 
 import pytest
 from end_to_end import until
 from kernelobjects import ebpf_objects, holdings, left_since, resident_kb
-from programs import go, process_of
+from programs import Script, go, line, process_of
 
 from rover_core.model import Flow, Loss, Task
 from rover_core.testing import this_process
@@ -109,17 +108,6 @@ for _ in range(5):
 print("done", flush=True)
 input()
 """
-Script = Callable[[str], "Popen[str]"]
-
-
-@pytest.fixture
-def script(start) -> Script:  # type: ignore[no-untyped-def]
-    return lambda text: start(sys.executable, "-c", text)  # type: ignore[no-any-return]
-
-
-def line(program: "Popen[str]") -> str:
-    assert program.stdout is not None
-    return program.stdout.readline().strip()
 
 
 def tell(program: "Popen[str]", text: str) -> None:
