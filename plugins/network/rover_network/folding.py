@@ -15,6 +15,7 @@ from rover_network.rows import FACTS, FIGURES, ROLES
 
 FOLD_FROM = 2048
 """Rows: fewer are looked at one by one."""
+_AT_ONCE = 2048
 _LOOPBACK_4 = np.frombuffer(bytes(10) + b"\xff\xff\x7f", np.uint8)
 _LOOPBACK_6 = np.frombuffer(bytes(15) + b"\x01", np.uint8)
 _ALIKE = np.dtype([("facts", FACTS), ("tgid", "<u4"), ("other", "<u4"), ("single", "<u4")])
@@ -78,7 +79,7 @@ def _summed(rows: Array, first: Array, group: Array, members: Array) -> Array:
 
 def _total(column: Array, which: Array) -> Array:
     """Of these rows, some at a time: all of them together would be tens of MB."""
-    parts = [column[which[at : at + FOLD_FROM]].sum(axis=0) for at in range(0, len(which), FOLD_FROM)]
+    parts = [column[which[at : at + _AT_ONCE]].sum(axis=0) for at in range(0, len(which), _AT_ONCE)]
     return np.sum(parts, axis=0)
 
 
