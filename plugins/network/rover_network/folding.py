@@ -80,7 +80,8 @@ def _summed(rows: Array, first: Array, group: Array, members: Array) -> Array:
 def _total(column: Array, which: Array) -> Array:
     """Of these rows, some at a time: all of them together would be tens of MB."""
     parts = [column[which[at : at + _AT_ONCE]].sum(axis=0) for at in range(0, len(which), _AT_ONCE)]
-    return np.sum(parts, axis=0)
+    total: Array = np.sum(parts, axis=0)
+    return total
 
 
 def _ends(facts: Array, local: str, remote: str) -> Array:
