@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from programs import go, process_of
+from programs import Script, go, line, process_of
 
 from rover_core.api import WireProtocol
 from rover_core.model import Loss, Operation, Task, Telemetry
@@ -151,12 +151,6 @@ static inline __attribute__((always_inline)) int refused_classify(const unsigned
     return head[4096 + size] == 'x';
 }
 """
-Script = Callable[[str], "Popen[str]"]
-
-
-@pytest.fixture
-def script(start) -> Script:  # type: ignore[no-untyped-def]
-    return lambda text: start(sys.executable, "-c", text)  # type: ignore[no-any-return]
 
 
 def make(*others: WireProtocol, **settings: int) -> NetworkProfiler:
@@ -170,11 +164,6 @@ def reading() -> Iterator[NetworkProfiler]:
     profiler.start(Task("always", "NETWORK", ()), [])
     yield profiler
     profiler.close()
-
-
-def line(program: "Popen[str]") -> str:
-    assert program.stdout is not None
-    return program.stdout.readline().strip()
 
 
 def watched(profiler: NetworkProfiler, program: "Popen[str]") -> Telemetry:
