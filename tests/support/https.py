@@ -22,7 +22,7 @@ http {{
 }}
 """
 NODE = """
-const https = require("https"), fs = require("fs"), [folder, port] = process.argv.slice(2);
+const https = require("https"), fs = require("fs"), {URL} = require("url"), [folder, port] = process.argv.slice(2);
 const keys = {key: fs.readFileSync(folder + "/key"), cert: fs.readFileSync(folder + "/certificate")};
 const server = https.createServer(keys, (request, response) => {
     const size = Number(new URL(request.url, "https://x").searchParams.get("size") || 2);
@@ -47,6 +47,33 @@ process.stdin.once("data", async () => {
     console.log(right);
 });
 """
+NODE_HTTP2 = """
+const http2 = require("http2"), fs = require("fs"), [folder, port] = process.argv.slice(2);
+const keys = {key: fs.readFileSync(folder + "/key"), cert: fs.readFileSync(folder + "/certificate")};
+http2.createSecureServer(keys, (request, response) => {
+    const size = Number(new URL(request.url, "https://x").searchParams.get("size"));
+    setImmediate(() => response.end("n".repeat(size)));
+}).listen(Number(port), "127.0.0.1", () => console.log("ready"));
+"""
+NODE_HTTP2_CLIENT = """
+const http2 = require("http2"), [port, rounds] = process.argv.slice(2).map(Number);
+const options = {rejectUnauthorized: false};
+const sessions = [...Array(8)].map(() => http2.connect(`https://127.0.0.1:${port}`, options));
+const ask = id => new Promise(done => {
+    const stream = sessions[id % 8].request({":path": `/id${id}?size=${1000 + id}`});
+    let size = 0;
+    stream.on("data", part => size += part.length).on("end", () => done(size == 1000 + id ? 1 : 0)).end();
+});
+Promise.all(sessions.map(each => new Promise(done => each.once("remoteSettings", done))))
+    .then(() => console.log("ready"));
+process.stdin.once("data", async () => {
+    let right = 0;
+    for (let round = 0; round < rounds; round++)
+        for (const one of await Promise.all([...Array(64).keys()].map(at => ask(64 * round + at)))) right += one;
+    console.log(right);
+});
+"""
+"""Eight streams at a time in each of eight sessions, which are open before it says `ready`."""
 ASYNCIO = """
 import asyncio, ssl, sys
 folder, port = sys.argv[1], int(sys.argv[2])

@@ -214,6 +214,7 @@ class CaptureMaps:
             self._set_policies()
 
     def _set_policies(self) -> None:
+        self._policies.update(0, (*_NOTHING[:3], self._content))  # of connections whose protocol is not known yet
         for number, protocol in enumerate(self._protocols, 1):
             policy = _policy(protocol, self._content) if protocol.name in self._only else _NOTHING
             self._policies.update(number, policy)

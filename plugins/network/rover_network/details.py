@@ -12,7 +12,7 @@ from rover_core.model import Syscall
 from rover_core.wire import Message
 from rover_network.records import RECORD
 
-DETAIL = struct.Struct("<QIIII")
+DETAIL = struct.Struct("<QIIIHH")
 FUNCTIONS = {
     "read": "Read",
     "readv": "Readv",
@@ -43,9 +43,12 @@ Key = tuple[int, int, int]
 
 
 class Call(NamedTuple):
-    """Times by the records' clock. from_server: 1: what it moved are the server's bytes. The rest: `Syscall`."""
+    """Times by the records' clock. sent: 1: by this process, 0: received. encrypted: 1: what it moved was encrypted.
 
-    from_server: int
+    The rest: `Syscall`.
+    """
+
+    sent: int
     began_ns: int
     ended_ns: int
     packet_bytes: int
@@ -53,6 +56,7 @@ class Call(NamedTuple):
     interface_index: int
     rtt_us: int
     function: int
+    encrypted: int = 0
 
     def syscall(self, offset_ns: int) -> Syscall:
         """offset_ns: what the records' clock is behind the wall clock."""
@@ -98,8 +102,8 @@ class CallBook:
         """A call whose data follow. fields: of the `Record`, which is unpacked already; view: all of it."""
         # For every call of a process that is sampled: no names, and no record but the one that is kept.
         began_ns, ended_ns = fields[5:7]
-        call = Call(fields[10], began_ns, ended_ns, *_unpack(view, RECORD.size))
-        if not 0 < call[-1] <= _FUNCTIONS or not began_ns <= ended_ns <= _LARGEST or call[3] > _LARGEST:
+        call = Call(fields[11], began_ns, ended_ns, *_unpack(view, RECORD.size))
+        if not 0 < call.function <= _FUNCTIONS or not began_ns <= ended_ns <= _LARGEST or call[3] > _LARGEST:
             return  # a forged recording's
         history = self._histories.get(key)
         if history is None:
@@ -134,15 +138,23 @@ class CallBook:
         self._count = 0
 
     def of(self, place: Sequence[int], from_server: int, message: Message[Any]) -> Sequence[Call]:
-        """Those that moved a message which has just ended, in order. place: begins with the connection's key."""
-        inode, tgid, peer = place[:3]
+        """Those that moved a message which has just ended, in order.
+
+        place: begins with the connection's key, and whether this process is the client. Encrypted bytes are read
+        before their message is there, and may be written behind it: so those count that were read since something
+        was written, or the last one before, and those that are written until something is read.
+        """
+        inode, tgid, peer, client = place[:4]
+        sent = from_server != client
         history = self._histories.get((inode, tgid, peer))
         found: list[Call] = []
         for call in reversed(history.calls) if history else ():
-            if call.ended_ns < message.start_ns:
+            if call.ended_ns < message.start_ns and (sent or not call.encrypted or (call.sent and found)):
                 break
-            if call.from_server == from_server and call.began_ns <= message.end_ns:
+            if call.sent == sent and (call.began_ns <= message.end_ns or (sent and call.encrypted)):
                 found.append(call)
+            elif sent and call.encrypted and call.began_ns > message.end_ns:
+                found.clear()
         forgotten_ns = max(self._forgotten_ns, history.forgotten_ns if history else -1)
         self._cut += len(found) > _TOLD or message.start_ns <= forgotten_ns
         return found[: -_TOLD - 1 : -1]

@@ -8,10 +8,9 @@
 #include <rover/fastmaps.h>
 #include ROVER_JUDGE
 
-/* Its own processor's, unless whoever has it was interrupted by somebody who has use for it too. Twice the room: the
- * verifier cannot know that it is not filled further. */
+/* Twice the room: the verifier cannot know that it is not filled further. */
 struct rover_scratch {
-    u32 busy;
+    u32 users;
     u32 unused;
     u8 data[2 * ROVER_FAST_BYTES];
 };
@@ -111,14 +110,13 @@ static __always_inline int rover_judge(struct rover_fast_config *config, struct 
     int zero = 0, judgement = ROVER_UNJUDGED, known = 0;
     struct rover_judged judged = {};
     struct rover_scratch *scratch = rover_scratch.lookup(&zero);
-    if (scratch && !scratch->busy) {
-        scratch->busy = 1;
+    if (scratch && rover_claim(&scratch->users)) {
         u32 size = rover_read_first(piece, scratch->data, ROVER_FAST_BYTES);
         if (moved->side)
             judgement = ROVER_JUDGE_RESPONSE(scratch->data, size, fast->kind, &judged);
         else
             judgement = ROVER_JUDGE_REQUEST(scratch->data, size, config->seed + ROVER_PROTOCOL, &judged);
-        scratch->busy = 0;
+        rover_release(&scratch->users);
     }
     u64 operation = moved->side ? fast->operation : judged.operation;
     u32 *retry = rover_operations.lookup(&operation);

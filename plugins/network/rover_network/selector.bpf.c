@@ -138,11 +138,10 @@ static __always_inline u32 rover_select(void)
         rover_framed.update(&call->key, &fresh);
         known = rover_framed.lookup(&call->key);
     }
-    if (!known || (runs->busy && !piece->shipped))
+    if (!known || (!piece->shipped && !rover_claim(&runs->users)))
         return ROVER_SHIP;
     struct rover_framing *framing = &known->way[piece->way & 1];
     if (!piece->shipped) {
-        runs->busy = 1;
         runs->skipped = 0;
         rover_catch_up(framing, piece->position);
     }

@@ -7,6 +7,7 @@ import subprocess
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from https import TlsNginx, make_certificate
 from programs import go
 
 from rover_core.model import Task
-from rover_http1.plugin import rover_protocols
+from rover_http1.plugin import rover_protocols as http1
+from rover_http2.plugin import rover_protocols as grpc
 from rover_network.profiler import NetworkProfiler, create
 from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
 from rover_network.tls import go as module
@@ -42,7 +44,7 @@ def profiler() -> Iterator[NetworkProfiler]:
     made = create(
         NetworkSettings(),
         ProtocolAnalyzeSettings(per_cpu_buffer=8 << 20),
-        rover_protocols,
+        lambda: [*http1(), *grpc()],
         tls_libraries=lambda: [GoTls()],
     )
     made.start(Task("always", "NETWORK", ()), [])
@@ -62,12 +64,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return build
 
 
-def assert_all_is_seen(profiler: NetworkProfiler, program: Path, *listener: str, processors: int) -> None:
-    """Of 64 connections that are open when the task begins, and of 64 that come and go."""
-    connections, requests = 64, 5
-    with running(program, "serve", *listener, GOMAXPROCS=str(processors)) as server:
+def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", processors: int = 2) -> None:
+    """Of 64 connections that are open when the task begins, and of 64 that come and go; in HTTP/2, of 64 that begin.
+
+    how: the server is told.
+    """
+    connections, requests, http2 = 64, 5, how == "http2"
+    asking, closed = ("http2", 0) if http2 else ("ask", connections)
+    with running(program, "serve", *how.split(), GOMAXPROCS=str(processors)) as server:
         port = line(server)
-        with running(program, "ask", port, connections, requests, GOMAXPROCS=str(processors)) as client:
+        with running(program, asking, port, connections, requests, GOMAXPROCS=str(processors)) as client:
             assert line(client) == "ready"
             before = account(server)
 
@@ -75,20 +81,19 @@ def assert_all_is_seen(profiler: NetworkProfiler, program: Path, *listener: str,
 
             def work() -> None:
                 go(client)
-                assert line(client) == f"done {connections}", "each closed connection was by a resumed session"
+                assert line(client) == f"done {closed}", "each closed connection was by a resumed session"
                 after.update(account(server))
 
             seen = seen_of(profiler, [server, client], work)
     expected = after - before
     numbers = {(f"GET /id-{number}", str(200 + number % 700)): 1 for number in range(connections * requests)}
-    assert expected == Counter(
-        {**numbers, ("GET /large", "200"): 1, ("POST /orders", "200"): 1, ("GET /closed", "200"): connections}
-    )
+    others = {"GET /large": 1, "POST /orders": 1, "GET /open" if http2 else "GET /closed": connections}
+    assert expected == Counter(numbers | {(operation, "200"): count for operation, count in others.items()})
     for each, role, peer in ((server, "server", client), (client, "client", server)):
         assert seen.exchanges(each, role) == expected
         assert seen.paired(each, role) == expected.total()
         assert seen.peers(each, role) == {peer.pid}
-        assert 3_000_000 < seen.sizes(each, role, "GET /large")[1] < 3_000_300
+        assert 3_000_000 < seen.sizes(each, role, "GET /large")[1] < 3_000_300 + 10_000 * http2
         assert 100_000 < seen.sizes(each, role, "POST /orders")[0] < 100_300
         assert all(operation.ssl for operation in seen.of(each, role))
     assert not seen.lost
@@ -100,7 +105,12 @@ def assert_all_is_seen(profiler: NetworkProfiler, program: Path, *listener: str,
 def test_requests_and_answers_of_goroutines(profiler: NetworkProfiler, built: Built) -> None:
     """Broken: requests are missed, doubled or answered by others' answers; sessions that were open, or waited, when
     the task began, or that were resumed, are not read."""
-    assert_all_is_seen(profiler, built("plain"), processors=2)
+    assert_all_is_seen(profiler, built("plain"))
+
+
+def test_streams_of_http2(profiler: NetworkProfiler, built: Built) -> None:
+    """Broken: HTTP/2 that Go's server and client agree on is not read, or streams at the same time are mixed up."""
+    assert_all_is_seen(profiler, built("plain"), "http2")
 
 
 def test_stripped_on_one_thread(profiler: NetworkProfiler, built: Built) -> None:
@@ -159,19 +169,23 @@ def test_the_go_command(profiler: NetworkProfiler, proxy: TlsNginx, tmp_path: Pa
     environment = {"GOENV": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "GOSUMDB": "off"}
     environment |= {"GOPROXY": f"https://localhost:{proxy.port}", "SSL_CERT_FILE": str(tmp_path / "certificate")}
     command = ["go", "mod", "download", *(f"example.com/{name}@v1.0.0" for name in MODULES)]
-    profiler.start(Task("test", "NETWORK", ()), None)
-    try:
-        for number in range(2):  # the first one makes the program known, whose file is then probed
-            with running(*command, **environment, GOMODCACHE=str(tmp_path / f"cache{number}")) as program:
-                until(lambda: profiler.tick() or program.poll() is not None)
+    with ExitStack() as stack:
+        caches = [{**environment, "GOMODCACHE": str(tmp_path / f"cache{number}")} for number in range(2)]
+        held = ("sh", "-c", 'echo ready; read _; exec "$0" "$@"', *command)
+        programs = [stack.enter_context(running(*held, **each)) for each in caches]
+
+        def work() -> None:
+            for program in programs:  # the first one makes the file known, which is then probed
+                assert line(program) == "ready"
+                go(program)
+                until(lambda program=program: profiler.tick() or program.poll() is not None)  # type: ignore[misc]
                 assert program.returncode == 0
-    finally:
-        telemetry = profiler.stop("test")
-    assert telemetry is not None
+
+        seen = seen_of(profiler, programs, work)
+    program = programs[1]
     expected = Counter((f"GET /example.com/{name}/@v/v1.0.0.{kind}", "200") for name in MODULES for kind in KINDS)
     assert Counter(proxy.requests()) == expected + expected
     expected = Counter((name.replace("@v", "{}"), status) for name, status in expected)
-    seen = Seen(telemetry)
     assert seen.exchanges(program, "client") == expected
     assert seen.paired(program, "client") == expected.total()
     for name in MODULES:
@@ -214,7 +228,8 @@ def test_releases(profiler: NetworkProfiler, release: str, tmp_path: Path) -> No
     """Broken: of programs of this release nothing is read, or something else."""
     plain = build_go(SOURCE, tmp_path / "plain", release=release)
     assert layout_of(plain) == ALL
-    assert_all_is_seen(profiler, plain, processors=2)
+    assert_all_is_seen(profiler, plain)
+    assert_all_is_seen(profiler, plain, "http2")
     stripped = build_go(SOURCE, tmp_path / "stripped", *FORMS["stripped"], "-buildmode=pie", release=release)
     assert_all_is_seen(profiler, stripped, "wrapped", processors=1)
 

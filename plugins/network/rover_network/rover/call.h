@@ -121,6 +121,22 @@ static __always_inline u64 rover_began(struct rover_call *call)
     return call->piece.way && call->since_ns ? call->since_ns : call->piece.ended_ns;
 }
 
+/* Takes what each processor has one of, unless whoever has it was interrupted by somebody who must not: only one of two
+ * programs that interrupt each other, wherever they do, gets it. To be given back by rover_release. */
+static __always_inline int rover_claim(u32 *users)
+{
+    __sync_fetch_and_add(users, 1);
+    if (*(volatile u32 *)users == 1)
+        return 1;
+    __sync_fetch_and_add(users, -1);
+    return 0;
+}
+
+static __always_inline void rover_release(u32 *users)
+{
+    __sync_fetch_and_add(users, -1);
+}
+
 static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
 {
     return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);

@@ -190,6 +190,7 @@ static __always_inline void rover_ship_end(struct rover_config *config, struct r
 }
 
 #include <rover/before.h>
+#include <rover/details.h>
 
 /* The program that a call of a known protocol goes to, and what that has to know. */
 static __always_inline u32 rover_next(struct rover_connection *connection, struct rover_piece *piece)
@@ -280,8 +281,8 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
     if (!connection || !call || !kind)
         return;
     struct rover_stream *stream = &connection->stream;
-    int encrypted = rover_encrypted(&connection->facts, way);
-    if (encrypted && !call->tls && (connection->facts.tls & ROVER_TLS_TOLD || stream->calls++ > ROVER_CIPHERS))
+    int encrypted = rover_encrypted(&connection->facts, way), told = connection->facts.tls & ROVER_TLS_TOLD;
+    if (encrypted && !call->tls && (told ? !rover_is_sampled(stream) : stream->calls++ > ROVER_CIPHERS))
         return;
     if (connection->facts.tls && !encrypted && rover_is_control(call)) {
         stream->position[way & 1] -= length;
@@ -340,7 +341,6 @@ int rover_tls_on_ask(void *ctx)
 }
 
 #include <rover/gather.h>
-#include <rover/details.h>
 
 /* A classifier has found out what a connection speaks, and who asks and who answers. */
 static __always_inline int rover_settle(struct rover_config *config, struct rover_piece *piece,
@@ -412,7 +412,7 @@ static __always_inline int rover_want(void *ctx, int tls)
     if (!policy || policy->mode == ROVER_MODE_NOTHING)
         return 0;
     if (!tls && policy->content)
-        rover_ship_detail(config, call, connection);
+        rover_ship_detail(config, call, connection, 0);
     if (stream->last != piece->way) {
         stream->last = piece->way;
         stream->turned = piece->position;
@@ -478,7 +478,7 @@ static __always_inline int rover_ship_runs(void *ctx, int tls)
     void *ring = rover_rings.lookup(&number);
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped) {
-        runs->busy = 0;
+        rover_release(&runs->users);
         return 0;
     }
     if (bpf_ringbuf_output(ring, head, sizeof(*head) + used, 0)) {
@@ -489,7 +489,7 @@ static __always_inline int rover_ship_runs(void *ctx, int tls)
     }
     if (!last)
         rover_go_on(ctx, tls, ROVER_SELECT_ + piece->protocol);
-    runs->busy = 0;
+    rover_release(&runs->users);
     return 0;
 }
 

@@ -26,7 +26,8 @@ struct rover_call_detail {
     u32 packets;
     u32 ifindex;
     u32 rtt_us;   /* 0: not known */
-    u32 function; /* of rover_functions */
+    u16 function; /* of rover_functions */
+    u16 encrypted; /* 1: the data that it moved come apart from it, in front of a call that sends, else behind it */
 };
 
 BPF_TABLE("lru_hash", u32, struct rover_detail, rover_details, 4096);
@@ -134,9 +135,18 @@ static __always_inline u32 rover_round_trip(struct rover_call *call, struct rove
     return srtt >> 3;
 }
 
-/* A call's data are about to be shipped: first what the call was. */
+/* Whether messages of this connection are sampled, as far as the kernel knows; of one whose protocol is not known yet, of
+ * any. */
+static __always_inline int rover_is_sampled(struct rover_stream *stream)
+{
+    u32 number = stream->protocol;
+    struct rover_policy *policy = rover_policies.lookup(&number);
+    return policy && policy->content;
+}
+
+/* What the call was whose data are about to be shipped; encrypted: or may be, by what encrypts or decrypts them. */
 static __always_inline void rover_ship_detail(struct rover_config *config, struct rover_call *call,
-                                              struct rover_connection *connection)
+                                              struct rover_connection *connection, int encrypted)
 {
     struct {
         struct rover_record head;
@@ -162,6 +172,7 @@ static __always_inline void rover_ship_detail(struct rover_config *config, struc
     }
     record.call.rtt_us = rover_round_trip(call, connection);
     record.call.function = *function;
+    record.call.encrypted = encrypted;
     record.head.key = call->key;
     record.head.position = piece->position;
     record.head.other = piece->other;

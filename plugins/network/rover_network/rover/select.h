@@ -29,9 +29,9 @@ struct rover_framings {
     struct rover_framing way[2];
 };
 
-/* This processor's. busy: whoever uses it was interrupted by somebody who must not. */
+/* This processor's: rover_claim. */
 struct rover_runs {
-    u32 busy;
+    u32 users;
     u32 used;    /* bytes of the data */
     u64 skipped; /* bytes left out since the last run */
     u64 position;

@@ -202,7 +202,7 @@ static __always_inline void rover_tls_note(struct rover_tls_thread *thread, stru
     rover_tls_records(&call->piece, thread->records);
 }
 
-/* Tail-called: a socket has moved what may be encrypted, and nobody knows which session's it is. */
+/* Tail-called: a socket has moved what may be encrypted, and nobody knows which session's it is, or messages are sampled. */
 int rover_on_cipher(void *ctx)
 {
     int zero = 0;
@@ -218,8 +218,14 @@ int rover_on_cipher(void *ctx)
     struct rover_stream *stream = &connection->stream;
     __builtin_memset(piece->head, 0, sizeof(piece->head));
     piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
-    if (piece->size < ROVER_TLS_HEADER || !rover_tls_record(piece->head)) {
-        if (rover_encrypted(&connection->facts, piece->way))
+    int encrypted = rover_encrypted(&connection->facts, piece->way);
+    int begins = piece->size >= ROVER_TLS_HEADER && rover_tls_record(piece->head);
+    if ((encrypted || begins) && rover_is_sampled(stream))
+        rover_ship_detail(config, call, connection, 1);
+    if (encrypted && !call->tls && connection->facts.tls & ROVER_TLS_TOLD)
+        return 0;
+    if (!begins) {
+        if (encrypted)
             return 0;
         if (call->tls && connection->facts.tls) { /* kTLS: the system call has the plain text, the library need not tell */
             rover_tls_learn(config, connection, &call->key, thread->session);

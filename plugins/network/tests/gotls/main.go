@@ -1,7 +1,8 @@
 // A web server and its clients over TLS, by Go's own libraries, with their own account of what they did.
 //
-//	gotls serve [wrapped]                    prints its port; then, for each line it gets, its account in JSON
+//	gotls serve [wrapped | http2]            prints its port; then, for each line it gets, its account in JSON
 //	gotls ask PORT CONNECTIONS REQUESTS      opens so many connections, says "ready", and when it gets a line asks
+//	gotls http2 PORT CONNECTIONS REQUESTS    opens them after that, in HTTP/2, asks for all at the same time, and closes none
 //	gotls stack PORT                         the same by crypto/tls alone, into a buffer on a stack that is moved
 //
 // Request number n of all is for /id-n and is answered with status 200 + n % 700, by another order than they came in.
@@ -106,27 +107,29 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.account[fmt.Sprintf("%s %s %d", r.Method, r.URL.Path, status)]++
 	s.Unlock()
 	w.Header().Set("X-Id", r.URL.Path)
-	if r.ProtoMinor == 0 {
+	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
 		w.Header().Set("Connection", "close")
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(answer)
 }
 
-func serve(wrap bool) {
+func serve(how string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	s := &server{account: map[string]int{}, busy: map[net.Conn]bool{}}
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	if wrap {
+	if how == "wrapped" {
 		listener = wrapping{listener}
 	}
-	// An empty map instead of none: no HTTP/2.
-	noProtocols := map[string]func(*http.Server, *tls.Conn, http.Handler){}
-	web := http.Server{Handler: s, ConnState: s.state, TLSNextProto: noProtocols}
-	go func() {
-		check(web.Serve(tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate()}})))
-	}()
+	web := http.Server{Handler: s, ConnState: s.state}
+	configuration := &tls.Config{Certificates: []tls.Certificate{certificate()}}
+	if how == "http2" {
+		configuration.NextProtos = []string{"h2"}
+	} else { // an empty map instead of none: no HTTP/2
+		web.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	}
+	go func() { check(web.Serve(tls.NewListener(listener, configuration))) }()
 	for input.Scan() {
 		s.report()
 	}
@@ -146,7 +149,7 @@ func request(client *http.Transport, method, port, path string, size int) *tls.C
 	return answer.TLS
 }
 
-func ask(port string, connections, requests int) {
+func ask(port string, connections, requests int, http2 bool) {
 	sessions := tls.NewLRUClientSessionCache(8)
 	everybody := func(clients []*http.Transport, work func(client *http.Transport, number int)) {
 		var group sync.WaitGroup
@@ -162,20 +165,42 @@ func ask(port string, connections, requests int) {
 	clients := make([]*http.Transport, connections)
 	for number := range clients {
 		configuration := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}
-		clients[number] = &http.Transport{TLSClientConfig: configuration}
+		clients[number] = &http.Transport{TLSClientConfig: configuration, ForceAttemptHTTP2: http2}
 	}
-	everybody(clients, func(client *http.Transport, _ int) { request(client, "GET", port, "/before", 0) })
+	open := func() {
+		everybody(clients, func(client *http.Transport, _ int) { request(client, "GET", port, "/open", 0) })
+	}
+	if !http2 {
+		open()
+	}
 	fmt.Println("ready")
 	input.Scan()
+	if http2 {
+		open()
+	}
 	everybody(clients, func(client *http.Transport, number int) {
+		var group sync.WaitGroup
 		for at := 0; at < requests; at++ {
-			request(client, "GET", port, fmt.Sprintf("/id-%d", at*connections+number), 0)
+			path := fmt.Sprintf("/id-%d", at*connections+number)
+			if !http2 {
+				request(client, "GET", port, path, 0)
+				continue
+			}
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				request(client, "GET", port, path, 0)
+			}()
 		}
+		group.Wait()
 	})
 	request(clients[0], "GET", port, "/large", 0)
 	request(clients[0], "POST", port, "/orders", 100000)
 	resumed := 0
 	for range clients { // each on a new connection
+		if http2 {
+			break
+		}
 		configuration := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}
 		transport := &http.Transport{TLSClientConfig: configuration, DisableKeepAlives: true}
 		if request(transport, "GET", port, "/closed", 0).DidResume {
@@ -239,9 +264,9 @@ func main() {
 	log.SetFlags(log.Lshortfile)
 	switch os.Args[1] {
 	case "serve":
-		serve(len(os.Args) > 2)
-	case "ask":
-		ask(os.Args[2], number(os.Args[3]), number(os.Args[4]))
+		serve(strings.Join(os.Args[2:], " "))
+	case "ask", "http2":
+		ask(os.Args[2], number(os.Args[3]), number(os.Args[4]), os.Args[1] == "http2")
 	case "stack":
 		stack(os.Args[2])
 	}
