@@ -319,12 +319,17 @@ class ProfileOption:
     parse: Callable[[str], Any]
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class ProfileCommand:
     """What a profiler adds to `rover profile`: a sub-command.
 
     profiler: name of the profiler; command: `oncpu`; help: one line; options: beside those that all have. delivers:
-    the kind of its batches, on which depends how they are shown.
+    the kind of its batches, on which depends how they are shown. require: raises RoverError where this user or this
+    host cannot run it, as far as that can be known at once; for who will run it later.
     """
 
     profiler: str
@@ -332,6 +337,7 @@ class ProfileCommand:
     help: str
     options: tuple[ProfileOption, ...] = ()
     delivers: type[Batch] = Profile
+    require: Callable[[], None] = _nothing
 
 
 @runtime_checkable

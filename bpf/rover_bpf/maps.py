@@ -16,7 +16,8 @@ Array = NDArray[Any]
 _PER_CPU_TYPES = (5, 6, 10)  # PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
 _ARRAY_TYPES = (2, 6)  # ARRAY, PERCPU_ARRAY
 _ENOTSUPP = 524  # include/linux/errno.h: the kernel's own, which user space was never meant to see
-_CHUNK_BYTES = 1 << 18
+_FIRST_BYTES = 1 << 18
+_LEAST_ROOM = 64
 
 
 class _Element(ctypes.Structure):
@@ -102,9 +103,12 @@ class BpfMap:
         keys = np.arange(self.info.max_entries).astype(self.key)
         return keys, np.stack([value for key in keys if (value := self.lookup(key)) is not None])
 
-    def drain(self) -> tuple[Array, Array]:
-        """As `read`, and the entries are deleted. Only hash maps can be drained."""
-        return self._batches(BpfCommand.MAP_LOOKUP_AND_DELETE_BATCH)
+    def drain(self, onto: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+        """As `read`, and the entries are deleted. Only hash maps can be drained.
+
+        onto: what was drained of another map of these types; its arrays are continued, and nobody else may use them.
+        """
+        return self._batches(BpfCommand.MAP_LOOKUP_AND_DELETE_BATCH, onto)
 
     def _one(self, value: Any, dtype: np.dtype[Any]) -> Array:
         return np.array([value], dtype)
@@ -113,21 +117,23 @@ class BpfMap:
         pointer = value.ctypes.data if value is not None else 0
         bpf(command, _Element(self.info.fd, key.ctypes.data, pointer, 0))
 
-    def _batches(self, command: BpfCommand) -> tuple[Array, Array]:
+    def _batches(self, command: BpfCommand, onto: tuple[Array, Array] | None = None) -> tuple[Array, Array]:
+        each = (self._copies,) if self._copies > 1 else ()
         entry = self.key.itemsize + self.value.itemsize * self._copies
-        room = min(self.info.max_entries, max(64, _CHUNK_BYTES // entry))
-        cursor, following = ctypes.create_string_buffer(max(8, self.key.itemsize)), None
-        keys: list[Array] = []
-        values: list[Array] = []
+        room = min(self.info.max_entries, max(_LEAST_ROOM, _FIRST_BYTES // entry))
+        keys, values = onto or (np.empty(room, self.key), np.empty((room, *each), self.value))
+        before = count = len(keys) if onto else 0
+        cursor, following = ctypes.create_string_buffer(max(8, self.key.itemsize)), False
         more = True
         while more:
-            some_keys, some_values = np.empty(room, self.key), np.empty((room, self._copies), self.value)
-            start = ctypes.addressof(cursor) if following else 0
+            if len(keys) < count + room:  # in place: tens of MB of rows are not there twice
+                keys.resize(count + room, refcheck=False)
+                values.resize((count + room, *each), refcheck=False)
             batch = _Batch(
-                start,
+                ctypes.addressof(cursor) if following else 0,
                 ctypes.addressof(cursor),
-                some_keys.ctypes.data,
-                some_values.ctypes.data,
+                keys[count:].ctypes.data,
+                values[count:].ctypes.data,
                 room,
                 self.info.fd,
             )
@@ -141,7 +147,8 @@ class BpfMap:
                     raise
                 more = False
             following = True
-            keys.append(some_keys[: batch.count].copy())
-            values.append(some_values[: batch.count].copy())
-        joined = np.concatenate(values)
-        return np.concatenate(keys), joined if self._copies > 1 else joined[:, 0]
+            count += batch.count
+            room = max(_LEAST_ROOM, min(count, self.info.max_entries + before - count))
+        keys.resize(count, refcheck=False)
+        values.resize((count, *each), refcheck=False)
+        return keys, values

@@ -51,6 +51,24 @@ def test_usage_is_explained(arguments: list[str], wanted: list[str], rover: Any)
 
 
 @pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], ["nothing to watch for", "--cpu 80"]),
+        (["--cpu", "many"], ["'many' is not a valid float", "--cpu", "--help"]),
+        (["--cpu", "1", "--pid", "4194303"], ["no process 4194303", "`rover processes`"]),
+        (["--cpu", "1", "--then", "heap"], ["no profiler 'heap'", "oncpu", "`rover plugins`"]),
+        (["--http-errors", "1", "--uri-regex", "("], ["--uri-regex", "'('"]),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, list) and value and value[0].startswith("-") else "",
+)
+def test_usage_of_watch_is_explained(arguments: list[str], wanted: list[str], rover: Any) -> None:
+    """Broken: a mistake on the command line is found out by waiting, or exits with another status than 2."""
+    sentence = complaint(rover("watch", *arguments), 2)
+    for part in wanted:
+        assert part in sentence
+
+
+@pytest.mark.parametrize(
     ("output", "reason"),
     [
         ("/proc/x.html", "No such file"),

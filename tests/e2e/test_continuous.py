@@ -8,7 +8,8 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from skywalking_backend import Backend, BackendThread
 pytestmark = pytest.mark.kernel
 
 CONFIG = Path(__file__).parents[2] / "configs" / "skywalking.yaml"
+OFTEN = "profiling.task.network.report_interval=1s"
 QUICK = {
     "ROVER_PROFILING_CHECK_INTERVAL": "200ms",
     "ROVER_PROFILING_FLUSH_INTERVAL": "500ms",
@@ -43,18 +45,24 @@ def served() -> Iterator[BackendThread]:
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Nginx]:
-    """An nginx of a name of its own: others may run on this machine, too."""
+def serve(tmp_path: Path) -> Iterator[Callable[[str], Nginx]]:
+    """serve(name) starts an nginx of a name of its own: others may run on this machine, too."""
     program = shutil.which("nginx")
     if program is None:
         pytest.skip("nginx is not installed")
-    folder = tmp_path / "web"
-    folder.mkdir()
     tmp_path.chmod(0o755)
-    server = Nginx(folder, program=shutil.copy(program, tmp_path / "nginx-watched"))
-    yield server
-    server.process.terminate()
-    server.process.wait(timeout=20)
+    servers: list[Nginx] = []
+
+    def run(name: str) -> Nginx:
+        folder = tmp_path / f"{name}-files"
+        folder.mkdir()
+        servers.append(Nginx(folder, program=shutil.copy(program, tmp_path / name)))
+        return servers[-1]
+
+    yield run
+    for server in servers:
+        server.process.terminate()
+        server.process.wait(timeout=20)
 
 
 @contextmanager
@@ -116,10 +124,10 @@ def metrics(backend: Backend) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 
 def test_what_policies_of_a_backend_begin(
-    served: BackendThread, begin: Any, build: Any, start: Any, web: Nginx
+    served: BackendThread, begin: Any, build: Any, start: Any, serve: Callable[[str], Nginx]
 ) -> None:
     """Broken: a backend's policies begin nothing, something else, or what they begin never arrives there."""
-    backend = served.backend
+    backend, web = served.backend, serve("nginx-watched")
     burner, leak, later = build("spin.c", "-DWATCHED"), build("thread_leak.c"), build("shares.c", "-DWATCHED")
     first_leak, waiting = start(leak, "1"), start(later, "60000")
     start(burner, "120000")
@@ -127,7 +135,8 @@ def test_what_policies_of_a_backend_begin(
     agent = begin("run", "-c", CONFIG, "--log-level", "warning", env=variables)
 
     # Two policies on one process.
-    set_policy(backend, burner, {"ON_CPU": {"PROCESS_CPU": check(3)}, "OFF_CPU": {"PROCESS_THREAD_COUNT": check(1)}})
+    off_cpu = {"PROCESS_THREAD_COUNT": check(1), "SYSTEM_LOAD": check(100_000)}
+    set_policy(backend, burner, {"ON_CPU": {"PROCESS_CPU": check(3)}, "OFF_CPU": off_cpu})
     set_policy(backend, leak, {"OFF_CPU": {"PROCESS_THREAD_COUNT": check(10)}})
     set_policy(backend, later, {"ON_CPU": {"PROCESS_CPU": check(3)}})
     broken = {"HTTP_ERROR_RATE": check(50, URIList=["/page", "/broken"])}
@@ -173,24 +182,31 @@ def test_what_policies_of_a_backend_begin(
     assert 300 <= cause.uri.current < 60_000
 
     known = metrics(backend)
-    shares = [
-        value for labels, value in known["rover_con_p_process_cpu"] if labels["process_name"].startswith("spin")
-    ]
+    labels = {"process_name": burner.name, "layer": "OS_LINUX"}
+    shares, threads, loads = (
+        [value for its, value in known[f"rover_con_p_{monitor}"] if its == labels]
+        for monitor in ("process_cpu", "process_thread_count", "system_load")
+    )
     assert 3 < max(shares) <= 100
+    assert set(threads) == {1}
+    assert 0 < max(loads) < 100_000
     rates = {labels["uri"]: value for labels, value in known["rover_con_p_http_error_rate"]}
     assert rates == {"/page": 0, "/broken": 100}
     assert max(value for _, value in known["rover_con_p_http_avg_response_time"]) > 300
 
     # The backend is away when it matters.
+    away_ms = time.time_ns() // 1_000_000
     served.stop()
     waiting.stdin.write("go\n")
     waiting.stdin.flush()
     wait_for_line(agent, "reportProfilingTask")
+    back_ms = time.time_ns() // 1_000_000
     served.start()
     until(lambda: reports(backend, later), 60)
     task_id, _ = reports(backend, later)["onCPU"]
     until(lambda: "three_quarters" in functions(backend, task_id), 60)
     assert len(backend.triggered) == 6, "nothing was begun twice"
+    until(lambda: any(away_ms < each.meterData[0].timestamp < back_ms for each in list(backend.collections)), 60)
     interrupt(agent)
     assert agent.returncode == 0
 
@@ -203,30 +219,44 @@ profiling:
     check_interval: 500ms
     trigger: {{execute_duration: 2s}}
     policies:
-      - service_name: {service}
-        profiling: {{ON_CPU: {{PROCESS_CPU: {{threshold: 3, period: 5, count: 1}}}}}}
+      - service_name: {burner}
+        profiling:
+          ON_CPU: {{PROCESS_CPU: {{threshold: 3, period: 5, count: 1}}}}
+          OFF_CPU: {{PROCESS_THREAD_COUNT: {{threshold: 1, period: 5, count: 1}}}}
+      - service_name: {leak}
+        profiling: {{OFF_CPU: {{PROCESS_THREAD_COUNT: {{threshold: 10, period: 5, count: 1}}}}}}
 """
 
 
 def test_what_policies_of_the_configuration_begin(
     rover: Any, begin: Any, tmp_path: Path, build: Any, start: Any
 ) -> None:
-    """Broken: without a backend nothing is begun, or nobody can tell afterwards what for."""
-    burner = build("spin.c", "-DALONE")
-    pid = start(burner, "120000").pid
-    (tmp_path / "rover.yaml").write_text(POLICY.format(service=burner.name))
+    """Broken: without a backend nothing is begun, of two policies on one process but one is heeded, or none on a
+    process that was restarted; or nobody can tell afterwards what it was for."""
+    burner, leak = build("spin.c", "-DALONE"), build("thread_leak.c", "-DALONE")
+    pid, first_leak = start(burner, "120000").pid, start(leak, "1")
+    (tmp_path / "rover.yaml").write_text(POLICY.format(burner=burner.name, leak=leak.name))
     agent = begin("run", "-c", "rover.yaml")
     wait_for_line(agent, "policy triggered")
-    wait_for_line(agent, "task ended")
+    first_leak.kill()
+    first_leak.wait()
+    leaking = start(leak, "40").pid
+    for _ in range(3):
+        wait_for_line(agent, "task ended")
     interrupt(agent)
     assert agent.returncode == 0
-    (task,) = json.loads(rover("history", "list", "--json").stdout)
-    assert task["id"].endswith(f"-oncpu-{pid}")
-    assert task["causes"].startswith(f"{burner.name} ({pid}): PROCESS_CPU ")
-    assert task["causes"].endswith(" %, threshold 3 %")
-    shown = rover("history", "show", "last").stdout
-    assert f"Begun because of {task['causes']}" in shown
-    assert "burn_a_while" in shown
+    tasks = {task["id"].split("-", 2)[2]: task for task in json.loads(rover("history", "list", "--json").stdout)}
+    causes = {name: task["causes"] for name, task in tasks.items()}
+    burnt, waited, leaked = f"oncpu-{pid}", f"offcpu-{pid}", f"offcpu-{leaking}"
+    assert causes.keys() == {burnt, waited, leaked}
+    assert causes[burnt].startswith(f"{burner.name} ({pid}): PROCESS_CPU ")
+    assert causes[burnt].endswith(" %, threshold 3 %")
+    assert causes[waited] == f"{burner.name} ({pid}): PROCESS_THREAD_COUNT 1 threads, threshold 1 threads"
+    assert causes[leaked].endswith(" threads, threshold 10 threads")
+    for name, function in ((burnt, "burn_a_while"), (leaked, "leaked")):
+        shown = rover("history", "show", tasks[name]["id"]).stdout
+        assert f"Begun because of {causes[name]}" in shown
+        assert function in shown
 
 
 def test_watching_from_the_command_line(rover: Any, begin: Any, build: Any, start: Any) -> None:
@@ -249,6 +279,48 @@ def test_watching_from_the_command_line(rover: Any, begin: Any, build: Any, star
     last = json.loads(watch.stdout.readline())
     assert (last["type"], last["seconds_over"]) == ("value", 1)
     until(lambda: "leaked" in rover(*trigger["result"].split()[1:]).stdout, 60)
-    interrupt(watch)
+    leak.kill()
+    leak.wait()
+    _, errors = watch.communicate(timeout=60)
     assert watch.returncode == 0
+    assert "What was watched has exited." in errors
     assert "Begun because of" in rover("history", "show", trigger["task"]).stdout
+
+
+def test_requests_are_watched_without_a_backend(
+    rover: Any, begin: Any, serve: Callable[[str], Nginx], tmp_path: Path
+) -> None:
+    """Broken: a URI that fails, or is slow, begins nothing, or samples of others are kept; nobody is told that it
+    takes a moment until requests are watched; or it goes on when nothing is left to be watched."""
+    failing, slow = serve("nginx-failing"), serve("nginx-slow")
+    pids = [option for server in (failing, slow) for option in ("--pid", server.process.pid)]
+    uris = [option for path in ("/page", "/broken", "/slowly") for option in ("--uri", path)]
+    thresholds = ("--http-errors", 50, "--http-time", "1s", "--for", "1s")
+    watch = begin("watch", *thresholds, *uris, *pids, "--profile-for", "6s", "--json", "--set", OFTEN)
+    wait_for_line(watch, "Loading the network program")
+    wait_for_line(watch, "Requests are watched")
+    triggers: dict[int, Any] = {}
+    with asking(failing, "/page", "/broken"), asking(slow, "/page", "/slowly"):
+        while len(triggers) < 2:
+            record = json.loads(watch.stdout.readline())
+            if record["type"] == "trigger":
+                triggers[record["pids"][0]] = record
+        for record in triggers.values():
+            until(lambda: rover(*record["samples"].split()[1:]).returncode == 0, 60)  # noqa: B023
+    for server in (failing, slow):
+        server.process.terminate()
+        server.process.wait(timeout=20)
+    _, errors = watch.communicate(timeout=60)
+    assert watch.returncode == 0
+    assert "What was watched has exited." in errors
+    for server, monitor, path in (
+        (failing, "HTTP_ERROR_RATE", "/broken"),
+        (slow, "HTTP_AVG_RESPONSE_TIME", "/slowly"),
+    ):
+        trigger = triggers[server.process.pid]
+        (cause,) = trigger["causes"]
+        assert (trigger["profiler"], cause["monitor"], cause["uri"]) == ("NETWORK", monitor, path)
+        assert cause["value"] >= cause["threshold"]
+        sampled = [json.loads(line) for line in rover(*trigger["samples"].split()[1:], "--json").stdout.splitlines()]
+        assert {(each["pid"], each["subject"]) for each in sampled} == {(server.process.pid, path)}
+        assert f": {trigger['samples']}\n" in rover(*trigger["result"].split()[1:]).stdout

@@ -137,6 +137,19 @@ def test_without_any_capability_the_way_out_is_named(as_user: AsUser, spinning: 
     assert "did not compile" not in sentence
 
 
+def test_watching_needs_what_profiling_will_need(as_user: AsUser, spinning: int) -> None:
+    """Broken: `rover watch` of an ordinary user waits for hours for what it may not profile; or it asks for more
+    rights than profiling needs."""
+    watch = ("watch", "--threads", "1000", "--pid", spinning, "--duration", "2")
+    sentence = complaint(as_user((), *watch), 1)
+    assert sentence.startswith("nothing can be profiled here: CAP_BPF missing")
+    for part in ("CAP_PERFMON missing", "run as root", "`rover doctor`"):
+        assert part in sentence
+    result = as_user(CAPABILITIES, *watch)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "PROCESS_THREAD_COUNT" in result.stdout
+
+
 def test_an_output_of_others_is_refused_before_the_work(as_user: AsUser, tmp_path: Path) -> None:
     """Broken: it is found out after a minute of profiling that the result may not be written."""
     tmp_path.chmod(0o755)

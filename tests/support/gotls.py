@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
 
-from programs import go, process_of
+from programs import go, line, process_of
 
 from rover_core.model import Loss, Operation, Task, Telemetry
 from rover_network.profiler import NetworkProfiler
@@ -16,11 +16,6 @@ from rover_network.profiler import NetworkProfiler
 SOURCE = Path(__file__).parents[2] / "plugins/network/tests/gotls/main.go"
 
 Exchanges = Counter[tuple[str, str]]
-
-
-def line(program: "Popen[str]") -> str:
-    assert program.stdout is not None
-    return program.stdout.readline().strip()
 
 
 def account(server: "Popen[str]") -> Exchanges:

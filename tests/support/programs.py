@@ -1,10 +1,14 @@
 """Talking to the programs of tests/programs."""
 
+from collections.abc import Callable
 from subprocess import Popen
 from typing import NamedTuple
 
 from rover_core import procfs
 from rover_core.model import Process
+
+Script = Callable[..., "Popen[str]"]
+"""script(text, *arguments): starts Python on it."""
 
 
 def process_of(program: "Popen[str]") -> Process:
@@ -18,6 +22,12 @@ def go(program: "Popen[str]") -> None:
     assert program.stdin is not None
     program.stdin.write("\n")
     program.stdin.flush()
+
+
+def line(program: "Popen[str]") -> str:
+    """The next that it says."""
+    assert program.stdout is not None
+    return program.stdout.readline().strip()
 
 
 class Account(NamedTuple):

@@ -12,9 +12,10 @@ import click
 from rover_core.commands import DURATION, Invocation, config_options, pass_invocation, run_agent
 from rover_core.config import parse_duration
 from rover_core.errors import UsageError
-from rover_core.policies import Monitor, Policy, Threshold, Uri
+from rover_core.policies import LONGEST_PERIOD_S, Monitor, Policy, Threshold, Uri
 
 if TYPE_CHECKING:
+    from rover_continuous.source import Requests
     from rover_continuous.views import View
     from rover_continuous.watchlist import Look
     from rover_core.api import ProfileCommand
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rover_core.policies import Trigger
 
 _PROFILE_FOR = parse_duration("30s")
+_LATER_S = 30  # a request counts in the second it began in once it is answered, and not every second has one
 _VALUES = {
     "cpu": Monitor.PROCESS_CPU,
     "threads": Monitor.PROCESS_THREAD_COUNT,
@@ -48,7 +50,7 @@ _VALUES = {
     default="10s",
     show_default=True,
     metavar="D",
-    help="For how long, every second of it.",
+    help="For so many seconds on end; of requests, so many of that and the 30 before.",
 )
 @click.option(
     "--then",
@@ -108,6 +110,7 @@ def watch(invocation: Invocation, /, **options: Any) -> None:
     plugins, settings = invocation.load()
     thresholds = _by_profiler(plugins.profile_commands(), options["commands"], _thresholds(options))
     keys = frozenset(map(_key, options["pids"]))
+    _require(plugins.profile_commands(), thresholds)
     policy = Policy("", thresholds, _selection(keys, options["match"]))
     own = settings.section(ContinuousSettings)
     own = own.model_copy(update={"check_interval": own.fetch_interval})  # live
@@ -116,14 +119,13 @@ def watch(invocation: Invocation, /, **options: Any) -> None:
         silence_ns = settings.section(TriggerSettings).silence_duration
     trigger = TriggerSettings(execute_duration=options["execute_ns"], silence_duration=silence_ns)
     view = make_view(f" -c {invocation.config}" if invocation.config else "", options["as_json"])
-    audience = _UntilExited(view, keys if options["match"] is None else ())
+    audience = _Onlooker(view, keys if options["match"] is None else ())
     try:
         source = ContinuousSource(own, trigger, [policy], audience=audience)
         outcome = run_agent(plugins, settings, [source], options["duration_ns"])
     finally:
         view.close()
-    said = ["What was watched has exited."] if audience.exited else []
-    for line in [*said, *outcome.results]:
+    for line in [*audience.said, *outcome.results]:
         click.echo(line, err=True)
 
 
@@ -157,9 +159,14 @@ def _thresholds(options: dict[str, Any]) -> tuple[Threshold, ...]:
         given[Monitor.HTTP_AVG_RESPONSE_TIME] /= 1e6
     uris: tuple[Uri, ...] = uris_of(options["uris"], options["uri_regex"])
     try:
-        return tuple(Threshold(monitor, value, seconds, seconds, uris) for monitor, value in given.items())
+        return tuple(_threshold(monitor, value, seconds, uris) for monitor, value in given.items())
     except ValueError as error:
         raise UsageError("this cannot be watched for", why=str(error)) from None
+
+
+def _threshold(monitor: Monitor, value: float, seconds: int, uris: tuple[Uri, ...]) -> Threshold:
+    later_s = _LATER_S if monitor.of_requests else 0
+    return Threshold(monitor, value, max(seconds, min(seconds + later_s, LONGEST_PERIOD_S)), seconds, uris)
 
 
 def _by_profiler(
@@ -178,6 +185,13 @@ def _by_profiler(
     return {known[command]: begun_for for command, begun_for in wanted.items()}
 
 
+def _require(available: Iterable[ProfileCommand], profilers: Collection[str]) -> None:
+    """Raise RoverError for what could not be begun when the time has come."""
+    for each in available:
+        if each.profiler in profilers:
+            each.require()
+
+
 def _selection(keys: Collection[ProcessKey], match: str | None) -> Callable[[Process], bool]:
     """Which processes: all but this one, unless some were named."""
     from rover_core.patterns import compile_pattern
@@ -194,24 +208,36 @@ def _selection(keys: Collection[ProcessKey], match: str | None) -> Callable[[Pro
     return selects
 
 
-class _UntilExited:
+class _Onlooker:
     """A view, and as Ctrl-C once none of these processes is left. Of no processes that never happens."""
 
     def __init__(self, view: View, keys: Collection[ProcessKey]) -> None:
         self._view = view
         self._keys = keys
-        self.exited = False
+        self._exited = self._loading = False
+
+    @property
+    def said(self) -> list[str]:
+        """What a person has to know at the end."""
+        said = ["What was watched has exited."] if self._exited else []
+        if self._loading:
+            said.append("No requests were watched: the network program was still being loaded when this ended.")
+        return said
 
     def checked(self, looks: Sequence[Look]) -> None:
         from rover_core.procfs import process_key
 
         self._view.checked(looks)
-        if self._keys and not self.exited and all(process_key(key.pid) != key for key in self._keys):
-            self.exited = True
+        if self._keys and not self._exited and all(process_key(key.pid) != key for key in self._keys):
+            self._exited = True
             signal.raise_signal(signal.SIGINT)
 
     def begun(self, trigger: Trigger, task_id: str) -> None:
         self._view.begun(trigger, task_id)
+
+    def requests(self, state: Requests) -> None:
+        self._loading = state == "loading"
+        self._view.requests(state)
 
 
 def _key(pid: int) -> ProcessKey:

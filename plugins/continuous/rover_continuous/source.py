@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rover_continuous.meters import make_meters
 from rover_continuous.settings import ContinuousSettings, TriggerSettings
@@ -24,6 +24,9 @@ _TRY_AGAIN_S = 60.0  # after requests could not be watched, which may have taken
 _MOST_SUMS = 100_000  # between two checks
 
 
+Requests = Literal["loading", "watched", "not watched"]
+
+
 class Audience(Protocol):
     """Who looks on. Called on the event loop."""
 
@@ -32,6 +35,10 @@ class Audience(Protocol):
         ...
 
     def begun(self, trigger: Trigger, task_id: str) -> None: ...
+
+    def requests(self, state: Requests) -> None:
+        """What became of watching requests. Loading the program for it takes some seconds."""
+        ...
 
 
 class ContinuousSource:
@@ -58,6 +65,7 @@ class ContinuousSource:
         self._sums: list[RequestSums] = []
         self._lost: dict[Loss, int] = {}
         self._checked_ns = self._told_ns = 0
+        self._requests: Requests = "not watched"
 
     async def run(self, context: AgentContext) -> None:
         """For ever."""
@@ -132,13 +140,22 @@ class ContinuousSource:
     async def _keep_observing(self, context: AgentContext) -> None:
         """Have requests added up, for as long as a policy needs them."""
         while True:
-            wait_s = self._settings.fetch_interval / 1e9
+            wait_s, watches = self._settings.fetch_interval / 1e9, self._watchlist.request_watches
+            if watches and self._requests != "watched":
+                self._say("loading")
             try:
-                self._take(await context.observe(self._watchlist.request_watches))
+                self._take(await context.observe(watches))
+                self._say("watched" if watches else "not watched")
             except Exception as error:  # a plugin's, whatever it is: other monitors go on  # noqa: BLE001
                 log.warning("requests are not watched", reason=str(error))
+                self._say("not watched")
                 wait_s = _TRY_AGAIN_S
             await asyncio.sleep(wait_s)
+
+    def _say(self, state: Requests) -> None:
+        if state != self._requests and self._audience:
+            self._audience.requests(state)
+        self._requests = state
 
     def _take(self, observation: Observation) -> None:
         self._watchlist.add(observation.sums)

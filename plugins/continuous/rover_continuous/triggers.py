@@ -87,11 +87,6 @@ class TriggerBook:
         """It was submitted."""
         self._begun[dimension] = _Begun(task_id, now_ns)
 
-    def silent_until(self, dimension: Dimension) -> int | None:
-        """When what was begun may be begun again, in ns; None if it may be now."""
-        begun = self._begun.get(dimension)
-        return begun.since_ns + self.silence_ns if begun else self._not_before.get(dimension)
-
     def _has(self, profiler: str, profilers: Collection[str]) -> bool:
         if profiler not in profilers and profiler not in self._missing:  # once, not with every check
             self._missing.add(profiler)

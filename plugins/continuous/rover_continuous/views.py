@@ -6,9 +6,11 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from rover_continuous.source import Requests
 from rover_continuous.watchlist import Look
 from rover_core.policies import Trigger
 from rover_core.tables import plain
@@ -16,6 +18,11 @@ from rover_core.tables import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SAID: Mapping[Requests, str] = {
+    "loading": "Loading the network program ...",
+    "watched": "Requests are watched.",
+    "not watched": "Requests are not watched.",
+}
 _MOST = 20  # looks shown: those that are nearest to their thresholds
 
 
@@ -25,6 +32,8 @@ class View(Protocol):
     def checked(self, looks: Sequence[Look]) -> None: ...
 
     def begun(self, trigger: Trigger, task_id: str) -> None: ...
+
+    def requests(self, state: Requests) -> None: ...
 
     def close(self) -> None: ...
 
@@ -56,6 +65,7 @@ def value_record(look: Look) -> dict[str, Any]:
         "value": look.newest,
         "threshold": threshold.value,
         "seconds_over": len(look.over),
+        "seconds_wanted": threshold.count,
         "period_s": threshold.period_s,
     }
 
@@ -77,12 +87,18 @@ def trigger_record(trigger: Trigger, task_id: str, options: str) -> dict[str, An
             }
             for cause in trigger.causes
         ],
-        "result": _result(task_id, options),
+        **_places(trigger, task_id, options),
     }
 
 
-def _result(task_id: str, options: str) -> str:
-    return f"rover history{options} show {task_id}"
+def _places(trigger: Trigger, task_id: str, options: str) -> dict[str, str]:
+    """The commands that show what comes of it. samples: where there will be some."""
+    places = {"result": f"rover history{options} show {task_id}"}
+    return {**places, "samples": f"rover trace{options} --task {task_id}"} if _samples(trigger) else places
+
+
+def _samples(trigger: Trigger) -> bool:
+    return bool(trigger.task.settings.get("sampling"))
 
 
 class LinesView:
@@ -96,6 +112,10 @@ class LinesView:
 
     def begun(self, trigger: Trigger, task_id: str) -> None:
         self._print([trigger_record(trigger, task_id, self._options)])
+
+    def requests(self, state: Requests) -> None:
+        with suppress(OSError):
+            print(_SAID[state], file=sys.stderr, flush=True)
 
     def _print(self, records: Any) -> None:
         try:
@@ -121,9 +141,16 @@ class TableView:
         self._live = Live("watching ...", console=self._console, transient=True, auto_refresh=False)
         self._live.start(refresh=True)
         self._begun = 0
+        self._loading = False
 
     def checked(self, looks: Sequence[Look]) -> None:
-        self._live.update(value_table(looks, max(3, self._console.height - 6)), refresh=True)
+        table = value_table(looks, max(3, self._console.height - 6))
+        if self._loading:
+            table.caption = _SAID["loading"]
+        self._live.update(table, refresh=True)
+
+    def requests(self, state: Requests) -> None:
+        self._loading = state == "loading"
 
     def begun(self, trigger: Trigger, task_id: str) -> None:
         from rich.text import Text
@@ -134,7 +161,8 @@ class TableView:
         who = f"{plain(trigger.process.name)} ({trigger.process.pid})"
         words = f"{trigger.task.profiler} of {who} for {seconds:g} s, because of {plain(causes)}"
         self._console.print(Text(f"{time.strftime('%H:%M:%S')} {words}", style="bold"), soft_wrap=True)
-        self._console.print(Text(f"         its result: {_result(task_id, self._options)}"), soft_wrap=True)
+        for name, command in _places(trigger, task_id, self._options).items():
+            self._console.print(Text(f"         its {name}: {command}"), soft_wrap=True)
 
     def close(self) -> None:
         self._live.stop()
@@ -149,7 +177,7 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis")
+    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=26)  # of others their figures
     table.add_column("Watched", no_wrap=True, overflow="ellipsis")
     for title in ("Now", "Threshold", "Over"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -164,7 +192,7 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
             Text(plain(f"{threshold.monitor}{where}")),
             Text(f"{look.newest:.4g}{unit}", style=style),
             Text(f"{threshold.value:g}{unit}"),
-            Text(f"{len(look.over)} of {threshold.period_s} s", style=style),
+            Text(f"{min(len(look.over), threshold.count)} of {threshold.count} s", style=style),
         )
     table.caption = _beneath(len(looks), len(shown))
     return table

@@ -1,6 +1,8 @@
 """`rover watch`: what it asks for, what it refuses, and what it shows."""
 
 import json
+import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +11,13 @@ from rich.console import Console
 from watched_host import SECOND, Host, make_process, policy
 
 from rover_continuous import command
-from rover_continuous.views import LinesView, nearest, value_table
+from rover_continuous.triggers import sampling_of
+from rover_continuous.views import LinesView, make_view, nearest, value_table
 from rover_continuous.watchlist import Watchlist
+from rover_core.api import ProfileCommand
 from rover_core.cli.main import cli
-from rover_core.errors import UsageError
-from rover_core.model import Task
+from rover_core.errors import RoverError, UsageError
+from rover_core.model import ProcessKey, Task
 from rover_core.policies import Cause, Monitor, Threshold, Trigger, Uri
 from rover_core.testing import this_process
 
@@ -27,6 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "run_agent", run_agent)
+    monkeypatch.setattr(command, "_require", lambda *_: None)
     result = CliRunner().invoke(cli, ["watch", *arguments], catch_exceptions=True)
     if not ran:
         assert isinstance(result.exception, UsageError), result.output
@@ -43,8 +48,8 @@ def test_the_options_make_a_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     (policy,) = source._policies
     assert policy.thresholds == {
         "ON_CPU": (Threshold(Monitor.PROCESS_THREAD_COUNT, 9, 5, 5, (Uri(path="/a"),)),),
-        "NETWORK": (Threshold(Monitor.HTTP_AVG_RESPONSE_TIME, 200, 5, 5, (Uri(path="/a"),)),),
-    }, "threads are not found out about on the network"
+        "NETWORK": (Threshold(Monitor.HTTP_AVG_RESPONSE_TIME, 200, 35, 5, (Uri(path="/a"),)),),
+    }, "threads are not found out about on the network, and requests are known when they are answered"
     assert source._trigger.execute_duration == 30 * SECOND
     assert source._trigger.silence_duration == 1200 * SECOND
     assert source._settings.check_interval == source._settings.fetch_interval, "values are live"
@@ -101,7 +106,7 @@ def test_the_nearest_to_their_thresholds_are_shown(host: Host, watchlist: Watchl
     console.file.close()
     text = console.export_text()
     assert "59 threads" in text
-    assert "1 of 2 s" in text
+    assert "1 of 1 s" in text
     assert "54 more" in text
     assert "\x1b" not in text
     assert value_table([]).caption == "no such process so far"
@@ -114,9 +119,69 @@ def test_lines_are_json(host: Host, watchlist: Watchlist, capsys: pytest.Capture
     watchlist.fetch(100 * SECOND)
     view = LinesView(" -c rover.yaml")
     view.checked(list(watchlist.looks(100 * SECOND)))
-    task = Task("t", "NETWORK", (process.key,))
+    task = Task("t", "NETWORK", (process.key,), settings={"sampling": sampling_of([Uri(path="/a")])})
     view.begun(Trigger(task, process, None, (Cause(Monitor.HTTP_ERROR_RATE, 1, 2, Uri(path="/a")),)), "theirs")
     value, begun = map(json.loads, capsys.readouterr().out.splitlines())
     assert (value["type"], value["value"], value["threshold"], value["seconds_over"]) == ("value", 7, 5, 1)
     assert begun["causes"] == [{"monitor": "HTTP_ERROR_RATE", "uri": "/a", "threshold": 1, "value": 2}]
     assert (begun["task"], begun["result"]) == ("theirs", "rover history -c rover.yaml show theirs")
+    assert begun["samples"] == "rover trace -c rover.yaml --task theirs"
+    view.begun(Trigger(replace(task, settings={}), process, None, ()), "theirs")
+    assert "samples" not in json.loads(capsys.readouterr().out), "there are none"
+
+
+@pytest.mark.parametrize(
+    ("terminal", "as_lines", "kind"), [(True, False, "Table"), (True, True, "Lines"), (False, False, "Lines")]
+)
+def test_json_is_for_pipes_and_for_whoever_asks(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool, as_lines: bool, kind: str
+) -> None:
+    """Broken: --json draws a table, or a pipe gets one."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    view = make_view("", as_lines)
+    view.close()
+    assert type(view).__name__ == f"{kind}View"
+
+
+def test_what_could_not_be_begun_is_said_at_once() -> None:
+    """Broken: without the right to profile one watches for hours, and nothing comes of it."""
+
+    def refuse() -> None:
+        raise RoverError("nothing can be profiled here")
+
+    known = [ProfileCommand("ON_CPU", "oncpu", ""), ProfileCommand("NETWORK", "network", "", require=refuse)]
+    command._require(known, ["ON_CPU"])
+    with pytest.raises(RoverError, match="nothing can be profiled"):
+        command._require(known, ["ON_CPU", "NETWORK"])
+
+
+class Silent:
+    """A view of which nothing is wanted."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def test_it_ends_when_all_have_exited_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: `rover watch --pid` goes on for ever, or ends with the first that exits."""
+    ended: list[int] = []
+    monkeypatch.setattr("signal.raise_signal", ended.append)
+    mine, gone = this_process().key, ProcessKey(this_process().pid, 1)
+    for keys, ends in (([mine, gone], False), ([gone], True), ([], False)):
+        onlooker = command._Onlooker(Silent(), keys)
+        onlooker.checked([])
+        onlooker.checked([])
+        assert ended == ([signal.SIGINT] if ends else [])
+        assert onlooker.said == (["What was watched has exited."] if ends else [])
+        ended.clear()
+
+
+def test_a_program_that_was_not_loaded_in_time_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: `rover watch --http-time 1s --duration 3s` has watched nothing, and says nothing."""
+    onlooker = command._Onlooker(LinesView(""), ())
+    onlooker.requests("loading")
+    assert ["network program was still being loaded" in line for line in onlooker.said] == [True]
+    onlooker.requests("watched")
+    assert onlooker.said == []
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "Loading the network program ...\nRequests are watched.\n")

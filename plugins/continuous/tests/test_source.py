@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from watched_host import SECOND, Host, make_process, policy
@@ -191,6 +191,42 @@ async def test_requests_are_watched_for_as_long_as_a_policy_needs_them() -> None
     assert (trigger.causes[0].current, trigger.causes[0].uri) == (75.0, Uri(path="/a"))
     lost = [batch.completeness.lost for batch in context.published if batch.completeness.lost]
     assert lost == [{Loss.RING_FULL: 7}]
+
+
+async def test_it_is_told_what_becomes_of_watching_requests() -> None:
+    """Broken: for ten seconds nobody knows why there are no values; or it says so with every look."""
+
+    class Onlooker:
+        said: ClassVar[list[str]] = []
+
+        def checked(self, looks: Any) -> None: ...
+
+        def begun(self, trigger: Trigger, task_id: str) -> None: ...
+
+        def requests(self, state: str) -> None:
+            self.said.append(state)
+
+    class Failing(FakeContext):
+        fails = False
+
+        async def observe(self, watches: Any) -> Observation:
+            if watches and self.fails:
+                raise OSError("no ring")
+            return await super().observe(watches)
+
+    context, wants = Failing([living()], profilers=("NETWORK",)), [policy("NETWORK", ERRORS, 50, 5, 1, Uri())]
+    source = ContinuousSource(QUICK, TriggerSettings(), wants, audience=Onlooker())
+    running = asyncio.create_task(source.run(context))
+    async with asyncio.timeout(20):
+        while len(Onlooker.said) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        context.fails = True
+        while len(Onlooker.said) < 3:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+    assert Onlooker.said == ["loading", "watched", "not watched"]
 
 
 async def test_who_cannot_watch_requests_still_watches_processes() -> None:

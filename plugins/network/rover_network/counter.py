@@ -226,7 +226,7 @@ class NetworkCounter:
             fast.flip()
         settle()
         self._rows_before = self._read_tally()["new_rows"]  # those of the other set, while this one is emptied, count
-        keys, rows = self._drain_rows(old)
+        keys, rows = self._shared[old].drain(self._rows[old].drain())
         tally = self._read_tally()
         delta = {name: tally[name] - self._last_tally[name] for name in TALLIES}
         self._last_tally = tally
@@ -239,13 +239,6 @@ class NetworkCounter:
             self._evictions(tally),
             exchanges=fast.drain() if fast else None,
         )
-
-    def _drain_rows(self, epoch: int) -> tuple[Array, Array]:
-        keys, rows = self._rows[epoch].drain()
-        shared = self._shared[epoch].drain()
-        if not len(shared[0]):
-            return keys, rows
-        return np.concatenate((keys, shared[0])), np.concatenate((rows, shared[1]))
 
     def _drain_reasons(self) -> dict[tuple[int, int], int]:
         found, counts = self._reasons.drain()

@@ -15,6 +15,7 @@ from rover_network.rows import FACTS, FIGURES, ROLES
 
 FOLD_FROM = 2048
 """Rows: fewer are looked at one by one."""
+_AT_ONCE = 2048
 _LOOPBACK_4 = np.frombuffer(bytes(10) + b"\xff\xff\x7f", np.uint8)
 _LOOPBACK_6 = np.frombuffer(bytes(15) + b"\x01", np.uint8)
 _ALIKE = np.dtype([("facts", FACTS), ("tgid", "<u4"), ("other", "<u4"), ("single", "<u4")])
@@ -68,12 +69,19 @@ def _summed(rows: Array, first: Array, group: Array, members: Array) -> Array:
     ends = np.cumsum(members)
     folded = rows[first]
     for at in np.flatnonzero(members > 1).tolist():
-        alike = rows[order[ends[at] - members[at] : ends[at]]]
+        alike = order[ends[at] - members[at] : ends[at]]
         for name in ("bytes", "ns", "untimed", "histogram"):
-            folded["sums"][name][at] = alike["sums"][name].sum(axis=0)
+            folded["sums"][name][at] = _total(rows["sums"][name], alike)
         for name in ("retransmits", "drops", "errors"):
-            folded[name][at] = alike[name].sum()
+            folded[name][at] = _total(rows[name], alike)
     return folded
+
+
+def _total(column: Array, which: Array) -> Array:
+    """Of these rows, some at a time: all of them together would be tens of MB."""
+    parts = [column[which[at : at + _AT_ONCE]].sum(axis=0) for at in range(0, len(which), _AT_ONCE)]
+    total: Array = np.sum(parts, axis=0)
+    return total
 
 
 def _ends(facts: Array, local: str, remote: str) -> Array:

@@ -77,8 +77,9 @@ def _calls(base: str, figure: Figure) -> Iterator[tuple[str, float | Histogram]]
         yield f"{base}_counts_counter", float(figure.calls)
     if figure.bytes:
         yield f"{base}_bytes_counter", float(figure.bytes)
-    if figure.histogram:
+    if figure.ns:
         yield f"{base}_exe_time_counter", figure.mean_ns
+    if figure.histogram:
         yield f"{base}_exe_time_histogram", figure.histogram
 
 
@@ -86,5 +87,6 @@ def _rtt(figure: Figure) -> Iterator[tuple[str, float | Histogram]]:
     """In microseconds, where all else is in nanoseconds."""
     if figure.histogram:
         yield "write_rtt_counts_counter", float(figure.calls)
-        yield "write_rtt_exe_time_counter", figure.mean_ns / _NS_IN_US
+        if figure.ns:
+            yield "write_rtt_exe_time_counter", figure.mean_ns / _NS_IN_US
         yield "write_rtt_histogram", Histogram(_BOUNDS_US, figure.histogram.counts)

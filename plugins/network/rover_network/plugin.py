@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from rover_bpf.requiring import require_host
 from rover_core.api import (
     Check,
     Diagnostic,
@@ -68,7 +69,7 @@ def rover_tls_libraries() -> list[TlsLibrary]:
 def rover_profile_commands() -> list[ProfileCommand]:
     summary = "Who exchanges how much with whom: every connection, its calls, bytes, times and losses."
     options = (ProfileOption("sample", "RULES", _SAMPLE, parse_rules),)
-    return [ProfileCommand("NETWORK", "network", summary, options, delivers=Telemetry)]
+    return [ProfileCommand("NETWORK", "network", summary, options, delivers=Telemetry, require=require_host)]
 
 
 @hookimpl

@@ -178,7 +178,8 @@ class NetworkProfiler:
             return Observation()
         if self._sessions:
             self._analysis.gather(self._counter)
-        else:
+        else:  # without a task there is no tick
+            self._follow()
             self._collect()
         lost, self._unobserved = self._unobserved, {}
         return Observation(self._analysis.take_watched(), lost)
@@ -248,11 +249,16 @@ class NetworkProfiler:
     def tick(self) -> None:
         if self._counter and self._analysis:
             self._analysis.gather(self._counter)
+        self._follow()
+        if self._counter and self._counter.fill() > _COLLECT_AT:
+            self._collect()
+
+    def _follow(self) -> None:
+        """Workers that are new are not counted, and libraries that processes have loaded since are probed."""
+        if self._counter and self._analysis:
             self._counter.leave_out({os.getpid(), *self._analysis.pids})
         if self._counter and self._tls:
             self._tls.look(self._counter.mapped())
-        if self._counter and self._counter.fill() > _COLLECT_AT:
-            self._collect()
 
     def drain(self) -> list[Telemetry]:
         self._collect()

@@ -1,11 +1,12 @@
 """A profiler, and what it saw of a program whose own account is known."""
 
+import sys
 from collections.abc import Callable, Iterator
 from subprocess import Popen
 from typing import NamedTuple
 
 import pytest
-from programs import go, process_of
+from programs import Script, go, process_of
 
 from rover_core.model import Figure, Flow, Task, Telemetry
 from rover_network.flows import merge_flows
@@ -34,6 +35,12 @@ def profiler() -> Iterator[NetworkProfiler]:
     profiler.start(Task("always", "NETWORK", ()), [])
     yield profiler
     profiler.close()
+
+
+@pytest.fixture
+def script(start: Script) -> Script:
+    """script(text, *arguments): Python with pipes for standard input and output, ended with the test."""
+    return lambda text, *arguments: start(sys.executable, "-c", text, *arguments)
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
 from nginx import Nginx
-from programs import go, process_of
+from programs import Script, go, line, process_of
 
 from rover_core.model import SampledExchange, SampledMessage, Syscall, Task, Telemetry
 from rover_http1.plugin import rover_protocols
@@ -68,7 +67,6 @@ def sent(end):
 print(json.dumps({"calls": said, "client": sent(client), "server": sent(server)}), flush=True)
 input()
 """
-Script = Callable[[str], "Popen[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +76,6 @@ def profiler() -> Iterator[NetworkProfiler]:
     profiler.start(Task("always", "NETWORK", ()), [])
     yield profiler
     profiler.close()
-
-
-@pytest.fixture
-def script(start) -> Script:  # type: ignore[no-untyped-def]
-    return lambda text: start(sys.executable, "-c", text)  # type: ignore[no-any-return]
-
-
-def line(program: "Popen[str]") -> str:
-    assert program.stdout is not None
-    return program.stdout.readline().strip()
 
 
 def watched(profiler: NetworkProfiler, program: "Popen[str]", rules: dict[str, object]) -> tuple[Telemetry, str]:

@@ -5,13 +5,12 @@ import resource
 import select
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from programs import go, process_of
+from programs import Script, go, line, process_of
 
 from rover_core.model import Flow, FlowKey, Loss, Task, Telemetry
 from rover_network import counter
@@ -68,17 +67,6 @@ again.close()
 print("done", flush=True)
 input()
 """
-Script = Callable[..., "Popen[str]"]
-
-
-@pytest.fixture
-def script(start) -> Script:  # type: ignore[no-untyped-def]
-    return lambda text, *arguments: start(sys.executable, "-c", text, *arguments)  # type: ignore[no-any-return]
-
-
-def line(program: "Popen[str]") -> str:
-    assert program.stdout is not None
-    return program.stdout.readline().strip()
 
 
 def resident() -> int:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from rover_core.model import Entity, Figure, Flow, FlowKey, Histogram, Meter, Peer, ProcessKey
 from rover_network.flows import BOUNDS
 from rover_network.meters import make_meters
@@ -55,6 +57,41 @@ def test_names_units_and_averages() -> None:
         "rover_net_p_client_write_rtt_histogram",
         "rover_net_p_client_close_exe_time_histogram",
     }
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_every_meter_of_the_contract_and_no_other(role: str) -> None:
+    """Broken: a figure that the backend draws is missing, or has another name (the table of contract section 5.2)."""
+    counts, amounts, times, histogram_of = (
+        {"write", "read", "write_rtt", "connect", "close", "retransmit", "drop"},
+        {"write", "read"},
+        {"write", "read", "write_rtt", "connect", "close"},
+        {"write_rtt", "write_exe_time", "read_exe_time", "connect_exe_time", "close_exe_time"},
+    )
+    expected = {
+        *(f"{base}_counts_counter" for base in counts),
+        *(f"{base}_bytes_counter" for base in amounts),
+        *(f"{base}_exe_time_counter" for base in times),
+        *(f"{base}_histogram" for base in histogram_of),
+    }
+    timed = {name: Figure(2, 0, 2, 30_000, histogram(1, 2)) for name in ("write_rtt", "connect", "close")}
+    moved = {name: Figure(2, 70, 2, 30_000, histogram(1, 2)) for name in ("write", "read")}
+    whole = replace(flow(role, retransmits=1, drops=1, errors=1), figures=timed | moved)
+    assert {name.removeprefix(f"rover_net_p_{role}_") for name in meters(whole)} == expected
+
+
+def test_what_came_to_nothing_is_not_sent() -> None:
+    """Broken: a backend's averages are drawn down by round trips of less than a microsecond."""
+    figures = {"write_rtt": Figure(3, 0, 3, 0, histogram(0, 3))}
+    made = meters(replace(flow(), figures=figures))
+    assert set(made) == {"rover_net_p_client_write_rtt_counts_counter", "rover_net_p_client_write_rtt_histogram"}
+
+
+def test_buckets_begin_at_their_bounds() -> None:
+    """Broken: a bucket says which times are below it, or a bound differs from the contract's."""
+    milliseconds = """0 0.01 0.05 0.1 0.5 1 1.2 1.5 1.7 2 2.5 3 5 7 10 13 16 20 25 30 35 40 45 50 70 100 150 200 300
+    500 1000 2000 3000 5000"""
+    assert [bound / 1e6 for bound in BOUNDS] == [float(word) for word in milliseconds.split()]
 
 
 def test_histograms_have_all_34_buckets_in_order() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rover_bpf.requiring import require_host
 from rover_bpf.unwinding import UNWIND_OPTION
 from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
 from rover_offcpu.settings import STATES, OffCpuSettings, check_min_block, check_states
@@ -31,6 +32,7 @@ def rover_profile_commands() -> list[ProfileCommand]:
                 ProfileOption("state", "STATES", f"Only these waits: {', '.join(STATES)}.", check_states),
                 UNWIND_OPTION,
             ),
+            require=require_host,
         )
     ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from rover_bpf.requiring import require_host
 from rover_bpf.unwinding import UNWIND_OPTION
 from rover_core.api import Diagnostic, ProfileCommand, ProfileOption, Profiler, Settings, SettingsSection, hookimpl
 from rover_core.config.types import format_duration
@@ -32,6 +33,7 @@ def rover_profile_commands() -> list[ProfileCommand]:
             "oncpu",
             "Where processes burn CPU time: their stacks, sampled on every processor.",
             (ProfileOption("period", "DURATION", text, check_period), UNWIND_OPTION),
+            require=require_host,
         )
     ]
 

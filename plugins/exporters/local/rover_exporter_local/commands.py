@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -82,10 +83,12 @@ def show(invocation: Invocation, task: str, directory: Path | None, limit: int) 
     from rover_core.tables import print_completeness, print_hottest
     from rover_exporter_local.listing import print_heading
 
-    seen = _load(task, store_of(invocation, directory))
+    path = store_of(invocation, directory)
+    seen = _load(task, path)
     print_heading(seen)
     if isinstance(seen, Telemetry):
         print_flows(seen, limit=limit)
+        _print_sampled(seen.task_id, path, invocation, directory)
         print_completeness(seen.completeness, unit="events")
     else:
         print_hottest(seen, limit=limit)
@@ -134,6 +137,19 @@ def _load(task: str, path: Path) -> Profile | Telemetry:
 
     with closing(Store.read(path)) as store:
         return store.load(_last_of(store.tasks(), path.parent) if task == _LAST else task)
+
+
+def _print_sampled(task: str, path: Path, invocation: Invocation, directory: Path | None) -> None:
+    """Say where the task's samples are."""
+    from rover_exporter_local.store import Store
+
+    with closing(Store.read(path)) as store:
+        count = store.count_samples(task)
+    if count:
+        place = {"-c": invocation.config, "--directory": directory}
+        options = [word for name, value in place.items() if value for word in (name, str(value))]
+        command = shlex.join(["rover", "trace", *options, "--task", task])
+        click.echo(f"Sampled were {count:,} exchange{'s' * (count != 1)}: {command}")
 
 
 def _last_of(tasks: list[Any], directory: Path) -> str:

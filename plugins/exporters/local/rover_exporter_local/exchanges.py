@@ -29,12 +29,21 @@ def _row(task: str, record: dict[str, Any], end_ns: int) -> tuple[str, str, int,
     return encodable(task), encodable(trace), end_ns, zlib.compress(json.dumps(record).encode())
 
 
-def read_latest(connection: sqlite3.Connection, limit: int) -> list[dict[str, Any]]:
-    """The last `limit`, the oldest of them first, with their `id` and `task`."""
+def read_latest(connection: sqlite3.Connection, limit: int, task: str | None) -> list[dict[str, Any]]:
+    """The last `limit`, the oldest of them first, with their `id` and `task`. task: those of this one alone."""
     if not _there(connection):
         return []
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM exchanges ORDER BY end_ns DESC, id DESC LIMIT ?", (limit,))
-    return _records(rows)[::-1]
+    where, values = ("", ()) if task is None else ("WHERE task = ?", (encodable(task),))
+    query = f"SELECT {_COLUMNS} FROM exchanges {where} ORDER BY end_ns DESC, id DESC LIMIT ?"
+    return _records(connection.execute(query, (*values, limit)))[::-1]
+
+
+def count(connection: sqlite3.Connection, task: str) -> int:
+    """How many there are of a task."""
+    if not _there(connection):
+        return 0
+    found = connection.execute("SELECT count(*) FROM exchanges WHERE task = ?", (encodable(task),)).fetchone()[0]
+    return int(found)
 
 
 def read_named(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:

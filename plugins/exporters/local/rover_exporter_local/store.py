@@ -80,10 +80,15 @@ class Store:
                 self._transaction(partial(exchanges.insert, self._connection, telemetry))
             self._retain()
 
-    def samples(self, limit: int) -> list[dict[str, Any]]:
-        """Records of the last sampled exchanges, the oldest of them first."""
+    def samples(self, limit: int, task: str | None = None) -> list[dict[str, Any]]:
+        """Records of the last sampled exchanges, of this task or of all, the oldest of them first."""
         with explained(self.path, "read"):
-            return exchanges.read_latest(self._connection, limit)
+            return exchanges.read_latest(self._connection, limit, task)
+
+    def count_samples(self, task: str) -> int:
+        """How many exchanges a task has sampled."""
+        with explained(self.path, "read"):
+            return exchanges.count(self._connection, task)
 
     def find_samples(self, name: str) -> list[dict[str, Any]]:
         """The record of a sampled exchange by its id, or those of a trace."""

@@ -137,6 +137,31 @@ def test_scripts_get_lines_of_json(tmp_path: Path, rover: Rover) -> None:
     assert record == records[1]
 
 
+def test_those_of_a_task(tmp_path: Path, rover: Rover, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken: what a policy had sampled cannot be told from what others had, or nobody learns of it."""
+    with closing(Store.open(tmp_path / "profiles.db")) as store:
+        for task in ("mine", "theirs", "none"):
+            samples = [make_sampled(subject=f"/{task}")] * {"mine": 2, "theirs": 1}.get(task, 0)
+            telemetry = make_telemetry(task_id=task, samples=tuple(samples), last=True)
+            store.add_samples(telemetry)
+            store.add(telemetry)
+    listed = rover("--task", "mine", "--json", "--directory", tmp_path).output.splitlines()
+    assert [json.loads(line)["subject"] for line in listed] == ["/mine", "/mine"]
+    assert len(rover("--task", "mine", "--json", "--limit", 1, "--directory", tmp_path).output.splitlines()) == 1
+    for wrong in (("--task", "none"), ("--task", "mine", "last")):
+        assert isinstance(rover(*wrong, "--directory", tmp_path).exception, UsageError)
+
+    def shown(task: str) -> str:
+        cli = click.Group()
+        rover_commands(cli)
+        return CliRunner().invoke(cli, ["history", "show", task, "--directory", str(tmp_path)]).output
+
+    command = f"rover trace --directory {tmp_path} --task"
+    assert f"Sampled were 2 exchanges: {command} mine\n" in shown("mine")
+    assert f"Sampled were 1 exchange: {command} theirs\n" in shown("theirs")
+    assert "rover trace" not in shown("none")
+
+
 @pytest.mark.parametrize("name", ["7", "nothing", "9" * 30, "", "-1"])
 def test_what_is_not_there_is_a_sentence(tmp_path: Path, rover: Rover, name: str) -> None:
     """Broken: a mistyped id ends in a traceback, or shows something else."""

@@ -81,6 +81,8 @@ class TriggeredTasks:
         back: what the task delivers until then is held."""
         message = self._message(trigger)
         if message is None:
+            reason = "it does not know the process, or no such task"
+            log.info("triggered task is not the backend's", task=trigger.task.id, reason=reason)
             return trigger.task.id
         try:
             async with asyncio.timeout(_IN_TIME_S):

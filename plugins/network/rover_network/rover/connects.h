@@ -5,7 +5,6 @@
 #include <rover/current.h>
 
 /* include/net/tcp_states.h */
-#define TCP_ESTABLISHED 1
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 

@@ -5,7 +5,6 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html, https://ma
 
 import re
 from dataclasses import dataclass
-from struct import Struct
 from typing import NamedTuple
 
 HEADER = 4
@@ -45,7 +44,6 @@ _ERROR = re.compile(rb"\xff[\0-\xff][\x03-\x7f]#[0-9A-Z]{5}")
 
 LONG_LOGIN, SSL, COMPRESS, QUERY_ATTRIBUTES, ZSTD = 0x200, 0x800, 0x20, 1 << 27, 1 << 26
 MORE_RESULTS, CURSOR, NO_BACKSLASHES = 0x0008, 0x0040, 0x0200
-_LOGIN = Struct("<IIB19x")
 
 
 @dataclass(slots=True)
