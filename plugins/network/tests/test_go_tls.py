@@ -108,7 +108,7 @@ def test_requests_and_answers_of_goroutines(profiler: NetworkProfiler, built: Bu
     assert_all_is_seen(profiler, built("plain"))
 
 
-@pytest.mark.servers  # one of fourteen runs has missed an exchange
+@pytest.mark.servers  # one of ten runs has missed an exchange
 def test_streams_of_http2(profiler: NetworkProfiler, built: Built) -> None:
     """Broken: HTTP/2 that Go's server and client agree on is not read, or streams at the same time are mixed up."""
     assert_all_is_seen(profiler, built("plain"), "http2")
