@@ -36,12 +36,15 @@ class MysqlConnection(Connection):
         found = super().feed(direction, data, gap, timestamp_ns, began_ns)
         reader = self.readers[direction]
         left = reader.left  # type: ignore[attr-defined]
+        if not left:
+            return found
+        found = list(found)
         while left:  # several messages in one compressed packet
             self.resume(direction)
             before, left = left, reader.left  # type: ignore[attr-defined]
             if left >= before:
                 break
-            found = [*found, *self._pairs.take()]
+            found += self._pairs.take()
         return found
 
     def stitch(self, direction: int, message: Message[Any]) -> None:

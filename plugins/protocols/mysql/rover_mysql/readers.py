@@ -11,6 +11,8 @@ _COMPRESSION = packets.COMPRESS | packets.ZSTD
 class CommandReader(PacketReader[Command]):
     """From the client."""
 
+    unpacked = 16_384  # a few bytes become many commands: 3000 are enough
+
     def __init__(self, limits: Limits, session: Session) -> None:
         super().__init__(limits, session)
         self._unseen_from = 0
@@ -107,7 +109,7 @@ class CommandReader(PacketReader[Command]):
         sequence, before = data[at + 3], self.session.sequence
         self.session.sequence = sequence
         if sequence == 0 and before != 255:
-            command = _command(payload, self.session)
+            command = _command(payload, self.session) if payload else None
         elif sequence < 3 and packets.is_login(payload):
             command = self._login(payload, length)
         else:
@@ -137,7 +139,7 @@ def _text(data: bytes) -> str:
 
 
 def _command(payload: bytes, session: Session) -> Command | None:
-    kind = payload[0] if payload else 0
+    kind = payload[0]
     match kind:
         case packets.QUERY:
             return Command(kind, packets.statement_text(payload, session.flags), backslashes=session.backslashes)

@@ -1,12 +1,15 @@
 """What the parser says of messages, beyond what the suite of all protocols asks."""
 
 import struct
+import tracemalloc
 import zlib
+from collections.abc import Iterator
 
 import pytest
 import zstandard
 from mysql_packets import (
     CAPABILITIES,
+    column,
     command,
     execute,
     greeting,
@@ -99,3 +102,37 @@ def test_what_unpacks_to_very_much_is_cut(pack: object) -> None:
     assert len(unpack(packed, 0xFFFFFF)) == 131_072
     assert unpack(pack(b"some text"), 9) == b"some text"  # type: ignore[operator]
     assert unpack(packed[:4] + b"\xff" * 50, 100) == b""
+
+
+def hostile() -> Iterator[tuple[str, Iterator[tuple[int, bytes, int]]]]:
+    """Calls as (direction, bytes, how much was left out behind them)."""
+    yield "commands that nobody answers", ((0, query("SELECT 1"), 0) for _ in range(5_000))
+    rest = 0xFFFFFF - 8
+    yield "a statement of 2 GB", ((0, b"\xff\xff\xff" + bytes([at % 256]) + b"\x03SELECT ", rest) for at in range(128))
+    yield "2 GB of row", ((1, b"\xff\xff\xff" + bytes([at % 256]) + b"\xfd" + bytes(7), rest) for at in range(128))
+    columns = b"\1\0\0\1\xfc" + b"".join(column(at % 256) for at in range(2, 300))
+    yield "columns without end", ((1, columns if at else query("SELECT 1"), 0) for at in range(200))
+    for name, filling in (("nothing", b"\0"), ("pings", command(14)), ("answers", ok())):
+        for pack in (zlib.compress, zstandard.compress):
+            bomb = pack(filling * (0xFFFFFF // len(filling)))[:12_000]
+            call = len(bomb).to_bytes(3, "little") + b"\0" + b"\xff\xff\xff" + bomb
+            yield f"bombs of {name} by {pack.__module__}", zip((0, 1) * 10, [call] * 20, [0] * 20, strict=True)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in hostile()])
+@pytest.mark.parametrize("capabilities", [0, 0x20, 1 << 26], ids=["plain", "zlib", "zstd"])
+def test_hostile_input_is_bounded(name: str, capabilities: int) -> None:
+    """Broken: one connection can fill a worker's memory."""
+    calls = dict(hostile())[name]
+    connection = MysqlConnection(Limits(open=256))
+    connection.feed(1, greeting(), 0, 1)
+    connection.feed(0, login(CAPABILITIES | capabilities), 0, 2)
+    connection.feed(1, ok(2), 0, 3)
+    tracemalloc.start()
+    try:
+        for at, (side, data, gap) in enumerate(calls, 4):
+            connection.feed(side, data, gap, at)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (kept < 1 << 20, peak < 6 << 20) == (True, True), (name, kept, peak)  # a packet of ten thousand answers
