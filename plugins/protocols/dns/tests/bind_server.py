@@ -1,4 +1,4 @@
-"""A BIND of a test's own, over UDP, TCP and TLS, and an unbound on port 53, which is where the C library asks."""
+"""A BIND of a test's own, over UDP, TCP and TLS, and a dnsmasq on port 53, where the C library asks."""
 
 import re
 import shutil
@@ -19,10 +19,9 @@ tls own {{ cert-file "{folder}/certificate"; key-file "{folder}/key"; }};
 options {{
     directory "{folder}"; pid-file none; session-keyfile none; recursion no; notify no; listen-on-v6 {{ none; }};
     listen-on port {port} {{ 127.0.0.1; }}; listen-on port {secure} tls own {{ 127.0.0.1; }};
-    listen-on port 53 {{ {address}; }};
 }};
 controls {{ }};
-logging {{ channel account {{ file "{folder}/queries"; severity info; }}; category queries {{ account; }}; }};
+logging {{ category queries {{ default_stderr; }}; }};
 zone "shop.test" {{ type primary; file "{folder}/zone"; }};
 """
 ZONE = """$TTL 60
@@ -35,21 +34,21 @@ alias CNAME www
 @ MX 10 mail
 _http._tcp SRV 0 0 80 www
 """
-NEEDED = ("named", "dig", "unshare")
+NEEDED = ("named", "dnsmasq", "dig", "unshare")
+RECORDS = ("--local=/shop.test/", "--host-record=www.shop.test,10.0.0.1,fd00::1", "--cname=alias.shop.test,www.shop.test")
 
 
 class Bind(NamedTuple):
-    """secure: the port where it speaks TLS. address: where port 53 is its own."""
+    """secure: the port where it speaks TLS."""
 
     pid: int
     port: int
     secure: int
-    address: str
-    queries: Path
+    log: Path
 
     def logged(self) -> "Counter[str]":
         """`A www.shop.test` for each query."""
-        found = re.findall(r": query: (\S+) IN (\S+) ", self.queries.read_text())
+        found = re.findall(r": query: (\S+) IN (\S+) ", self.log.read_text())
         return Counter(f"{kind} {name.lower()}" for name, kind in found)
 
 
@@ -60,21 +59,41 @@ def missing() -> list[str]:
 @contextmanager
 def bind(folder: Path) -> Iterator[Bind]:
     make_certificate(folder)
-    port, secure, address = free_port(), free_port(), _address()
+    port, secure = free_port(), free_port()
     zone = ZONE + "".join(f'big TXT "{number}{"x" * 240}"\n' for number in range(12))
     (folder / "zone").write_text(zone)
-    names = {"folder": folder, "port": port, "secure": secure, "address": address}
-    (folder / "named.conf").write_text(CONFIGURATION.format(**names))
+    (folder / "named.conf").write_text(CONFIGURATION.format(folder=folder, port=port, secure=secure))
     command = ["named", "-g", "-4", "-n", "1", "-c", str(folder / "named.conf")]
     with (folder / "named.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         until(lambda: "running" in (folder / "named.log").read_text() or process.poll() is not None)
         assert process.poll() is None, (folder / "named.log").read_text()[-2000:]
-        yield Bind(process.pid, port, secure, address, folder / "queries")
+        yield Bind(process.pid, port, secure, folder / "named.log")
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextmanager
+def dnsmasq() -> Iterator[str]:
+    """The address where port 53 is its own."""
+    address = _address()
+    options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--port=53", "--user=root"]
+    options += [f"--listen-address={address}", "--bind-interfaces", "--pid-file="]
+    process = subprocess.Popen(["dnsmasq", *options, *RECORDS], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: _listens(address) or process.poll() is not None)
+        assert process.poll() is None
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _listens(address: str) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, 53)) == 0
 
 
 def _address() -> str:

@@ -184,7 +184,7 @@ def dissected(file: Path, port: int) -> list[tuple[int, ...]]:
     found: list[tuple[int, ...]] = []
     for line in text.splitlines():
         frame, connection, *columns = line.split("\t")
-        values = [[int(word) for word in column.split(",")] for column in columns]
+        values = [[int(word, 0) for word in column.split(",")] for column in columns]
         found += [(int(frame), int(connection), *each) for each in zip(*values, strict=True)]
     return found
 

@@ -25,7 +25,7 @@ class MysqlConnection(Connection):
         limits = replace(limits, content=0)
         self._session = Session()
         self._pairs = InOrder(self._pair, limits.open)
-        self._client = CommandReader(limits, self._session)
+        self._client = CommandReader(limits, self._session, self._leave)
         self._server = AnswerReader(limits, self._session, self._asked)
         self._statements: dict[int, str] = {}
         super().__init__(self._client, self._server, self._pairs, limits)
@@ -52,8 +52,6 @@ class MysqlConnection(Connection):
             self._answered(message)
             return
         kind = message.detail.kind
-        if kind == packets.TLS:
-            self.switched = "tls"
         if kind in (packets.TLS, packets.CONTINUATION):
             return
         self._end_blind()
@@ -68,6 +66,9 @@ class MysqlConnection(Connection):
         self._pairs.request(message)
         if self._server.waiting:
             self.resume(Direction.SERVER)
+
+    def _leave(self) -> None:
+        self.switched = "tls"
 
     def close(self) -> Sequence[Exchange]:
         self._wait_no_longer()

@@ -124,7 +124,8 @@ def test_exchanges_are_those_of_the_servers_log(
     log = server.folder / "log"
     before = log.stat().st_size
     relay = Relay(protocol, ("127.0.0.1", server.port))
-    command = ["mariadb", "--no-defaults", "-uroot", "--host=127.0.0.1", f"--port={relay.port}", "--force", "shop"]
+    command = ["mariadb", "--no-defaults", "-uroot", "--host=127.0.0.1", f"--port={relay.port}", "--force"]
+    command += ["--skip-ssl", "shop"]
     said = subprocess.run(
         [*command, *options], input=SCRIPT, text=True, check=False, timeout=60, capture_output=True, errors="replace"
     )
