@@ -1,7 +1,8 @@
 """cassandra-driver at work, and its own account of every message: JSON lines, for test_live.py.
 
 `python cassandra_client.py PORT ROWS LARGE WAY...`, with ways as `4-lz4`, `5-none`, `5-none-tls`: so many rows are
-written and read, and a value of so many bytes, in each version and compression. It begins with a line on standard input.
+written and read, and a value of so many bytes, in each version and compression.
+It begins with a line on standard input.
 """
 
 import contextlib

@@ -83,8 +83,8 @@ def test_exchanges_are_those_of_the_drivers_account(
 
 @pytest.mark.kernel
 def test_the_agent_sees_every_exchange_once_on_both_sides(server: tuple[int, int], tmp_path: Path) -> None:
-    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name, in clear text
-    or inside TLS."""
+    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name, in
+    clear text or inside TLS."""
     make_certificate(tmp_path)
     with Watching(tmp_path, "cql") as rover, tls_in_front(tmp_path, server[0]) as secure:
         clients = {begin(server[0], WAYS): False, begin(secure, ENCRYPTED): True}
@@ -96,7 +96,9 @@ def test_the_agent_sees_every_exchange_once_on_both_sides(server: tuple[int, int
         assert expected.total() > 600 * (len(ENCRYPTED) if inside else len(WAYS))
         for ends in ({"role": "client", "pid": pid}, {"role": "server", "peer": pid}):
             assert rover.counted(**ends, ssl=inside) == rover.counted(**ends) == expected
-    assert rover.counted(role="server", pid=server[1]).total() == sum(len(account) for account, _ in accounts.values())
+    assert rover.counted(role="server", pid=server[1]).total() == sum(
+        len(account) for account, _ in accounts.values()
+    )
 
 
 @pytest.mark.kernel

@@ -35,7 +35,11 @@ alias CNAME www
 _http._tcp SRV 0 0 80 www
 """
 NEEDED = ("named", "dnsmasq", "dig", "unshare")
-RECORDS = ("--local=/shop.test/", "--host-record=www.shop.test,10.0.0.1,fd00::1", "--cname=alias.shop.test,www.shop.test")
+RECORDS = (
+    "--local=/shop.test/",
+    "--host-record=www.shop.test,10.0.0.1,fd00::1",
+    "--cname=alias.shop.test,www.shop.test",
+)
 
 
 class Bind(NamedTuple):
@@ -79,7 +83,14 @@ def bind(folder: Path) -> Iterator[Bind]:
 def dnsmasq() -> Iterator[str]:
     """The address where port 53 is its own."""
     address = _address()
-    options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--port=53", "--user=root"]
+    options = [
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        "--port=53",
+        "--user=root",
+    ]
     options += [f"--listen-address={address}", "--bind-interfaces", "--pid-file="]
     process = subprocess.Popen(["dnsmasq", *options, *RECORDS], stderr=subprocess.DEVNULL)
     try:

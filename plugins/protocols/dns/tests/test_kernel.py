@@ -96,7 +96,8 @@ def test_what_was_cut_is_asked_again_over_tcp(ended: Ended) -> None:
 
 
 def test_the_c_librarys_queries(ended: Ended) -> None:
-    """Broken: of the two questions that programs ask at once, from one socket, one is missed or has the other's answer."""
+    """Broken: of the two questions that programs ask at once, from one socket, one is missed or has the
+    other's answer."""
     assert ended.resolved[:2] == ["10.0.0.1 fd00::1"] * 2
     asked: Counts = Counter()
     for name, status in (("www", "NOERROR"), ("alias", "NOERROR"), ("none", "NXDOMAIN")):

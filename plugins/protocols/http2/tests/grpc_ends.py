@@ -1,5 +1,5 @@
-"""A gRPC server (argument: `serve`) and a client with an account of its calls (arguments: the server's port; for TLS the
-file of its certificate)."""
+"""A gRPC server (argument: `serve`) and a client with an account of its calls (arguments: the server's port; for
+TLS the file of its certificate)."""
 
 import json
 import sys

@@ -266,7 +266,9 @@ def test_grpc_inside_tls_by_the_client_s_account(ended: Ended) -> None:
 
 def of_proxy(ended: Ended, role: str) -> Iterator[dict[str, Any]]:
     which = ended.pids["tls proxy"], role
-    yield from (each for each in ended.records if each["type"] == "operation" and (each["pid"], each["role"]) == which)
+    yield from (
+        each for each in ended.records if each["type"] == "operation" and (each["pid"], each["role"]) == which
+    )
 
 
 def matched(seen: Counts, account: list[list[str]]) -> list[str]:

@@ -107,9 +107,12 @@ print(json.dumps({name: count for name, count in sums.items() if count}))
 
 @pytest.mark.parametrize("inside", [False, True], ids=["plain", "tls"])
 def test_requests_are_those_of_librdkafkas_statistics(broker: Broker, tmp_path: Path, inside: bool) -> None:
-    """Broken: the newest versions of requests, transactions among them, are not understood; or of a library that holds
-    its own OpenSSL nothing is read."""
-    plainly, how = f"127.0.0.1:{broker.port}", {"security.protocol": "ssl", "enable.ssl.certificate.verification": False}
+    """Broken: the newest versions of requests, transactions among them, are not understood; or of a library that
+    holds its own OpenSSL nothing is read."""
+    plainly, how = (
+        f"127.0.0.1:{broker.port}",
+        {"security.protocol": "ssl", "enable.ssl.certificate.verification": False},
+    )
     address = f"127.0.0.1:{broker.secure}" if inside else plainly
     ran(
         sys.executable,

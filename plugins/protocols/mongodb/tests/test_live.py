@@ -1,4 +1,4 @@
-"""A real server and driver, through a relay and by the agent on the kernel, against the driver's account and tshark."""
+"""A server and a driver, through a relay and by the agent on the kernel, against the driver's account and tshark."""
 
 import doctest
 import os

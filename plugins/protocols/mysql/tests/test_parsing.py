@@ -112,7 +112,10 @@ def hostile() -> Iterator[tuple[str, Iterator[tuple[int, bytes, int]]]]:
     """Calls as (direction, bytes, how much was left out behind them)."""
     yield "commands that nobody answers", ((0, query("SELECT 1"), 0) for _ in range(5_000))
     rest = 0xFFFFFF - 8
-    yield "a statement of 2 GB", ((0, b"\xff\xff\xff" + bytes([at % 256]) + b"\x03SELECT ", rest) for at in range(128))
+    yield (
+        "a statement of 2 GB",
+        ((0, b"\xff\xff\xff" + bytes([at % 256]) + b"\x03SELECT ", rest) for at in range(128)),
+    )
     yield "2 GB of row", ((1, b"\xff\xff\xff" + bytes([at % 256]) + b"\xfd" + bytes(7), rest) for at in range(128))
     columns = b"\1\0\0\1\xfc" + b"".join(column(at % 256) for at in range(2, 300))
     yield "columns without end", ((1, columns if at else query("SELECT 1"), 0) for at in range(200))
