@@ -19,6 +19,7 @@ from rover_core.errors import RoverError
 
 _HERE = Path(__file__).parent
 _TIMEOUT_S = 120
+_KEEP = "/var/cache/rover"
 _NO_BCC = "install it with: apt-get install python3-bpfcc (the PyPI project named bcc is an unrelated one)"
 
 
@@ -50,7 +51,7 @@ def load(source: ProgramSource) -> Program:
 
     Raises RoverError with the compiler's or the verifier's own words (in full in its `log` note).
     """
-    answer, descriptors, log = _run_child(source.request())
+    answer, descriptors, log = _run_child({**source.request(), "keep": _keep()})
     if "unfit" in answer:
         what, why, remedy = answer["unfit"]
         raise RoverError(
@@ -66,6 +67,12 @@ def load(source: ProgramSource) -> Program:
         os.close(fd)
     reason = compiler_error(log) or "; ".join(dict.fromkeys(refused.values())) or answer["error"]
     raise _failure(source.path.name, reason, log)
+
+
+def _keep() -> str:
+    """Where compiled programs are kept: ROVER_PROGRAM_CACHE, "" for nowhere. Root's alone: who else may load programs
+    would take them from files that everything else of that user may write."""
+    return os.environ.get("ROVER_PROGRAM_CACHE", _KEEP if os.geteuid() == 0 else "")
 
 
 def _refused(answer: dict[str, Any], log: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The loader: compiles and loads one program with BCC, hands its file descriptors back, and exits.
 
 Runs as a program of its own (`python3 -I loader_child.py`), under whichever interpreter has the distribution's
-`bcc`, so it imports nothing but the standard library, bcc, and btf.py beside it. Standard input is a Unix socket:
+`bcc`, so it imports nothing but the standard library, bcc, and what is beside it. Standard input is a Unix socket:
 a JSON request comes in, a JSON answer goes back with the descriptors attached (SCM_RIGHTS). The compiler's and the
 verifier's own words go to standard error, which the parent keeps.
 
@@ -17,7 +17,11 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import compiled  # type: ignore[import-not-found]  # as a top-level module, like btf below
 
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 _TRACE_UPROBE_MULTI = 48  # enum bpf_attach_type of include/uapi/linux/bpf.h, since 6.6; not looked at before
@@ -30,7 +34,7 @@ def main() -> None:
     request = json.loads(_receive(channel))
     os.environ["BCC_KERNEL_SOURCE"] = request["kernel"]
     try:
-        answer, descriptors = _load(request)
+        answer, descriptors = _load_kept(request) or _load(request)
     except _UnfitError as error:
         answer, descriptors = {"unfit": error.args}, []
     except Exception as error:  # whatever BCC raises is the answer  # noqa: BLE001
@@ -38,9 +42,17 @@ def main() -> None:
     _send(channel, answer, descriptors)
 
 
+def _load_kept(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]] | None:
+    """What an earlier run compiled; None if there is nothing, or nothing that the kernel takes as it is."""
+    file = compiled.place(request)
+    try:
+        return compiled.load(file) if file else None
+    except compiled.NOT_TAKEN:
+        return None
+
+
 def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
     from bcc import BPF
-    from bcc.libbcc import lib
 
     offsets = _offsets(request["members"])
     module = BPF(text=request["text"], cflags=request["cflags"] + offsets)
@@ -59,18 +71,52 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             if descriptor is not None:
                 descriptors.append(descriptor)
                 answer["index"] = len(descriptors) - 1
+    maps = _tables(module)
+    if not any("error" in each for each in (*functions.values(), *extensions.values())):
+        _keep(request, module, maps)
+    for shape in maps.values():
+        descriptors.append(shape.pop("fd"))
+        shape["index"] = len(descriptors) - 1
+    return {"functions": functions, "extensions": extensions, "maps": maps}, descriptors
+
+
+def _tables(module: Any) -> dict[str, dict[str, int]]:
+    """The maps of a module by name, each with its descriptor."""
+    from bcc.libbcc import lib
+
     lib.bpf_table_name.restype = ctypes.c_char_p  # not declared by bcc, which then takes it for an int
-    maps: dict[str, Any] = {}
-    for number in range(lib.bpf_num_tables(module.module)):
-        descriptors.append(lib.bpf_table_fd_id(module.module, number))
-        maps[lib.bpf_table_name(module.module, number).decode()] = {
-            "index": len(descriptors) - 1,
+    return {
+        lib.bpf_table_name(module.module, number).decode(): {
+            "fd": lib.bpf_table_fd_id(module.module, number),
             "type": lib.bpf_table_type_id(module.module, number),
             "key_size": lib.bpf_table_key_size_id(module.module, number),
             "value_size": lib.bpf_table_leaf_size_id(module.module, number),
             "max_entries": lib.bpf_table_max_entries_id(module.module, number),
         }
-    return {"functions": functions, "extensions": extensions, "maps": maps}, descriptors
+        for number in range(lib.bpf_num_tables(module.module))
+    }
+
+
+def _keep(request: dict[str, Any], module: Any, maps: dict[str, dict[str, int]]) -> None:
+    """For the next run, if this user has a place for it."""
+    file = compiled.place(request)
+    if file is None:
+        return
+    programs = [("functions", name, name, kind, module) for name, kind in request["functions"].items()]
+    for extension, own in zip(request["extensions"], _KEPT, strict=True):
+        programs += [("extensions", name, *function, own) for name, function in extension["functions"].items()]
+    code = [(*words, _code(own, words[2])) for *words, own in programs]
+    hidden = [_tables(own) for own in _KEPT]
+    with suppress(OSError, LookupError):  # the next run compiles it again
+        compiled.save(file, request["text"], maps, hidden, code)
+
+
+def _code(module: Any, function: str) -> bytes:
+    from bcc.libbcc import lib
+
+    name = function.encode()
+    size = lib.bpf_function_size(module.module, name)
+    return ctypes.string_at(lib.bpf_function_start(module.module, name), size)
 
 
 def _load_function(module: Any, name: str, kind: str) -> int:
@@ -122,7 +168,6 @@ def _offsets(members: list[list[str]]) -> list[str]:
     """-D options with the byte offsets of kernel structures' members, and which bit of that byte a bit-field is."""
     if not members:
         return []
-    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from btf import Btf, BtfError  # type: ignore[import-not-found]  # as a top-level module: the package's own imports are not for this interpreter
 
     options = []

@@ -1,9 +1,10 @@
 """The source of an eBPF program, made ready for BCC: headers in place, constants of the running kernel."""
 
+import hashlib
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ class ProgramSource:
 
     def request(self) -> dict[str, Any]:
         """What the loader child is asked (JSON)."""
+        beside = [folder for each in self.extensions for folder in (each.path.parent, *each.include)]
         return {
             "kernel": str(KERNEL),
+            "headers": _digest([KERNEL, self.path.parent, *self.include, *beside]),
             **self._module(self.path, self.include, self.defines),
             "members": self.members,
             "functions": dict(self.functions),
@@ -71,6 +74,15 @@ class ProgramSource:
         defines = {**kernel_defines(), **constants}
         cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
         return {"text": inline_headers(path, include), "cflags": cflags}
+
+
+def _digest(folders: Iterable[Path]) -> str:
+    """Of all headers that may be included."""
+    digest = hashlib.blake2b(digest_size=20)
+    for folder in dict.fromkeys(folders):
+        for file in sorted(folder.rglob("*.h")):
+            digest.update(b"%s\0%s\0" % (str(file.relative_to(folder)).encode(), file.read_bytes()))
+    return digest.hexdigest()
 
 
 def inline_headers(path: Path, include: Sequence[Path]) -> str:

@@ -120,6 +120,23 @@ exchange(b"/after")
 print("done", flush=True)
 input()
 """
+MANY = """
+import socket, time
+listener = socket.create_server(("127.0.0.1", 0))
+print("ready", flush=True)
+input()
+for _ in range(6):
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    for word in "abcdefghijklmnopqrstuvwxyz":
+        client.sendall(b"GET /%s HTTP/1.1\\r\\nX: %s\\r\\n\\r\\n" % (word.encode() * 3, b"l" * 500))
+        server.recv(9000)
+        server.sendall(b"HTTP/1.1 200 Fine\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        client.recv(9000)
+        time.sleep(0.001)
+print("done", flush=True)
+input()
+"""
 EXPECTED = {
     "GET /plain": {"200": 1},
     "GET /gathered": {"201": 1},
@@ -382,6 +399,48 @@ def test_a_worker_that_ends_is_replaced(script: Script) -> None:
         assert by_role(watched(profiler, script(PROGRAM)), "server") == EXPECTED
     finally:
         profiler.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "ring", "suffices"),
+    [
+        ({"parallels": 3, "per_cpu_buffer": 20_000, "queue_size": 10}, 32 << 10, False),
+        ({"parallels": 1, "per_cpu_buffer": 1 << 20, "queue_size": 5000}, 1 << 20, True),
+    ],
+)
+def test_rings_workers_and_queues_are_those_of_the_settings(
+    script: Script, settings: dict[str, int], ring: int, suffices: bool
+) -> None:
+    """Broken: a setting does nothing, so what `rover doctor --network` advises does not help."""
+    profiler = make(**settings, fast_path=False)
+    profiler.start(Task("always", "NETWORK", ()), [])
+    try:
+        assert [rings(pid) for pid in profiler.workers] == [{ring}] * settings["parallels"]
+        told = watched(profiler, script(MANY)).operations
+        assert ("other" in {each.key.operation for each in told}) == (not suffices)
+        assert len(told) <= settings["parallels"] * settings["queue_size"]
+        assert (len(told) >= 52) == suffices
+        program = script(MANY)
+        assert line(program) == "ready"
+        process = process_of(program)
+        profiler.start(Task("full", "NETWORK", (process.key,)), [process])
+        for pid in profiler.workers:
+            os.kill(pid, signal.SIGSTOP)
+        go(program)
+        assert line(program) == "done"
+        for pid in profiler.workers:
+            os.kill(pid, signal.SIGCONT)
+        last = profiler.stop("full")
+        assert last is not None
+        assert (last.completeness.lost.get(Loss.RING_FULL, 0) == 0) == suffices
+    finally:
+        profiler.close()
+
+
+def rings(pid: int) -> set[int]:
+    """Bytes of each map that a process has open."""
+    texts = [entry.read_text() for entry in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return {int(text.partition("max_entries:")[2].split()[0]) for text in texts if "max_entries:" in text}
 
 
 def test_workers_end_with_an_agent_that_is_killed(tmp_path: Path) -> None:

@@ -74,18 +74,26 @@ def _operation(operation: Operation) -> list[Any]:
         dict(operation.statuses),
         list(map(_values, (operation.durations, operation.request_sizes, operation.response_sizes))),
         {name: _values(each) for name, each in operation.metrics.items()},
+        operation.ssl,
     ]
 
 
 def _unoperation(
-    key: list[Any], facts: list[Any], statuses: dict[str, int], values: list[Any], metrics: dict[str, Any]
+    key: list[Any],
+    facts: list[Any],
+    statuses: dict[str, int],
+    values: list[Any],
+    metrics: dict[str, Any],
+    ssl: bool = False,
 ) -> Operation:
     who, protocol, kind, name = key
     durations, asked, answered = (_unvalues(*each) for each in values)
     own = {name: _unvalues(*each) for name, each in metrics.items()}
     label, address, exchanges, requests, errors = facts
     place = OperationKey(_unkey(*who), protocol, kind, name)
-    return Operation(place, label, address, exchanges, requests, errors, statuses, durations, asked, answered, own)
+    return Operation(
+        place, label, address, exchanges, requests, errors, statuses, durations, asked, answered, own, ssl
+    )
 
 
 def _key(key: FlowKey) -> list[Any]:

@@ -272,8 +272,10 @@ def odd_flows() -> tuple[Flow, ...]:
 
 def test_flows_survive_the_store(pair: Telemetry, tmp_path: Path) -> None:
     """Broken: `rover history` shows other flows than were seen, or not the sum of all intervals."""
-    asked, steps = (operation(WEB, "server", "GET /a", 40, 1),), {"calls seen": 7, "exchanges": 40}
-    spoken = tuple(replace(each, protocol="http") for each in pair.flows)
+    asked = operation(WEB, "server", "GET /a", 40, 1), replace(operation(WEB, "client", "GET /b", 10), ssl=True)
+    steps = {"calls seen": 7, "exchanges": 50}
+    spoken = tuple(replace(each, protocol="http", ssl=each is pair.flows[0]) for each in pair.flows)
+    assert sum(each.ssl for each in spoken) == 1
     first = telemetry(*spoken, *odd_flows(), attributes={"host": "web-1"}, operations=asked, steps=steps)
     end_ns = first.end_ns + 2_000_000_000
     last = replace(first, start_ns=first.end_ns, end_ns=end_ns, attributes={"io_uring": "7"}, last=True)
@@ -287,8 +289,8 @@ def test_flows_survive_the_store(pair: Telemetry, tmp_path: Path) -> None:
     assert (seen.start_ns, seen.end_ns) == (first.start_ns, end_ns)
     assert seen.attributes == {"host": "web-1", "io_uring": "7"}
     assert {flow.key: flow for flow in seen.flows} == {flow.key: flow + flow for flow in first.flows}
-    assert seen.operations == (asked[0] + asked[0],)
-    assert seen.steps == {"calls seen": 14, "exchanges": 80}
+    assert {each.key: each for each in seen.operations} == {each.key: each + each for each in asked}
+    assert seen.steps == {"calls seen": 14, "exchanges": 100}
     store.close()
 
 

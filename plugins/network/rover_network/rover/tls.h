@@ -22,6 +22,7 @@
 #define ROVER_TLS_ADDS_LEAST 16
 #define ROVER_TLS_ADDS_MOST 96
 #define ROVER_TLS_FULL 16384 /* of plain text in one record */
+#define ROVER_TLS_FLAGS 4096 /* no address is less */
 #define ROVER_TLS_WAITS 1000000000ULL /* ns that written plain text may take to get to a socket */
 #define ROVER_TLS_STALE 60000000000ULL /* ns after which a call whose return was not seen is over */
 
@@ -341,7 +342,8 @@ static __always_inline int rover_tls_leave(void *ctx, u64 stack, s64 result, u64
     call->tls = 0;
     if (result <= 0 || !config->protocols)
         return 0;
-    if (thread->moved && bpf_probe_read_user(&length, sizeof(length), (void *)thread->moved))
+    if (thread->moved &&
+        (bpf_probe_read_user(&length, sizeof(length), (void *)thread->moved) || length > thread->length))
         return 0;
     if (!length)
         return 0;
@@ -396,10 +398,14 @@ int rover_tls_on_transfer(struct pt_regs *ctx)
     return rover_tls_enter(ROVER_ARGUMENT(ctx, 0), ROVER_ARGUMENT(ctx, 1), (u32)ROVER_ARGUMENT(ctx, 2), 0, ROVER_STACK(ctx));
 }
 
-/* int read_ex(session, buffer, size_t length, size_t *moved), which returns 1 if it has; write_ex the same */
+/* int read_ex(session, buffer, size_t length, size_t *moved), which returns 1 if it has; write_ex the same. And OpenSSL's
+ * ssl_write_internal, which has flags in front of `moved` from 3.3 on. */
 int rover_tls_on_transfer_ex(struct pt_regs *ctx)
 {
-    return rover_tls_enter(ROVER_ARGUMENT(ctx, 0), ROVER_ARGUMENT(ctx, 1), ROVER_ARGUMENT(ctx, 2), ROVER_ARGUMENT(ctx, 3),
+    u64 moved = ROVER_ARGUMENT(ctx, 3);
+    if (moved < ROVER_TLS_FLAGS)
+        moved = ROVER_ARGUMENT(ctx, 4);
+    return rover_tls_enter(ROVER_ARGUMENT(ctx, 0), ROVER_ARGUMENT(ctx, 1), ROVER_ARGUMENT(ctx, 2), moved,
                            ROVER_STACK(ctx));
 }
 

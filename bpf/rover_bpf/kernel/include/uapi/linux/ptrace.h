@@ -12,7 +12,7 @@ struct pt_regs {
     s32 syscallno;
 };
 #define ROVER_FIRST_ARGUMENT(ctx) ((ctx)->user_regs.regs[0])
-/* Of a function where a uprobe is: its arguments from 0 to 3, its result, the stack pointer. What the caller's return
+/* Of a function where a uprobe is: its arguments from 0 to 4, its result, the stack pointer. What the caller's return
  * address takes of the stack: nothing, it is in a register. */
 #define ROVER_ARGUMENT(ctx, n) ((ctx)->user_regs.regs[n])
 #define ROVER_RESULT(ctx) ((ctx)->user_regs.regs[0])
@@ -27,7 +27,8 @@ struct pt_regs {
 };
 typedef struct pt_regs rover_regs;
 #define ROVER_FIRST_ARGUMENT(ctx) ((ctx)->di)
-#define ROVER_ARGUMENT(ctx, n) ((n) == 0 ? (ctx)->di : (n) == 1 ? (ctx)->si : (n) == 2 ? (ctx)->dx : (ctx)->cx)
+#define ROVER_ARGUMENT(ctx, n) \
+    ((n) == 0 ? (ctx)->di : (n) == 1 ? (ctx)->si : (n) == 2 ? (ctx)->dx : (n) == 3 ? (ctx)->cx : (ctx)->r8)
 #define ROVER_RESULT(ctx) ((ctx)->ax)
 #define ROVER_STACK(ctx) ((ctx)->sp)
 #define ROVER_RETURN_SIZE 8
