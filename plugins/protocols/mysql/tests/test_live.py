@@ -23,6 +23,7 @@ from rover_core.api import WireProtocol
 
 HERE = Path(__file__).parent
 DRIVERS = ("pymysql", "mysqlclient", "connector", "connector-compressed", "statements")
+ENCRYPTED = ("pymysql-tls", "mysqlclient-tls")
 LARGE, SMALL = 17 << 20, 3000
 SCRIPT = """
 DROP TABLE IF EXISTS t;
@@ -152,18 +153,20 @@ def test_exchanges_are_those_of_the_servers_log(
 def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_same(
     classify: Classify, server: Server, begin: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
-    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name; or
+    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name, or inside TLS; or
     messages are cut otherwise than by an independent reader of the same packets."""
     large = [begin(driver, server.port, LARGE) for driver in ("pymysql", "connector-compressed")]
+    encrypted = [begin(driver, server.port, SMALL) for driver in ENCRYPTED]
     small = [begin(driver, server.port, SMALL) for driver in DRIVERS]
-    with Watching(tmp_path, "mysql", [server.pid, *(each.pid for each in (*large, *small))]) as rover:
-        accounts = {client.pid: work(client) for client in large}
+    with Watching(tmp_path, "mysql", [server.pid, *(each.pid for each in (*large, *encrypted, *small))]) as rover:
+        accounts = {client.pid: work(client) for client in (*large, *encrypted)}
         with recording(tmp_path / "live.pcap", f"tcp port {server.port}"):
             accounts |= {client.pid: work(client) for client in small}
+    inside = {client.pid for client in encrypted}
     for pid, account in accounts.items():
         expected = Counter((each.operation, each.status) for each in account)
         for ends in ({"role": "client", "pid": pid}, {"role": "server", "pid": server.pid, "peer": pid}):
-            assert answered(rover, **ends) == expected
+            assert answered(rover, **ends, ssl=pid in inside) == answered(rover, **ends) == expected
     if shutil.which("tshark"):
         theirs = dissected(tmp_path / "live.pcap", server.port)
         assert len(theirs) > 300
