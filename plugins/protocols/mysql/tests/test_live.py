@@ -153,7 +153,7 @@ def test_exchanges_are_those_of_the_servers_log(
 def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_same(
     classify: Classify, server: Server, begin: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
-    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name, or inside TLS; or
+    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name; or
     messages are cut otherwise than by an independent reader of the same packets."""
     large = [begin(driver, server.port, LARGE) for driver in ("pymysql", "connector-compressed")]
     encrypted = [begin(driver, server.port, SMALL) for driver in ENCRYPTED]
