@@ -272,6 +272,9 @@ static __always_inline void rover_judge_or_ask(void *ctx, int tls, struct rover_
     rover_go_on(ctx, tls, ROVER_WANT);
 }
 
+/* Bytes of a stream among which a protocol that is known by its greeting, as MySQL's, may turn to TLS. */
+#define ROVER_EARLY 256
+
 /* Bytes went through a socket of a watched process. kind: of the call that moved them, 0 if there is none whose data
  * could be found. Does not return if they are shipped, or classified. */
 static __always_inline void rover_pass_on(void *ctx, struct rover_config *config, struct rover_call *call,
@@ -289,7 +292,9 @@ static __always_inline void rover_pass_on(void *ctx, struct rover_config *config
         return;
     }
     rover_take(call, key, stream, way, stream->position[way & 1] - (encrypted ? 0 : length), length);
-    if (encrypted || call->tls)
+    int turns = stream->protocol && !connection->facts.tls && connection->facts.protocol != IPPROTO_UDP &&
+                call->piece.position < ROVER_EARLY;
+    if (encrypted || call->tls || turns)
         rover_slots.call(ctx, ROVER_CIPHER);
     else
         rover_judge_or_ask(ctx, 0, connection, &call->piece);

@@ -1,11 +1,13 @@
 """cassandra-driver at work, and its own account of every message: JSON lines, for test_live.py.
 
-`python cassandra_client.py PORT ROWS LARGE WAY...`, with ways as `4-lz4`, `5-none`: so many rows are written and
-read, and a value of so many bytes, in each version and compression. It begins with a line on standard input.
+`python cassandra_client.py PORT ROWS LARGE WAY...`, with ways as `4-lz4`, `5-none`, `5-none-tls`: so many rows are
+written and read, and a value of so many bytes, in each version and compression.
+It begins with a line on standard input.
 """
 
 import contextlib
 import json
+import ssl
 import sys
 from typing import Any
 
@@ -14,6 +16,7 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, S
 from cassandra.concurrent import execute_concurrent_with_args
 from cassandra.connection import Connection
 from cassandra.io.asyncioreactor import AsyncioConnection
+from cassandra.io.libevreactor import LibevConnection
 from cassandra.policies import FallthroughRetryPolicy
 from cassandra.protocol import ErrorMessage, SyntaxException
 from cassandra.query import BatchStatement, BatchType, SimpleStatement
@@ -107,7 +110,7 @@ def work(session: Session, version: int, rows: int, large: int) -> None:
     session.execute("DROP KEYSPACE shop")
 
 
-def main(port: int, version: int, compression: str, rows: int, large: int) -> None:
+def main(port: int, version: int, compression: str, tls: bool, rows: int, large: int) -> None:
     profile = ExecutionProfile(request_timeout=60, retry_policy=FallthroughRetryPolicy())
     cluster = Cluster(
         ["127.0.0.1"],
@@ -115,7 +118,8 @@ def main(port: int, version: int, compression: str, rows: int, large: int) -> No
         protocol_version=version,
         compression=False if compression == "none" else compression,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        connection_class=AsyncioConnection,
+        connection_class=LibevConnection if tls else AsyncioConnection,  # asyncio's takes no socket of ssl
+        ssl_context=ssl._create_unverified_context() if tls else None,
         schema_metadata_enabled=False,
         token_metadata_enabled=False,
         idle_heartbeat_interval=0,
@@ -130,7 +134,7 @@ if __name__ == "__main__":
     listen()
     sys.stdin.readline()
     for way in sys.argv[4:]:
-        version, _, compression = way.partition("-")
-        main(int(sys.argv[1]), int(version), compression, int(sys.argv[2]), int(sys.argv[3]))
+        version, compression, *tls = way.split("-")
+        main(int(sys.argv[1]), int(version), compression, bool(tls), int(sys.argv[2]), int(sys.argv[3]))
     for entry in account:
         print(json.dumps(entry))

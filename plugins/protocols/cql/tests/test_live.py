@@ -1,10 +1,7 @@
 """Apache Cassandra and its driver: the agent's account and an independent dissector's against the driver's own."""
 
-import json
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +12,9 @@ from accounts import Account, found, read_account, told
 from captures import Flow, flows
 from cassandra_server import cassandra
 from classifying import Classify, directed
-from end_to_end import ENVIRONMENT, ROVER, until
+from https import make_certificate
 from relay import Relay
+from watching import Watching, recording, tls_in_front
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Limits, Message
@@ -27,6 +25,7 @@ pytestmark = pytest.mark.servers
 CLIENT = Path(__file__).with_name("cassandra_client.py")
 ROWS, LARGE = 300, 300_000
 WAYS = [(3, "none"), (3, "lz4"), (3, "snappy"), (4, "none"), (4, "lz4"), (4, "snappy"), (5, "none"), (5, "lz4")]
+ENCRYPTED = [(4, "lz4-tls"), (5, "none-tls"), (5, "lz4-tls")]
 DISSECTED = [way for way in WAYS if way[0] < 5]
 FIELDS = (
     "frame.number",
@@ -84,34 +83,22 @@ def test_exchanges_are_those_of_the_drivers_account(
 
 @pytest.mark.kernel
 def test_the_agent_sees_every_exchange_once_on_both_sides(server: tuple[int, int], tmp_path: Path) -> None:
-    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name."""
-    client = begin(server[0], WAYS)
-    command = [ROVER, "profile", "network", "--pid", server[1], "--pid", client.pid, "--duration", "0"]
-    command += ["--log-level", "info"]
-    with (tmp_path / "out").open("w") as output, (tmp_path / "errors").open("w") as errors:
-        rover = subprocess.Popen([*map(str, command)], stdout=output, stderr=errors, env=ENVIRONMENT, process_group=0)
-    try:
-        until(lambda: "task started" in (tmp_path / "errors").read_text(), within_s=60)
-        account = work(client)
-        time.sleep(2)
-    finally:
-        client.kill()
-        rover.send_signal(signal.SIGINT)
-        rover.wait(60)
-    records = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
-    expected: Counter[tuple[str, str]] = Counter()
-    for (operation, status, *_), count in told(account).items():
-        expected[operation, status] += count
-    mine = [each for each in records if each["type"] == "operation" and each["protocol"] == "cql"]
-    assert _counted(each for each in mine if each["role"] == "server" and each["pid"] == server[1]) == expected
-    assert _counted(each for each in mine if each["role"] == "client") == expected
-
-
-def _counted(records: Any) -> "Counter[tuple[str, str]]":
-    counts: Counter[tuple[str, str]] = Counter()
-    for record in records:
-        counts.update({(record["operation"], status): count for status, count in record["statuses"].items()})
-    return counts
+    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name, in
+    clear text or inside TLS."""
+    make_certificate(tmp_path)
+    with Watching(tmp_path, "cql") as rover, tls_in_front(tmp_path, server[0]) as secure:
+        clients = {begin(server[0], WAYS): False, begin(secure, ENCRYPTED): True}
+        accounts = {client.pid: (work(client), inside) for client, inside in clients.items()}
+    for pid, (account, inside) in accounts.items():
+        expected: Counter[tuple[str, str]] = Counter()
+        for (operation, status, *_), count in told(account).items():
+            expected[operation, status] += count
+        assert expected.total() > 600 * (len(ENCRYPTED) if inside else len(WAYS))
+        for ends in ({"role": "client", "pid": pid}, {"role": "server", "peer": pid}):
+            assert rover.counted(**ends, ssl=inside) == rover.counted(**ends) == expected
+    assert rover.counted(role="server", pid=server[1]).total() == sum(
+        len(account) for account, _ in accounts.values()
+    )
 
 
 @pytest.mark.kernel
@@ -121,18 +108,8 @@ def test_the_dissector_finds_the_same_messages(
 ) -> None:
     """Broken: messages are cut otherwise than by an independent reader of the same packets."""
     file = tmp_path / "live.pcap"
-    file.touch()
-    file.chmod(0o666)  # dumpcap gives up its rights
-    tmp_path.chmod(0o777)
-    command = ["dumpcap", "-q", "-P", "-B", "64", "-i", "lo", "-f", f"tcp port {server[0]}", "-w", str(file)]
-    capture = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: file.stat().st_size >= 24)
+    with recording(file, f"tcp port {server[0]}"):
         work(begin(server[0], [(version, compression)], 40, 20_000))
-        time.sleep(1)
-    finally:
-        capture.terminate()
-        capture.wait(30)
     theirs = dissected(file, server[0])
     assert len(theirs) > 200
     ours = [each for flow in flows(file) for each in messages(directed(flow, classify) or flow)]

@@ -1,10 +1,15 @@
 """The plugin's protocol and its classifier, compiled for this machine."""
 
+import sys
+from pathlib import Path
+
 import pytest
 from classifying import Classify, compiled
 
 from rover_core.api import WireProtocol
 from rover_dns import plugin
+
+sys.path.insert(0, str(Path(__file__).parent))  # bind_server
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What the parser says of messages, beyond what the suite of all protocols asks."""
 
 import struct
+import tracemalloc
 
 import pytest
 
@@ -197,3 +198,23 @@ def test_records_as_text() -> None:
         for each in (broken, data[:at]):
             if found := parse(each, 0, len(each)):
                 list(answers(found, each))
+
+
+@pytest.mark.parametrize("over_tcp", [False, True])
+def test_a_million_queries_that_nobody_answers(over_tcp: bool) -> None:
+    """Broken: a flood of queries, each with another question, fills the agent's memory."""
+    connection = DnsConnection(Limits(open=256)) if over_tcp else DnsConversation(Limits(open=256))
+    seen = 0
+    tracemalloc.start()
+    try:
+        for at in range(5_000):
+            query = ask(at, b"\x06" + b"%06d" % at + WWW)
+            data = struct.pack("!H", len(query)) + query if over_tcp else query
+            seen += len(connection.feed(0, data, 0, at + 1))
+        operation.cache_clear()  # names of all connections, so many at most
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (kept < 1 << 20, peak < 2 << 20) == (True, True), (kept, peak)
+    assert seen == connection.losses[Loss.OVER_LIMIT] == 5_000 - 256
+    assert len(connection.close()) == 256

@@ -1,10 +1,12 @@
-"""A gRPC server (argument: `serve`) and a client with an account of its calls (argument: the server's port)."""
+"""A gRPC server (argument: `serve`) and a client with an account of its calls (arguments: the server's port; for
+TLS the file of its certificate)."""
 
 import json
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -50,11 +52,19 @@ def serve() -> None:
     server.wait_for_termination()
 
 
-def ask(port: str) -> None:
+def connected(port: str, certificate: str | None) -> grpc.Channel:
+    if certificate is None:
+        return grpc.insecure_channel(f"127.0.0.1:{port}")
+    credentials = grpc.ssl_channel_credentials(Path(certificate).read_bytes())
+    options = [("grpc.ssl_target_name_override", "localhost")]
+    return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options)
+
+
+def ask(port: str, certificate: str | None = None) -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     account = []
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with connected(port, certificate) as channel:
 
         def call(name: str, make: Any, request: Any, timeout: float = 20) -> None:
             try:
@@ -82,4 +92,4 @@ def ask(port: str) -> None:
 
 
 if __name__ == "__main__":
-    serve() if sys.argv[1] == "serve" else ask(sys.argv[1])
+    serve() if sys.argv[1] == "serve" else ask(*sys.argv[1:])

@@ -19,37 +19,39 @@ static inline __attribute__((always_inline)) unsigned int kafka_u16(const unsign
 /* An answer that begins with an array of names looks like a Produce of as many versions as there are small correlation
  * ids. What follows the name tells: a number of partitions there, here a transaction's id, which is null or not empty.
  */
-static inline __attribute__((always_inline)) int kafka_produce(const unsigned char *head, unsigned int size,
-							       unsigned int version, unsigned int body)
+static inline __attribute__((always_inline)) int kafka_produce(const unsigned char *head, unsigned int at,
+							       unsigned int size, unsigned int version)
 {
-	if (version < 3 || body > 56 || body + 2 > size)
+	if (version < 3 || at > 60 || at + 2 > size)
 		return 0;
-	return version >= 9 || kafka_u16(head + body) != 0;
+	/* Hidden, or the compiler drops the masks, and the verifier of 6.1 does not know what was checked above. */
+	__asm__("" : "+r"(at));
+	return version >= 9 || (head[at & 63] | head[(at + 1) & 63]) != 0;
 }
 
-/* key, version, correlation id, the client's id as text, of which eight letters are looked at. */
-static inline __attribute__((always_inline)) int kafka_header(const unsigned char *head, unsigned int size,
-							      unsigned int whole)
+/* From `at` on: key, version, correlation id, the client's id as text, of which eight letters are looked at. */
+static inline __attribute__((always_inline)) int kafka_header(const unsigned char *head, unsigned int at,
+							      unsigned int size, unsigned int whole)
 {
-	unsigned int length = kafka_u16(head + 8);
+	unsigned int key = kafka_u16(head + at), version = kafka_u16(head + at + 2), length = kafka_u16(head + at + 8);
 
-	if (size < 11 || kafka_u16(head) > KAFKA_LAST_KEY || kafka_u16(head + 2) > KAFKA_LAST_VERSION || head[4] > 0x7f)
+	if (size < at + 11 || key > KAFKA_LAST_KEY || version > KAFKA_LAST_VERSION || head[at + 4] > 0x7f)
 		return 0;
 	if (length == 0 || length > KAFKA_LONGEST_CLIENT || length + 10 > whole)
 		return 0;
-	for (unsigned int i = 0; i < 8; i++)
-		if (i < length && 10 + i < size && (head[10 + i] < ' ' || head[10 + i] > '~'))
+	for (unsigned int i = at + 10; i < at + 18; i++)
+		if (i < at + 10 + length && i < size && (head[i] < ' ' || head[i] > '~'))
 			return 0;
-	return kafka_u16(head) != 0 || kafka_produce(head, size, kafka_u16(head + 2), length + 10);
+	return key != 0 || kafka_produce(head, at + 10 + length, size, version);
 }
 
 static inline __attribute__((always_inline)) int kafka_classify(const unsigned char *head, unsigned int size)
 {
 	unsigned int whole = (kafka_u16(head) << 16) | kafka_u16(head + 2);
 
-	if (size >= 15 && whole >= 11 && whole <= 0x3fffffff && kafka_header(head + 4, size - 4, whole))
+	if (size >= 15 && whole >= 11 && whole <= 0x3fffffff && kafka_header(head, 4, size, whole))
 		return 1;
-	return kafka_header(head, size, size < 64 ? size : 0x3fffffff);
+	return kafka_header(head, 0, size, size < 64 ? size : 0x3fffffff);
 }
 
 #endif

@@ -1,9 +1,10 @@
-"""What kafka-python does in an application's day, and its own account of it: `kafka_client.py PORT MESSAGES`.
+"""What kafka-python does in an application's day, and its own account of it: `kafka_client.py PORT MESSAGES [tls]`.
 
 A line of JSON for each request that it sent: API key, version, the error codes of its answer, null without one.
 """
 
 import json
+import ssl
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -49,9 +50,13 @@ def keep_account() -> None:
     KafkaProtocol.send_request, KafkaProtocol.receive_bytes = sending, receiving
 
 
-def work(port: int, messages: int) -> None:
-    server = f"127.0.0.1:{port}"
-    admin = KafkaAdminClient(bootstrap_servers=server)
+def work(port: int, messages: int, tls: bool) -> None:
+    server: dict[str, Any] = {"bootstrap_servers": f"127.0.0.1:{port}"}
+    if tls:
+        context = ssl._create_unverified_context()
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # it takes the tickets of 1.3 for answers to nothing
+        server |= {"security_protocol": "SSL", "ssl_context": context}
+    admin = KafkaAdminClient(**server)
     admin.create_topics([NewTopic("orders", 2, 1), NewTopic("events", 1, 1)])
     for wrong in (lambda: admin.create_topics([NewTopic("orders", 2, 1)]), lambda: admin.delete_topics(["absent"])):
         try:
@@ -60,7 +65,7 @@ def work(port: int, messages: int) -> None:
         except KafkaError:
             pass
     for acks, compression in ((1, None), ("all", "gzip")):
-        producer = KafkaProducer(bootstrap_servers=server, acks=acks, compression_type=compression, linger_ms=0)
+        producer = KafkaProducer(**server, acks=acks, compression_type=compression, linger_ms=0)
         for number in range(messages):
             producer.send("orders", SECRET + b"%d" % number, key=b"%d" % (number % 7))
             if number % 10 == 0:
@@ -69,7 +74,7 @@ def work(port: int, messages: int) -> None:
         producer.close()
     consumer = KafkaConsumer(
         "orders",
-        bootstrap_servers=server,
+        **server,
         group_id="billing",
         auto_offset_reset="earliest",
         fetch_max_wait_ms=200,
@@ -88,6 +93,6 @@ def work(port: int, messages: int) -> None:
 
 if __name__ == "__main__":
     keep_account()
-    work(int(sys.argv[1]), int(sys.argv[2]))
+    work(int(sys.argv[1]), int(sys.argv[2]), "tls" in sys.argv[3:])
     for entry in ACCOUNT.values():
         print(json.dumps(entry))

@@ -1,6 +1,7 @@
 """What the parser says of messages, beyond what the suite of all protocols asks."""
 
 import struct
+import tracemalloc
 
 import pytest
 from kafka_frames import (
@@ -154,3 +155,22 @@ def test_a_response_alone_says_nothing_but_its_size() -> None:
     """Broken: what a lost request's response holds is guessed."""
     (found,) = exchanges((1, response(9, b"\0\1" * 20), 0))
     assert (found.operation, found.status, found.response_bytes) == ("", "", 48)
+
+
+def test_a_million_requests_that_nobody_answers() -> None:
+    """Broken: a client that asks and never reads fills the agent's memory."""
+    connection = KafkaConnection(Limits(open=256))
+    message = request(12, 0, 0, string("billing") + struct.pack("!i", 1) + string("member"))
+    seen = 0
+    tracemalloc.start()
+    try:
+        for start in range(0, 5_000, 100):
+            numbers = range(start, start + 100)
+            call = b"".join(message[:8] + struct.pack("!i", number) + message[12:] for number in numbers)
+            seen += len(connection.feed(0, call, 0, start + 1))
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (kept < 1 << 20, peak < 2 << 20) == (True, True), (kept, peak)
+    assert seen == connection.losses[Loss.OVER_LIMIT] == 5_000 - 256
+    assert len(connection.close()) == 256

@@ -1,44 +1,20 @@
 """Published captures, message by message against an independent dissector's reading of them."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from captures import FOLDER, Flow, Published, captured, disagreements, flows
-from classifying import Classify, directed
+from captures import FOLDER, Published, captured, disagreements, flows
+from classifying import Classify
+from mongodb_listening import read
 
-from rover_core.wire import Limits, Message
+from rover_core.wire import Message
 from rover_mongodb.commands import names_collection
-from rover_mongodb.connection import MongoConnection
 from rover_mongodb.messages import QUERY, Command
 
 CAPTURES = captured("mongo")
 COUNT = 9
 NAMES = {1: "OP_REPLY", 2004: "OP_QUERY", 2010: "OP_COMMAND", 2011: "OP_COMMANDREPLY", 2013: "OP_MSG"}
-
-
-class Listening(MongoConnection):
-    """Keeps every message with the frame that completed it."""
-
-    def __init__(self) -> None:
-        super().__init__(Limits())
-        self.messages: list[tuple[int, Message[Any], int]] = []
-        self.frame = 0
-
-    def stitch(self, direction: int, message: Message[Any]) -> None:
-        self.messages.append((direction, message, self.frame))
-        super().stitch(direction, message)
-
-
-def read(flow: Flow, classify: Classify) -> Listening:
-    """Nothing where the classifier finds nothing."""
-    connection = Listening()
-    for piece in (directed(flow, classify) or replace(flow, pieces=[])).pieces:
-        connection.frame = piece.frame
-        connection.feed(piece.direction, piece.data, piece.gap, piece.timestamp_ns)
-    connection.close()
-    return connection
 
 
 def described(direction: int, message: Message[Any], frame: int) -> dict[str, Any]:

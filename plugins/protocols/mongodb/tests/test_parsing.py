@@ -161,3 +161,22 @@ def test_bson_is_read_as_its_authors_do() -> None:
     for end in range(len(data)):
         cut = [key for _, key, _, _ in elements(data[:end], 0, end)]
         assert cut == [key for _, key, _, _ in found][: len(cut)]
+
+
+def test_a_million_commands_that_nobody_answers() -> None:
+    """Broken: a client that asks and never reads fills the agent's memory."""
+    connection = MongoConnection(Limits(open=256))
+    asked = message(0, 0, {"find": "orders", "$db": "shop"})
+    seen = 0
+    tracemalloc.start()
+    try:
+        for start in range(1, 5_001, 100):
+            numbers = range(start, start + 100)
+            call = b"".join(asked[:4] + struct.pack("<i", number) + asked[8:] for number in numbers)
+            seen += len(connection.feed(0, call, 0, start))
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (kept < 1 << 20, peak < 2 << 20) == (True, True), (kept, peak)
+    assert seen == connection.losses[Loss.OVER_LIMIT] == 5_000 - 256
+    assert len(connection.close()) == 256

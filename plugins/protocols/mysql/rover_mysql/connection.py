@@ -25,7 +25,7 @@ class MysqlConnection(Connection):
         limits = replace(limits, content=0)
         self._session = Session()
         self._pairs = InOrder(self._pair, limits.open)
-        self._client = CommandReader(limits, self._session)
+        self._client = CommandReader(limits, self._session, self._leave)
         self._server = AnswerReader(limits, self._session, self._asked)
         self._statements: dict[int, str] = {}
         super().__init__(self._client, self._server, self._pairs, limits)
@@ -36,12 +36,15 @@ class MysqlConnection(Connection):
         found = super().feed(direction, data, gap, timestamp_ns, began_ns)
         reader = self.readers[direction]
         left = reader.left  # type: ignore[attr-defined]
+        if not left:
+            return found
+        found = list(found)
         while left:  # several messages in one compressed packet
             self.resume(direction)
             before, left = left, reader.left  # type: ignore[attr-defined]
             if left >= before:
                 break
-            found = [*found, *self._pairs.take()]
+            found += self._pairs.take()
         return found
 
     def stitch(self, direction: int, message: Message[Any]) -> None:
@@ -49,8 +52,6 @@ class MysqlConnection(Connection):
             self._answered(message)
             return
         kind = message.detail.kind
-        if kind == packets.TLS:
-            self.switched = "tls"
         if kind in (packets.TLS, packets.CONTINUATION):
             return
         self._end_blind()
@@ -65,6 +66,9 @@ class MysqlConnection(Connection):
         self._pairs.request(message)
         if self._server.waiting:
             self.resume(Direction.SERVER)
+
+    def _leave(self) -> None:
+        self.switched = "tls"
 
     def close(self) -> Sequence[Exchange]:
         self._wait_no_longer()

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Generic, TypeVar
 
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Buffer, Limits, Message, Outcome, Reader
-from rover_mysql.compression import COMPRESSED_HEAD, COMPRESSED_HEADER, unpack
+from rover_mysql.compression import COMPRESSED_HEAD, COMPRESSED_HEADER, UNPACKED, unpack
 from rover_mysql.packets import HEADER, Session
 
 Detail = TypeVar("Detail")
@@ -17,11 +17,13 @@ class PacketReader(Reader[Detail], Generic[Detail]):
     """What both directions do: packets, plain or out of compressed ones, whose content waits in a buffer of its own.
 
     certain: the place in the stream is known: what stands here begins a packet. blind: a message has begun, and how
-    far it goes is among what was not captured: it lasts until the other side's turn.
+    far it goes is among what was not captured: it lasts until the other side's turn. unpacked: bytes of a compressed
+    packet that are looked at.
     """
 
     keep = 16
     patient = True
+    unpacked = UNPACKED
 
     def __init__(self, limits: Limits, session: Session) -> None:
         super().__init__(limits)
@@ -138,7 +140,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         """Unpack what is there of a compressed packet's so many bytes; False if that makes no sense."""
         data, at = self.buffer.data, self.buffer.at
         length, size = length_at(data, at), length_at(data, at + 4)
-        plain = unpack(bytes(data[at + COMPRESSED_HEADER : at + have]), size)
+        plain = unpack(bytes(data[at + COMPRESSED_HEADER : at + have]), size, self.unpacked)
         if not plain and length:
             return False
         self.source.push(plain, 0, 0)

@@ -1,18 +1,29 @@
 """The client's direction of a MySQL connection: what it asks."""
 
+from collections.abc import Callable
+
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Buffer, Limits, Message, Outcome
 from rover_mysql import packets
 from rover_mysql.framing import PacketReader, length_at
 from rover_mysql.packets import HEADER, LARGEST, Command, Session
 
+_HANDSHAKE = b"\x16\x03"  # a record of TLS, RFC 8446 section 5.1
 _COMPRESSION = packets.COMPRESS | packets.ZSTD
 
 
 class CommandReader(PacketReader[Command]):
-    """From the client."""
+    """From the client.
 
-    def __init__(self, limits: Limits, session: Session) -> None:
+    Behind a request for TLS come its records, which are not for us (`leave`), or where the agent sees the plain text,
+    that: a login, as if nothing had been.
+    """
+
+    unpacked = 16_384  # a few bytes become many commands: 3000 are enough
+
+    def __init__(self, limits: Limits, session: Session, leave: Callable[[], None]) -> None:
         super().__init__(limits, session)
+        self._leave = leave
+        self._asked_for_tls = False
         self._unseen_from = 0
         self._rest: Command | None = None  # what the client goes on with until the server answers
         self._command: Command | None = None
@@ -43,6 +54,10 @@ class CommandReader(PacketReader[Command]):
                 return NEED_MORE
             length = length_at(data, at)
             if self._command is None:
+                if self._asked_for_tls and data.startswith(_HANDSHAKE, at):
+                    self._leave()
+                    return INVALID
+                self._asked_for_tls = False
                 if source is self.buffer and self.session.flags & _COMPRESSION and data[at + 3] == 0:
                     self.session.compressed = True  # whoever gives commands has logged in
                     return SKIPPED
@@ -107,7 +122,7 @@ class CommandReader(PacketReader[Command]):
         sequence, before = data[at + 3], self.session.sequence
         self.session.sequence = sequence
         if sequence == 0 and before != 255:
-            command = _command(payload, self.session)
+            command = _command(payload, self.session) if payload else None
         elif sequence < 3 and packets.is_login(payload):
             command = self._login(payload, length)
         else:
@@ -120,6 +135,7 @@ class CommandReader(PacketReader[Command]):
     def _login(self, payload: bytes, length: int) -> Command:
         flags = int.from_bytes(payload[:4], "little")
         if length == 32 and flags & packets.SSL:
+            self._asked_for_tls = True
             return Command(packets.TLS)
         self.session.flags = flags
         return Command(packets.LOGIN, name=_text(payload[32:].partition(b"\0")[0]))
@@ -137,7 +153,7 @@ def _text(data: bytes) -> str:
 
 
 def _command(payload: bytes, session: Session) -> Command | None:
-    kind = payload[0] if payload else 0
+    kind = payload[0]
     match kind:
         case packets.QUERY:
             return Command(kind, packets.statement_text(payload, session.flags), backslashes=session.backslashes)

@@ -2,12 +2,13 @@
 
 `python mysql_client.py DRIVER PORT FOLDER BYTES` does it as soon as it may read a line. A line of JSON for each
 command that the driver sent: its number, its text before anything is replaced, what the driver made of the answer.
-BYTES: the longest value.
+BYTES: the longest value. Drivers that end in -tls ask for TLS before they log in.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ def took(cursor: Any, has_rows: object) -> None:
     ACCOUNT[-1] |= {"rows": len(cursor.fetchall())} if has_rows else {"affected": cursor.rowcount}
 
 
-def with_pymysql(port: int) -> tuple[Callable[..., Any], type[Exception], Callable[[Any, Exception], str]]:
+Driver = tuple[Callable[..., Any], type[Exception], Callable[[Any, Exception], str]]
+"""What connects, what it raises, and the SQLSTATE of that."""
+
+
+def with_pymysql(port: int, tls: bool = False) -> Driver:
+    import ssl
+
     import pymysql
     from pymysql.connections import Connection
 
@@ -53,12 +60,13 @@ def with_pymysql(port: int) -> tuple[Callable[..., Any], type[Exception], Callab
         plain(data)
 
     pymysql.err.raise_mysql_exception = raising
-    options = {"host": "127.0.0.1", "port": port, "local_infile": True, "autocommit": True, "ssl_disabled": True}
+    options = {"host": "127.0.0.1", "port": port, "local_infile": True, "autocommit": True}
     options |= {"max_allowed_packet": 1 << 26, "client_flag": 1 << 16}
+    options |= {"ssl": ssl._create_unverified_context()} if tls else {"ssl_disabled": True}
     return lambda **more: Accounted(**options, **more), pymysql.err.MySQLError, lambda *_: states[-1]
 
 
-def with_mysqlclient(port: int) -> tuple[Callable[..., Any], type[Exception], Callable[[Any, Exception], str]]:
+def with_mysqlclient(port: int, tls: bool = False) -> Driver:
     import MySQLdb
     from MySQLdb.connections import Connection
 
@@ -88,14 +96,13 @@ def with_mysqlclient(port: int) -> tuple[Callable[..., Any], type[Exception], Ca
             super().close()
 
     def connect(**more: Any) -> Accounted:
-        return Accounted(host="127.0.0.1", port=port, local_infile=1, autocommit=True, client_flag=1 << 16, **more)
+        options = more | ({"ssl": {"cipher": "DEFAULT"}} if tls else {})
+        return Accounted(host="127.0.0.1", port=port, local_infile=1, autocommit=True, client_flag=1 << 16, **options)
 
     return connect, MySQLdb.Error, lambda connection, _: connection.sqlstate() if connection else "28000"
 
 
-def with_connector(
-    port: int, compress: bool = False
-) -> tuple[Callable[..., Any], type[Exception], Callable[[Any, Exception], str]]:
+def with_connector(port: int, compress: bool = False, tls: bool = False) -> Driver:
     import mysql.connector
     from mysql.connector.connection import MySQLConnection
 
@@ -123,17 +130,20 @@ def with_connector(
 
     def connect(**more: Any) -> Accounted:
         options = {"collation": "utf8mb4_general_ci", "charset": "utf8mb4", "allow_local_infile": True}
-        options |= {"autocommit": True, "ssl_disabled": True, "compress": compress}
+        options |= {"autocommit": True, "ssl_disabled": not tls, "compress": compress}
         return Accounted(host="127.0.0.1", port=port, **options, **more)
 
     return connect, mysql.connector.Error, lambda _, error: str(error.sqlstate)  # type: ignore[attr-defined]
 
 
-DRIVERS = {
+DRIVERS: dict[str, Callable[[int], Driver]] = {
     "pymysql": with_pymysql,
     "mysqlclient": with_mysqlclient,
     "connector": with_connector,
-    "connector-compressed": lambda port: with_connector(port, compress=True),
+    "connector-compressed": partial(with_connector, compress=True),
+    "pymysql-tls": partial(with_pymysql, tls=True),
+    "mysqlclient-tls": partial(with_mysqlclient, tls=True),
+    "connector-tls": partial(with_connector, tls=True),
 }
 STATEMENTS: list[tuple[str, tuple[object, ...]]] = [
     ("DROP TABLE IF EXISTS t", ()),
@@ -217,9 +227,9 @@ def work(driver: str, port: int, folder: Path, largest: int) -> None:
         connection.cmd_init_db("shop")
     else:
         connection.select_db("shop")
-    if driver == "connector":
+    if driver in ("connector", "connector-tls"):
         connection.cmd_change_user(username="app", password="s3cr3t", database="shop", charset=45)
-    if driver == "mysqlclient":
+    if driver.startswith("mysqlclient"):
         connection.change_user("app", "s3cr3t", "shop")
     connection.ping()
     client.execute("SELECT 'the last'")

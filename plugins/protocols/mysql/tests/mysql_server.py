@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from https import make_certificate
+
 NEEDED = ("mariadbd", "mariadb-install-db", "mariadb")
 SETUP = """
 CREATE DATABASE shop;
@@ -27,7 +29,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 
 @contextmanager
 def mariadb(folder: Path) -> Iterator[tuple[int, int]]:
-    """Port and pid. The general log is `log` in the folder; root has no password, app's is s3cr3t."""
+    """Port and pid. It offers TLS. The general log is `log` in the folder; root has no password, app's is s3cr3t."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     common = ["--no-defaults", f"--datadir={folder}/data", "--user=root", "--innodb-log-file-size=4M"]
@@ -35,6 +37,8 @@ def mariadb(folder: Path) -> Iterator[tuple[int, int]]:
     subprocess.run(install, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     options = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={folder}/sql", "--skip-name-resolve"]
     options += [f"--general-log-file={folder}/log", "--general-log", "--local-infile", "--max-allowed-packet=64M"]
+    make_certificate(folder)
+    options += [f"--ssl-cert={folder}/certificate", f"--ssl-key={folder}/key"]
     options += ["--log-bin", "--server-id=1", "--log-warnings=0"]
     daemon = shutil.which("mariadbd", path=_PATH)
     assert daemon

@@ -1,32 +1,29 @@
 """MariaDB's server with its own client and library, and Python's drivers: what each of them says that it did."""
 
 import doctest
-import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from captures import flows
 from classifying import Classify, directed
-from end_to_end import ENVIRONMENT, ROVER, until
 from mysql_accounts import Told, found, read_account, told
 from mysql_listening import dissected, fields
 from mysql_server import mariadb, missing
 from relay import Relay
+from watching import Watching, recording
 
 from rover_core.api import WireProtocol
 
 HERE = Path(__file__).parent
 DRIVERS = ("pymysql", "mysqlclient", "connector", "connector-compressed", "statements")
+ENCRYPTED = ("pymysql-tls", "mysqlclient-tls")
 LARGE, SMALL = 17 << 20, 3000
 SCRIPT = """
 DROP TABLE IF EXISTS t;
@@ -127,7 +124,8 @@ def test_exchanges_are_those_of_the_servers_log(
     log = server.folder / "log"
     before = log.stat().st_size
     relay = Relay(protocol, ("127.0.0.1", server.port))
-    command = ["mariadb", "--no-defaults", "-uroot", "--host=127.0.0.1", f"--port={relay.port}", "--force", "shop"]
+    command = ["mariadb", "--no-defaults", "-uroot", "--host=127.0.0.1", f"--port={relay.port}", "--force"]
+    command += ["--skip-ssl", "shop"]
     said = subprocess.run(
         [*command, *options], input=SCRIPT, text=True, check=False, timeout=60, capture_output=True, errors="replace"
     )
@@ -151,59 +149,24 @@ def test_exchanges_are_those_of_the_servers_log(
     ]
 
 
-@contextmanager
-def watching(folder: Path, pids: list[int]) -> Iterator[list[dict[str, Any]]]:
-    """`rover profile network`, which reads MySQL alone, while the block runs; then what it said."""
-    settings = folder / "rover.yaml"
-    settings.write_text("profiling: {task: {network: {protocol_analyze: {protocols: [mysql]}}}}\n")
-    command = [ROVER, "profile", "network", "--duration", "0", "--log-level", "info", "--config", settings]
-    command += [word for pid in pids for word in ("--pid", pid)]
-    records: list[dict[str, Any]] = []
-    with (folder / "out").open("w") as output, (folder / "errors").open("w") as errors:
-        rover = subprocess.Popen([*map(str, command)], stdout=output, stderr=errors, env=ENVIRONMENT, process_group=0)
-    try:
-        until(lambda: "task started" in (folder / "errors").read_text(), within_s=60)
-        yield records
-        time.sleep(2)
-    finally:
-        rover.send_signal(signal.SIGINT)
-        rover.wait(60)
-    records += [json.loads(line) for line in (folder / "out").read_text().splitlines()]
-
-
-@contextmanager
-def recording(file: Path, port: int) -> Iterator[None]:
-    file.touch()
-    file.chmod(0o666)  # dumpcap gives up its rights
-    command = ["dumpcap", "-q", "-P", "-B", "64", "-i", "lo", "-f", f"tcp port {port}", "-w", str(file)]
-    capture = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: file.stat().st_size >= 24)
-        yield
-        time.sleep(1)
-    finally:
-        capture.terminate()
-        capture.wait(30)
-
-
 @pytest.mark.kernel
 def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_same(
     classify: Classify, server: Server, begin: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
 ) -> None:
-    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name; or messages
-    are cut otherwise than by an independent reader of the same packets."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
+    """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name; or
+    messages are cut otherwise than by an independent reader of the same packets."""
     large = [begin(driver, server.port, LARGE) for driver in ("pymysql", "connector-compressed")]
+    encrypted = [begin(driver, server.port, SMALL) for driver in ENCRYPTED]
     small = [begin(driver, server.port, SMALL) for driver in DRIVERS]
-    with watching(tmp_path, [server.pid, *(each.pid for each in (*large, *small))]) as records:
-        accounts = {client.pid: work(client) for client in large}
-        with recording(tmp_path / "live.pcap", server.port):
+    with Watching(tmp_path, "mysql", [server.pid, *(each.pid for each in (*large, *encrypted, *small))]) as rover:
+        accounts = {client.pid: work(client) for client in (*large, *encrypted)}
+        with recording(tmp_path / "live.pcap", f"tcp port {server.port}"):
             accounts |= {client.pid: work(client) for client in small}
-    expected = {pid: Counter((each.operation, each.status) for each in account) for pid, account in accounts.items()}
-    for pid, counts in expected.items():
-        assert counted(records, role="client", pid=pid) == counts
-        assert counted(records, role="server", pid=server.pid, peer=pid) == counts
+    inside = {client.pid for client in encrypted}
+    for pid, account in accounts.items():
+        expected = Counter((each.operation, each.status) for each in account)
+        for ends in ({"role": "client", "pid": pid}, {"role": "server", "pid": server.pid, "peer": pid}):
+            assert answered(rover, **ends, ssl=pid in inside) == answered(rover, **ends) == expected
     if shutil.which("tshark"):
         theirs = dissected(tmp_path / "live.pcap", server.port)
         assert len(theirs) > 300
@@ -215,19 +178,9 @@ def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_
         assert sorted(mine) == sorted(its)
 
 
-def counted(records: list[dict[str, Any]], **which: object) -> "Counter[tuple[str, str]]":
-    counts: Counter[tuple[str, str]] = Counter()
-    for each in records:
-        if each["type"] == "operation" and _fits(each, which):
-            assert each["protocol"] == "mysql"
-            if each["operation"] != "SEND_LONG_DATA":
-                counts.update({(each["operation"], status): count for status, count in each["statuses"].items()})
-    return counts
-
-
-def _fits(record: dict[str, Any], which: dict[str, object]) -> bool:
-    told = record | {"peer": record["peer"].get("pid")}
-    return all(told[name] == value for name, value in which.items())
+def answered(rover: Watching, **which: object) -> "Counter[tuple[str, str]]":
+    counts = rover.counted(**which)
+    return Counter({key: count for key, count in counts.items() if key[0] != "SEND_LONG_DATA"})
 
 
 def test_the_readme_says_what_is_so() -> None:

@@ -1,12 +1,15 @@
 """What the parser says of messages, beyond what the suite of all protocols asks."""
 
 import struct
+import tracemalloc
 import zlib
+from collections.abc import Iterator
 
 import pytest
 import zstandard
 from mysql_packets import (
     CAPABILITIES,
+    column,
     command,
     execute,
     greeting,
@@ -71,14 +74,18 @@ def test_packets_of_more_than_16_mb() -> None:
     assert (found.operation, found.status, found.request_bytes) == ("SELECT ?", "OK", len(large))
 
 
-def test_tls_is_handed_over() -> None:
-    """Broken: encrypted bytes are read as packets."""
+def test_behind_a_request_for_tls() -> None:
+    """Broken: encrypted bytes are read as packets; or where the agent has the plain text, the login is missed."""
+    asked = packet(1, struct.pack("<IIB", CAPABILITIES | 0x800, 1 << 24, 45) + bytes(23))
     connection = MysqlConnection(Limits())
-    connection.feed(1, greeting(), 0, 1)
-    connection.feed(0, packet(1, struct.pack("<IIB", CAPABILITIES | 0x800, 1 << 24, 45) + bytes(23)), 0, 2)
+    for direction, data in ((1, greeting()), (0, asked), (0, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")):
+        assert connection.switched == ""
+        connection.feed(direction, data, 0, 1)
     assert connection.switched == "tls"
-    (found,) = exchanges((0, login(sequence=2)), (1, ok(3)))
-    assert (found.operation, found.status) == ("LOGIN", "OK")
+    assert not connection.losses
+    for before in ((), ((1, greeting()), (0, asked))):
+        found = exchanges(*before, (0, login(sequence=2)), (1, ok(3)), (0, query("SELECT 1")), (1, ok()))
+        assert [(each.operation, each.status) for each in found] == [("LOGIN", "OK"), ("SELECT ?", "OK")]
 
 
 def test_a_statement_that_was_prepared_earlier_has_no_text() -> None:
@@ -99,3 +106,40 @@ def test_what_unpacks_to_very_much_is_cut(pack: object) -> None:
     assert len(unpack(packed, 0xFFFFFF)) == 131_072
     assert unpack(pack(b"some text"), 9) == b"some text"  # type: ignore[operator]
     assert unpack(packed[:4] + b"\xff" * 50, 100) == b""
+
+
+def hostile() -> Iterator[tuple[str, Iterator[tuple[int, bytes, int]]]]:
+    """Calls as (direction, bytes, how much was left out behind them)."""
+    yield "commands that nobody answers", ((0, query("SELECT 1"), 0) for _ in range(5_000))
+    rest = 0xFFFFFF - 8
+    yield (
+        "a statement of 2 GB",
+        ((0, b"\xff\xff\xff" + bytes([at % 256]) + b"\x03SELECT ", rest) for at in range(128)),
+    )
+    yield "2 GB of row", ((1, b"\xff\xff\xff" + bytes([at % 256]) + b"\xfd" + bytes(7), rest) for at in range(128))
+    columns = b"\1\0\0\1\xfc" + b"".join(column(at % 256) for at in range(2, 300))
+    yield "columns without end", ((1, columns if at else query("SELECT 1"), 0) for at in range(200))
+    for name, filling in (("nothing", b"\0"), ("pings", command(14)), ("answers", ok())):
+        for pack in (zlib.compress, zstandard.compress):
+            bomb = pack(filling * (0xFFFFFF // len(filling)))[:12_000]
+            call = len(bomb).to_bytes(3, "little") + b"\0" + b"\xff\xff\xff" + bomb
+            yield f"bombs of {name} by {pack.__module__}", zip((0, 1) * 10, [call] * 20, [0] * 20, strict=True)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in hostile()])
+@pytest.mark.parametrize("capabilities", [0, 0x20, 1 << 26], ids=["plain", "zlib", "zstd"])
+def test_hostile_input_is_bounded(name: str, capabilities: int) -> None:
+    """Broken: one connection can fill a worker's memory."""
+    calls = dict(hostile())[name]
+    connection = MysqlConnection(Limits(open=256))
+    connection.feed(1, greeting(), 0, 1)
+    connection.feed(0, login(CAPABILITIES | capabilities), 0, 2)
+    connection.feed(1, ok(2), 0, 3)
+    tracemalloc.start()
+    try:
+        for at, (side, data, gap) in enumerate(calls, 4):
+            connection.feed(side, data, gap, at)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (kept < 1 << 20, peak < 6 << 20) == (True, True), (name, kept, peak)  # a packet of ten thousand answers
