@@ -56,7 +56,7 @@ def test_idleness_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_ends_in_time_and_keeps_all(number: signal.Signals, begin: Any, tmp_path: Path) -> None:
     """Broken: systemd kills the agent, or the last interval's samples and the files are lost."""
-    process = begin("run", "--duration", "0", "--set", "profiling.flush_interval=500ms")
+    process = begin("run", "--duration", "0", "--demo", "--set", "profiling.flush_interval=500ms")
     wait_for_line(process, "task started")
     time.sleep(1.2)
     seconds, output, errors = interrupt(process, number)
