@@ -12,7 +12,7 @@ A = ("GET /a/{}", "200", False)
 
 
 class TestHttp1(ProtocolConformance):
-    fuzz_seconds = 30.0  # with the other protocols' it is a minute of every `make test`
+    fuzz_seconds = 60.0
 
     def make(self) -> WireProtocol:
         (protocol,) = plugin.rover_protocols()
