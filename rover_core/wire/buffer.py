@@ -76,6 +76,11 @@ class Buffer:
         """A message has begun: something was consumed or is in hand since the last one ended."""
         return self._base + len(self.data) > self._start
 
+    @property
+    def kept(self) -> bytes:
+        """The first bytes of the message's content so far, as many as are to be kept."""
+        return bytes(self._kept)
+
     def push(self, data: bytes, began_ns: int, end_ns: int, after: int = 0) -> None:
         """Bytes that came, and how many behind them did not. began_ns, end_ns: of the call that moved them.
 
@@ -155,8 +160,11 @@ class Buffer:
 
     def forget(self) -> None:
         """What was consumed so far belongs to no message: the next begins here."""
-        self._start = self.position
+        self._start = self._base + self.at
         self.start_ns = self.began_ns
+        if self.content:
+            self._kept.clear()
+            self._room = self.content
 
     def find(self, mark: bytes) -> int:
         """Index in data of the next `mark`, -1 if it has not come. Looks at no byte twice while more comes.

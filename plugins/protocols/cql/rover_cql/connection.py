@@ -1,10 +1,9 @@
 """A CQL connection: requests and responses by their streams, and what the two are called."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rover_core.wire import ById, Connection, Direction, Exchange, Limits, Message
+from rover_core.wire import ById, Connection, Exchange, Limits, Message
 from rover_cql.digest import statement_class
 from rover_cql.messages import (
     BATCH,
@@ -38,18 +37,10 @@ class CqlConnection(Connection):
         limits = replace(limits, content=0)
         pairs = ById(self._pair, limits.open, key=_stream)
         client, server = RequestReader(limits, pairs.losses), ResponseReader(limits, pairs.losses)
-        self._halves = (client, server)
         super().__init__(client, server, pairs, limits)
 
-    def feed(self, direction: int, data: bytes, gap: int, timestamp_ns: int, began_ns: int = 0) -> Sequence[Exchange]:
-        reader = self._halves[direction]
-        reader.gap = gap
-        found = super().feed(direction, data, gap, timestamp_ns, began_ns)
-        reader.gap = 0
-        return found
-
     def stitch(self, direction: int, message: Message[Any]) -> None:
-        if direction == Direction.SERVER and message.detail.opcode == EVENT:
+        if direction and message.detail.opcode == EVENT:
             self.stitcher.emit(None, message)
         else:
             super().stitch(direction, message)
@@ -82,10 +73,10 @@ def _named(request: Request) -> tuple[str, str]:
     name = NAMES[request.opcode]
     if not request.statements:
         return name, name
-    texts = statements(request)
     if request.opcode == BATCH:
+        texts = statements(request)
         return name, f"{name} {'; '.join(texts[:_SHOWN])}{'; ...' if len(texts) > _SHOWN else ''}"
-    text = texts[0]
+    text = _text(request.statements[0])
     if request.opcode == PREPARE or text == UNKNOWN:
         return name, f"{name} {text}"
     return (statement_class(text), text) if text else (name, name)
@@ -93,8 +84,11 @@ def _named(request: Request) -> tuple[str, str]:
 
 def statements(request: Request) -> list[str]:
     """Its statements without literals, prepared ones too, each once."""
-    found = (each if isinstance(each, str) else _statements.get(each, UNKNOWN) for each in request.statements)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(map(_text, request.statements)))
+
+
+def _text(statement: str | bytes) -> str:
+    return statement if isinstance(statement, str) else _statements.get(statement, UNKNOWN)
 
 
 def _event(response: Response) -> tuple[str, str]:

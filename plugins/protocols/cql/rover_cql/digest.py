@@ -41,7 +41,6 @@ def _replaced(found: "re.Match[str]") -> str:
     return "?" if kind is None else found[0] if kind == 1 else " "
 
 
-@lru_cache(maxsize=256)
 def digest(text: str, cut: bool = False) -> str:
     """The statement with `?` for each literal, collections of them as one, no comments, in a line of 512 letters.
 
@@ -69,6 +68,7 @@ def _without_lists(plain: str) -> str:
     return plain
 
 
+@lru_cache(maxsize=256)
 def statement_class(statement: str) -> str:
     """The first word of a digest, one of some fourteen; OTHER for what is none of them."""
     found = _WORD.match(statement)

@@ -5,6 +5,7 @@ Sections are those of native_protocol_v5.spec; v3 and v4 lack what is said to be
 
 import re
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from rover_cql.digest import digest
@@ -52,6 +53,9 @@ _VALUES, _PAGE_SIZE, _PAGING, _SERIAL, _TIMESTAMP, _NAMES = 1, 4, 8, 16, 32, 64
 _GLOBAL, _MORE, _NO_METADATA, _NEW_METADATA = 1, 2, 4, 8
 _REPLICAS = frozenset((0x1000, 0x1100, 0x1200, 0x1300, 0x1500, 0x1700))
 """Errors that say how many replicas answered and how many should."""
+
+_COMPOSED = 0x20
+"""Types from here on are made of others; 0 is one by name."""
 
 _CONTROL = re.compile(rb"[^\t-\r -~]")
 _INT = struct.Struct("!i")
@@ -122,8 +126,12 @@ class Response(NamedTuple):
     warnings: int = 0
 
 
-class _Cut(Exception):  # noqa: N818 - nor this
+class _Cut(IndexError):  # noqa: N818 - nor this
     """The body goes on behind what is there."""
+
+
+_BEYOND = (IndexError, struct.error)
+"""The same, found by who reads there."""
 
 
 def header_at(data: bytes | bytearray, at: int, answering: bool) -> Header | None:
@@ -145,33 +153,34 @@ def request_of(header: Header, data: bytes, whole: bool) -> tuple[Request, bool]
 
     data: the body's beginning, decompressed. whole: it is all of it.
     """
-    version, flags, stream, opcode, _ = header
-    request = Request(version, stream, opcode, flags)
+    version, flags, stream, opcode, length = header
+    statements: tuple[bytes, ...] = ()
+    words: tuple[str, ...] = ()
     try:
         at = _payload(data, 0) if flags & PAYLOAD and version >= V4 else 0
         if opcode in (QUERY, PREPARE):
-            return _statement(request, data, at, whole)
+            return _statement(header, data, at, whole)
         if opcode == EXECUTE:
             prepared, at = _short_bytes(data, at)
-            request = request._replace(statements=(prepared,), number=1)
+            statements = (prepared,)
             if version == V5:
                 _, at = _short_bytes(data, at)  # of the result's metadata
-            return _parameters(request, (prepared,), data, at, whole)
+            return _parameters(header, statements, data, at, whole)
         if opcode == BATCH:
-            return _batch(request, data, at, whole)
+            return _batch(header, data, at, whole)
         if opcode == AUTH_RESPONSE:
-            _token(data, at, header.length)
+            _token(data, at, length)
         elif opcode == OPTIONS:
-            if header.length:
+            if length:
                 raise Nonsense
         else:
             words = _map(data, at) if opcode == STARTUP else _list(data, at)
-            request = request._replace(words=words)
-    except _Cut:
+    except _BEYOND:
         if whole:
             raise Nonsense from None
-        return request, bool(request.statements) or opcode in (OPTIONS, AUTH_RESPONSE)
-    return request, True
+        certain = bool(statements) or opcode in (OPTIONS, AUTH_RESPONSE)
+        return Request(version, stream, opcode, flags, statements, len(statements)), certain
+    return Request(version, stream, opcode, flags, words=words), True
 
 
 def response_of(header: Header, data: bytes, whole: bool) -> tuple[Response, bool]:
@@ -183,10 +192,11 @@ def response_of(header: Header, data: bytes, whole: bool) -> tuple[Response, boo
         if flags & (TRACING | WARNING | PAYLOAD):
             at, warnings = _before(data, flags, version)
             response = response._replace(warnings=warnings)
-        if opcode == RESULT and data[at : at + 4] == b"\0\0\0\2":
-            return _rows(header, data, at + 4, warnings), True
         if opcode == RESULT:
-            return _result(response, data, at, whole)
+            kind = _int(data, at)
+            if kind == ROWS:
+                return _rows(header, data, at + 4, warnings), True
+            return _result(response._replace(kind=kind), data, at + 4, whole)
         if opcode == ERROR:
             return _error(response, data, at, whole)
         if opcode == EVENT:
@@ -204,25 +214,26 @@ def response_of(header: Header, data: bytes, whole: bool) -> tuple[Response, boo
             _string(data, at + 2)
         else:
             _token(data, at, length)
-    except _Cut:
+    except _BEYOND:
         if whole:
             raise Nonsense from None
         return response, opcode in (READY, AUTH_CHALLENGE, AUTH_SUCCESS)
     return response, True
 
 
-def _statement(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
+def _statement(header: Header, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
     text, at, seen = _long_string(data, at, whole)
-    if not seen or request.opcode == PREPARE:  # flags and keyspace of v5 tell nothing more
-        return request._replace(statements=(text,), number=1), seen
-    return _parameters(request, (text,), data, at, whole)
+    version, flags, stream, opcode, _ = header
+    if not seen or opcode == PREPARE:  # flags and keyspace of v5 tell nothing more
+        return Request(version, stream, opcode, flags, (text,), 1), seen
+    return _parameters(header, (text,), data, at, whole)
 
 
 def _parameters(
-    request: Request, statements: tuple[str | bytes, ...], data: bytes, at: int, whole: bool
+    header: Header, statements: tuple[str | bytes, ...], data: bytes, at: int, whole: bool
 ) -> tuple[Request, bool]:
     """Section 4.1.4. What is cut off is missing, without harm."""
-    version, stream, opcode, about = request[:4]
+    version, about, stream, opcode, _ = header
     level, flags, at = _level(data, at, version, whole)
     values = 0
     serial, page_size = "", 0
@@ -235,7 +246,7 @@ def _parameters(
             if flags & _PAGING:
                 at += 4 + max(0, _int(data, at))
             serial = _consistency(_short(data, at))
-    except _Cut:
+    except _BEYOND:
         if whole:
             raise Nonsense from None
     more = bool(flags & _PAGING)
@@ -243,7 +254,7 @@ def _parameters(
     return found, True
 
 
-def _batch(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
+def _batch(header: Header, data: bytes, at: int, whole: bool) -> tuple[Request, bool]:
     """Section 4.1.7. Certain as soon as so many statements are known as are told."""
     if len(data) < at + 3:
         raise _Cut
@@ -271,13 +282,13 @@ def _batch(request: Request, data: bytes, at: int, whole: bool) -> tuple[Request
                 raise _Cut
             bound, at = _values(data, at, False)
             values += bound
-        level, _, at = _level(data, at, request.version, whole)
-    except _Cut:
+        level, _, at = _level(data, at, header.version, whole)
+    except _BEYOND:
         if whole:
             raise Nonsense from None
         seen = seen and len(found) == _STATEMENTS
-    request = request._replace(statements=tuple(found), number=count, values=values, consistency=level)
-    return request, seen
+    version, flags, stream, opcode, _ = header
+    return Request(version, stream, opcode, flags, tuple(found), count, values, level), seen
 
 
 def _level(data: bytes, at: int, version: int, whole: bool) -> tuple[str, int, int]:
@@ -292,11 +303,9 @@ def _level(data: bytes, at: int, version: int, whole: bool) -> tuple[str, int, i
 
 
 def _result(response: Response, data: bytes, at: int, whole: bool) -> tuple[Response, bool]:
-    kind = _int(data, at)
+    kind = response.kind
     if not VOID <= kind <= SCHEMA_CHANGE:
         raise Nonsense
-    response = response._replace(kind=kind)
-    at += 4
     try:
         if kind == SET_KEYSPACE:
             keyspace, _ = _string(data, at)
@@ -310,7 +319,7 @@ def _result(response: Response, data: bytes, at: int, whole: bool) -> tuple[Resp
                 name, _ = _string(data, at)
                 words = (*words, name)
             return response._replace(words=words), True
-    except _Cut:
+    except _BEYOND:
         if whole:
             raise Nonsense from None
         return response, kind != PREPARED
@@ -323,8 +332,6 @@ def _rows(header: Header, data: bytes, at: int, warnings: int) -> Response:
     more = False
     keyspace = table = ""
     try:
-        if len(data) < at + 8:
-            raise _Cut
         flags, columns = _PAIR.unpack_from(data, at)
         if not 0 <= flags < 1 << 16 or not 0 <= columns < 1 << 16:
             raise Nonsense
@@ -336,12 +343,13 @@ def _rows(header: Header, data: bytes, at: int, warnings: int) -> Response:
             _, at = _short_bytes(data, at)
         if not flags & _NO_METADATA:
             if flags & _GLOBAL:
-                (keyspace, table), at = _strings(data, at, 2)
+                keyspace, at = _string(data, at)
+                table, at = _string(data, at)
             at = _columns(data, at, columns, not flags & _GLOBAL)
         rows = _int(data, at)
         if rows < 0:
             raise Nonsense
-    except _Cut:
+    except _BEYOND:
         pass
     version, about, stream, opcode, _ = header
     return Response(
@@ -351,13 +359,11 @@ def _rows(header: Header, data: bytes, at: int, warnings: int) -> Response:
 
 def _columns(data: bytes, at: int, count: int, named: bool) -> int:
     """Index behind the columns. named: each has the names of its keyspace and table."""
-    size = len(data)
+    names = range(3 if named else 1)
     for _ in range(count):
-        for _ in range(3 if named else 1):
-            if at + 2 > size:
-                raise _Cut
+        for _ in names:
             at += 2 + (data[at] << 8 | data[at + 1])
-        at = _type(data, at, 0)
+        at = at + 2 if 0 < (data[at] << 8 | data[at + 1]) < _COMPOSED else _type(data, at, 0)
     return at
 
 
@@ -365,7 +371,7 @@ def _type(data: bytes, at: int, depth: int) -> int:
     """Index behind a type. Those inside each other are Cassandra's, and few."""
     kind = _short(data, at)
     at += 2
-    if 0 < kind < 0x20:
+    if 0 < kind < _COMPOSED:
         return at
     if depth > 8:
         raise _Cut
@@ -392,12 +398,8 @@ def _error(response: Response, data: bytes, at: int, whole: bool) -> tuple[Respo
         raise Nonsense
     response = response._replace(code=code)
     try:
-        if len(data) < at + 6:
-            raise _Cut
         at += 6 + _short(data, at + 4)
         if code in _REPLICAS:
-            if len(data) < at + 10:
-                raise _Cut
             level, first, second = _LEVEL.unpack_from(data, at)
             received, required = (second, first) if code == 0x1000 else (first, second)
             words: tuple[str, ...] = ()
@@ -409,7 +411,7 @@ def _error(response: Response, data: bytes, at: int, whole: bool) -> tuple[Respo
         if code == 0x2400:
             words, _ = _strings(data, at, 2)
             response = response._replace(words=words)
-    except _Cut:
+    except _BEYOND:
         if whole:
             raise Nonsense from None
     return response, True
@@ -487,8 +489,6 @@ def _strings(data: bytes, at: int, count: int) -> tuple[tuple[str, ...], int]:
 
 
 def _string(data: bytes, at: int) -> tuple[str, int]:
-    if at + 2 > len(data):
-        raise _Cut
     end = at + 2 + (data[at] << 8 | data[at + 1])
     if end > len(data):
         raise _Cut
@@ -505,10 +505,15 @@ def _long_string(data: bytes, at: int, whole: bool) -> tuple[str, int, bool]:
     if length < 0 or (whole and at + length > len(data)):
         raise Nonsense
     text = data[at : at + min(length, _STATEMENT)]
+    seen = len(text) == min(length, _STATEMENT)
+    return _digest(text, len(text) < length), at + length, seen
+
+
+@lru_cache(maxsize=256)
+def _digest(text: bytes, cut: bool) -> str:
     if _CONTROL.search(text, 0, 16):
         raise Nonsense
-    seen = len(text) == min(length, _STATEMENT)
-    return digest(text.decode("utf-8", "replace"), len(text) < length), at + length, seen
+    return digest(text.decode("utf-8", "replace"), cut)
 
 
 def _short_bytes(data: bytes, at: int) -> tuple[bytes, int]:
@@ -525,12 +530,8 @@ def _consistency(level: int) -> str:
 
 
 def _short(data: bytes, at: int) -> int:
-    if at + 2 > len(data):
-        raise _Cut
     return data[at] << 8 | data[at + 1]
 
 
 def _int(data: bytes, at: int) -> int:
-    if at + 4 > len(data):
-        raise _Cut
     return int(_INT.unpack_from(data, at)[0])

@@ -44,10 +44,7 @@ class Part(NamedTuple, Generic[Detail]):
 
 
 class Half(Reader[Detail], Generic[Detail]):
-    """What both directions do.
-
-    losses: to count messages in that were not captured. gap: bytes that are missing behind those in hand.
-    """
+    """What both directions do. losses: to count messages in that were not captured."""
 
     keep = 160
     answering: ClassVar[bool]
@@ -58,7 +55,6 @@ class Half(Reader[Detail], Generic[Detail]):
 
     def __init__(self, limits: Limits, losses: dict[Loss, int]) -> None:
         super().__init__(limits)
-        self.gap = 0
         self._losses = losses
         self._parts: deque[Part[Detail]] = deque()
         self._rest = 0  # bytes of the message that the next frames hold
@@ -83,20 +79,17 @@ class Half(Reader[Detail], Generic[Detail]):
         if have < ENVELOPE.size:
             return NEED_MORE
         if (not self._certain or self._version == V5) and (frame := frame_at(data, at)):
-            outcome = self._open_frame(frame, data, at, have)
-        elif (header := self._header(data, at)) is None:
-            return INVALID
-        else:
-            outcome = self._open_envelope(header, data, at, have)
-        return outcome or self._take()
+            return self._open_frame(frame, data, at, have) or self._take()
+        header = self._header(data, at)
+        return INVALID if header is None else self._read_envelope(header, data, at, have)
 
     def _take(self) -> Message[Detail] | Outcome:
         """Go on with the first part."""
         part = self._parts[0]
         if part.size:
-            self._parts[0] = part._replace(size=0)
             self.buffer.skip(part.size)
             if self.buffer.owed:
+                self._parts[0] = part._replace(size=0)
                 return NEED_MORE
         self._parts.popleft()
         if part.detail is None:
@@ -130,25 +123,31 @@ class Half(Reader[Detail], Generic[Detail]):
             return None
         return header
 
-    def _open_envelope(self, header: Header, data: bytes | bytearray, at: int, have: int) -> Outcome | None:
+    def _read_envelope(
+        self, header: Header, data: bytes | bytearray, at: int, have: int
+    ) -> Message[Detail] | Outcome:
         have -= ENVELOPE.size
         ahead = min(header.length, LOOKED_AT)
         cut = have < ahead
-        if cut and not self.gap and self._certain:
+        if cut and not self.buffer.after and self._certain:
             return NEED_MORE
         start = at + ENVELOPE.size
         try:
             detail, certain = self._look(header, bytes(data[start : start + min(have, ahead)]))
         except Nonsense:
             return INVALID
-        if cut and not self.gap:
+        if cut and not self.buffer.after:
             return NEED_MORE
         if cut and not self._certain and not certain:
             return INVALID  # so little is there that it may be anything
         self._version = header.version
         self._certain = True
-        self._parts.append(Part(detail, ENVELOPE.size + header.length, certain, True))
-        return None
+        buffer = self.buffer
+        buffer.skip(ENVELOPE.size + header.length)
+        if buffer.owed:
+            self._parts.append(Part(detail, 0, certain, True))
+            return NEED_MORE
+        return buffer.finish(detail, certain)
 
     def _look(self, header: Header, body: bytes) -> tuple[Detail, bool]:
         """body: its beginning."""
@@ -164,7 +163,7 @@ class Half(Reader[Detail], Generic[Detail]):
 
     def _open_frame(self, frame: Frame, data: bytes | bytearray, at: int, have: int) -> Outcome | None:
         """Parts of all messages that a frame holds, as far as they are in hand."""
-        if have < min(frame.size, frame.header + FRAME) and not self.gap:
+        if have < min(frame.size, frame.header + FRAME) and not self.buffer.after:
             return NEED_MORE
         start = at + frame.header
         payload = bytes(data[start : start + min(frame.payload, FRAME)])

@@ -1,5 +1,6 @@
 """Heads of frames (RFC 9113 section 4.1), and what makes nine bytes certainly one."""
 
+import struct
 from typing import NamedTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -18,24 +19,27 @@ ERRORS = (
 )
 """Section 7, by number."""
 
-_EXTENSIONS = frozenset((0x0A, 0x0C, 0x10))  # ALTSVC, ORIGIN, PRIORITY_UPDATE
-_FLAGS = {
-    DATA: END_STREAM | PADDED,
-    HEADERS: END_STREAM | END_HEADERS | PADDED | PRIORITIZED,
-    PRIORITY: 0,
-    RST_STREAM: 0,
-    SETTINGS: ACK,
-    PUSH_PROMISE: END_HEADERS | PADDED,
-    PING: ACK,
-    GOAWAY: 0,
-    WINDOW_UPDATE: 0,
-    CONTINUATION: END_HEADERS,
-}
-_LENGTHS = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
-_OF_CONNECTION = frozenset((SETTINGS, PING, GOAWAY))
+_HEAD = struct.Struct(">HBBBI")  # length >> 8, length & 0xFF, type, flags, stream
+_HIGHEST = (1 << 31) - 1
+_ANY, _STREAM, _CONNECTION = (0, _HIGHEST), (1, _HIGHEST), (0, 0)
+_RULES = {
+    DATA: (END_STREAM | PADDED, 0, LONGEST, *_STREAM),
+    HEADERS: (END_STREAM | END_HEADERS | PADDED | PRIORITIZED, 0, LONGEST_HELD, *_STREAM),
+    PRIORITY: (0, 5, 5, *_STREAM),
+    RST_STREAM: (0, 4, 4, *_STREAM),
+    SETTINGS: (ACK, 0, LONGEST_HELD, *_CONNECTION),
+    PUSH_PROMISE: (END_HEADERS | PADDED, 0, LONGEST_HELD, *_STREAM),
+    PING: (ACK, 8, 8, *_CONNECTION),
+    GOAWAY: (0, 8, LONGEST_HELD, *_CONNECTION),
+    WINDOW_UPDATE: (0, 4, 4, *_ANY),
+    CONTINUATION: (END_HEADERS, 0, LONGEST_HELD, *_STREAM),
+} | dict.fromkeys((0x0A, 0x0C, 0x10), (0xFF, 0, LONGEST_HELD - 1, *_ANY))  # ALTSVC, ORIGIN, PRIORITY_UPDATE
+"""Of each type the flags that may be set, and the least and the greatest length and stream."""
 
 
 class Frame(NamedTuple):
+    """length: of the payload."""
+
     length: int
     kind: int
     flags: int
@@ -44,21 +48,15 @@ class Frame(NamedTuple):
 
 def frame_at(data: bytes | bytearray, at: int) -> Frame | None:
     """The head that is there, all nine bytes of it. None if it is none, or of a frame that nobody sends."""
-    whole = int.from_bytes(data[at : at + HEAD], "big")
-    length, kind, flags, stream = whole >> 48, whole >> 40 & 0xFF, whole >> 32 & 0xFF, whole & 0xFFFFFFFF
-    if stream >> 31:
+    high, low, kind, flags, stream = _HEAD.unpack_from(data, at)
+    rule = _RULES.get(kind)
+    if rule is None:
         return None
-    allowed = _FLAGS.get(kind)
-    if allowed is None:
-        return Frame(length, kind, flags, stream) if kind in _EXTENSIONS and length < LONGEST_HELD else None
-    if flags & ~allowed or length > (LONGEST_HELD if kind else LONGEST):
+    allowed, shortest, longest, lowest, highest = rule
+    length = high << 8 | low
+    if flags & ~allowed or not shortest <= length <= longest or not lowest <= stream <= highest:
         return None
-    if kind in _OF_CONNECTION:
-        if stream or (kind == SETTINGS and (length % 6 or (flags and length))) or (kind == GOAWAY and length < 8):
-            return None
-    elif not stream and kind != WINDOW_UPDATE:
-        return None
-    if _LENGTHS.get(kind, length) != length:
+    if kind == SETTINGS and (length % 6 or (flags and length)):
         return None
     return Frame(length, kind, flags, stream)
 

@@ -4,6 +4,8 @@ A block refers to fields of earlier blocks by how many have been added since. So
 all that was added after is known, and what is older is not: it is read as UNKNOWN.
 """
 
+from collections.abc import Container
+
 from rover_http2.huffman import decode
 
 Field = tuple[str, str]
@@ -43,11 +45,16 @@ MOST_FIELDS = 256
 
 
 class Decoder:
-    """One direction's. The table may hold less than the sender's, never anything else; what is missing is UNKNOWN."""
+    """One direction's. The table may hold less than the sender's, never anything else; what is missing is UNKNOWN.
 
-    __slots__ = ("_fields", "_room", "_size")
+    wanted: names of the fields to return, UNKNOWN among them; None for all. Of the others only what later blocks may
+    refer to is read.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_fields", "_room", "_size", "_wanted")
+
+    def __init__(self, wanted: Container[str] | None = None) -> None:
+        self._wanted = wanted
         self._fields: list[Field] = []  # the newest is the last
         self._size = 0
         self._room = _DEFAULT_TABLE
@@ -59,7 +66,10 @@ class Decoder:
         self._room = LARGEST_TABLE
 
     def decode(self, block: bytes) -> tuple[list[Field], bool]:
-        """Its fields, and whether all of them are known. ValueError where it is none: then `forget`."""
+        """Its fields, the first in any case, and whether all of them are known.
+
+        ValueError where it is none: then `forget`.
+        """
         try:
             return self._decode(block)
         except IndexError:
@@ -67,6 +77,7 @@ class Decoder:
 
     def _decode(self, block: bytes) -> tuple[list[Field], bool]:
         found: list[Field] = []
+        wanted = self._wanted
         at, end, whole = 0, len(block), True
         while at < end:
             byte = block[at]
@@ -75,7 +86,8 @@ class Decoder:
                 index = byte & 0x7F
                 if index == 0x7F:
                     index, at = _integer(block, at, index)
-                field = self._field(index)
+                field = _STATIC[index] if 0 < index < _FIRST_DYNAMIC else self._field(index)
+                name = field[0]
             elif byte & 0x60 == 0x20:
                 size = byte & 0x1F
                 if size == 0x1F:
@@ -92,13 +104,13 @@ class Decoder:
                     name = self._field(index)[0]
                 else:
                     name, at = _string(block, at)
-                value, at = _string(block, at)
+                value, at = _string(block, at, byte & 0x40 or wanted is None or name in wanted)
                 field = (name, value)
                 if byte & 0x40:
                     self._add(field)
-            if UNKNOWN in field:
+            if name is UNKNOWN:
                 whole = False
-            if len(found) < MOST_FIELDS:
+            if (wanted is None or name in wanted or not found) and len(found) < MOST_FIELDS:
                 found.append(field)
         return found, whole
 
@@ -143,7 +155,8 @@ def _integer(block: bytes, at: int, value: int) -> tuple[int, int]:
             raise ValueError("an integer is too long")
 
 
-def _string(block: bytes, at: int) -> tuple[str, int]:
+def _string(block: bytes, at: int, wanted: object = True) -> tuple[str, int]:
+    """The string, empty if it is not wanted, and where it ends."""
     byte = block[at]
     at += 1
     length = byte & 0x7F
@@ -152,5 +165,7 @@ def _string(block: bytes, at: int) -> tuple[str, int]:
     end = at + length
     if end > len(block):
         raise ValueError("a block ends in the middle of a string")
+    if not wanted:
+        return "", end
     data = block[at:end]
     return decode(data) if byte & 0x80 else data.decode("latin-1"), end

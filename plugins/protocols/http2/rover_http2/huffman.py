@@ -40,22 +40,30 @@ def _tree() -> list[list[int]]:
 
 
 _NODES = _tree()
-_steps: dict[int, tuple[int, bytes]] = {}
-"""Node and byte (node << 8 | byte) -> the next node (-1: no code), and the symbols that ended. Filled as needed."""
+_NOWHERE = len(_NODES)
+"""Behind EOS, which no string has."""
 
 
-def _step(state: int, byte: int) -> tuple[int, bytes]:
-    at, found = state, bytearray()
-    for bit in range(7, -1, -1):
-        at = _NODES[at][byte >> bit & 1]
-        if at < 0:
-            if ~at == _EOS:
-                at = -1
+class _Steps(dict[int, tuple[int, bytes]]):
+    """node << 8 | byte -> the next node << 8, and the symbols that ended on the way. Filled as needed."""
+
+    def __missing__(self, key: int) -> tuple[int, bytes]:
+        at, found = key >> 8, bytearray()
+        for bit in range(7, -1, -1):
+            if at == _NOWHERE:
                 break
-            found.append(~at)
-            at = 0
-    _steps[state << 8 | byte] = result = (at, bytes(found))
-    return result
+            at = _NODES[at][key >> bit & 1]
+            if at < 0:
+                if ~at == _EOS:
+                    at = _NOWHERE
+                else:
+                    found.append(~at)
+                    at = 0
+        self[key] = result = (at << 8, bytes(found))
+        return result
+
+
+_STEPS = _Steps()
 
 
 def _paddings() -> frozenset[int]:
@@ -63,7 +71,7 @@ def _paddings() -> frozenset[int]:
     found, at = {0}, 0
     for _ in range(_LONGEST_PADDING):
         at = _NODES[at][1]
-        found.add(at)
+        found.add(at << 8)
     return frozenset(found)
 
 
@@ -71,17 +79,12 @@ _ENDS = _paddings()
 
 
 def _decode(data: bytes) -> str:
-    state, parts, steps = 0, [], _steps
+    state, parts, steps = 0, [], _STEPS
     for byte in data:
-        try:
-            state, symbols = steps[state << 8 | byte]
-        except KeyError:
-            state, symbols = _step(state, byte)
-        if state < 0:
-            raise ValueError("EOS within a string")
+        state, symbols = steps[state | byte]
         parts.append(symbols)
     if state not in _ENDS:
-        raise ValueError("a string's padding is none")
+        raise ValueError("a string holds EOS, or its padding is none")
     return b"".join(parts).decode("latin-1")
 
 

@@ -12,9 +12,10 @@ _GRPC = (
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
     *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
 )
-_NEEDED = frozenset(
-    (*TRACE_HEADERS, ":method", ":path", ":status", "content-type", "content-encoding", "grpc-status")
+NEEDED = frozenset(
+    (*TRACE_HEADERS, ":method", ":path", ":status", "content-type", "content-encoding", "grpc-status", UNKNOWN)
 )
+"""Names of the fields that are looked at while nothing is sampled."""
 _LONGEST = 2048  # characters of a value that is kept, and of all values of a message that is not sampled
 _MOST_KEPT = 32
 
@@ -92,13 +93,13 @@ def value_of(fields: Sequence[Field], name: str) -> str:
     """Empty where there is none, or it is not known."""
     for each, value in fields:
         if each == name:
-            return value if value != UNKNOWN else ""
+            return value if value is not UNKNOWN else ""
     return ""
 
 
-def needed(fields: list[Field]) -> list[Field]:
+def shortened(fields: list[Field]) -> list[Field]:
     """What is kept of fields while nothing is sampled."""
-    return [(name, value[:_LONGEST]) for name, value in fields if name in _NEEDED][:_MOST_KEPT]
+    return [(name, value[:_LONGEST]) for name, value in fields[:_MOST_KEPT]]
 
 
 def guessed(fields: list[Field]) -> list[Field]:

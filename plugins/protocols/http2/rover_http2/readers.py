@@ -9,7 +9,7 @@ from rover_core.wire import INVALID, NEED_MORE, SKIPPED, Direction, Limits, Mess
 from rover_http2 import frames
 from rover_http2.frames import HEAD, PREFACE, Frame, frame_at, without_padding
 from rover_http2.hpack import Decoder, Field
-from rover_http2.messages import GoAway, Request, Reset, Response, bounded, guessed, needed, value_of
+from rover_http2.messages import NEEDED, GoAway, Request, Reset, Response, bounded, guessed, shortened, value_of
 
 _LONGEST_KEPT = 8192  # characters of the fields of a message that may be sampled
 # Frames that say what they are: DATA is found by the frame behind it.
@@ -37,9 +37,10 @@ class Half:
         self.complete = True
         self.content = bytearray()
 
-    def add(self, frame: Message[Any]) -> None:
-        self.size += frame.size
-        self.end_ns = frame.end_ns
+    def add(self, size: int, end_ns: int) -> None:
+        """A frame's, head included."""
+        self.size += size
+        self.end_ns = end_ns
 
     def message(self, detail: Any) -> Message[Any]:
         complete = self.complete and not self.partial
@@ -63,7 +64,7 @@ class FrameReader(Reader[Any]):
         self._room = limits.open
         self._longest = limits.buffered
         self._asks = direction == Direction.CLIENT
-        self._decoder = Decoder()
+        self._decoder = Decoder(None if limits.content else NEEDED)
         self._sure = False  # that a frame begins where one is looked for
         self._data: Frame | None = None  # whose payload has not all come
         self._block: tuple[Frame, int, bytearray] | None = None  # that goes on, and the stream that it promises
@@ -82,7 +83,7 @@ class FrameReader(Reader[Any]):
             head = frame_at(data, at)
             if head is None or (head.kind == frames.PUSH_PROMISE and self._asks):
                 return self._read_preface()
-            length, kind = head.length, head.kind
+            length, kind, _, _ = head
             if self._block is not None and (kind != frames.CONTINUATION or head.stream != self._block[0].stream):
                 return INVALID
             if not self._sure:
@@ -180,7 +181,7 @@ class FrameReader(Reader[Any]):
                 return INVALID
             half = self._begin(stream, came.start_ns)
             half.complete = bool(named) or not whole  # else they are trailers, and what was before them is lost
-        half.add(came)
+        half.add(came.size, came.end_ns)
         half.partial |= not whole
         if half.begun:
             half.trailers = self._kept(fields)
@@ -190,7 +191,7 @@ class FrameReader(Reader[Any]):
         return self._end(stream, half) if ends else SKIPPED
 
     def _kept(self, fields: list[Field]) -> list[Field]:
-        return bounded(fields, _LONGEST_KEPT) if self.buffer.content else needed(fields)
+        return bounded(fields, _LONGEST_KEPT) if self.buffer.content else shortened(fields)
 
     def _begin(self, stream: int, start_ns: int) -> Half:
         half = self.halves[stream] = Half(start_ns)
@@ -201,16 +202,17 @@ class FrameReader(Reader[Any]):
         return half
 
     def _end_data(self, frame: Frame) -> Message[Any] | None:
-        came = self.buffer.finish(None)
+        buffer = self.buffer
+        part = buffer.kept if buffer.content else b""
+        buffer.forget()
         half = self.halves.get(frame.stream)
         if half is None:
             return None
-        half.add(came)
-        if came.content and len(half.content) < self.buffer.content:
-            part = came.content
+        half.add(HEAD + frame.length, buffer.end_ns)
+        if part and len(half.content) < buffer.content:
             if frame.flags & frames.PADDED:
                 part = part[1 : max(1, frame.length - part[0])]
-            half.content += part[: self.buffer.content - len(half.content)]
+            half.content += part[: buffer.content - len(half.content)]
         return self._end(frame.stream, half) if frame.flags & frames.END_STREAM else None
 
     def _end(self, stream: int, half: Half) -> Message[Any]:
