@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dissector import dissected
+from dissector import recording as capturing
 from end_to_end import ENVIRONMENT, ROVER, until
 from nginx import Nginx, exchanges, free_port
 
@@ -140,18 +142,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path,
         servers = Servers(nginx, folder)
         running.callback(servers.close)
         filters = " or ".join(f"tcp port {port}" for port in servers.ports)
-        command = ["tshark", "-q", "-i", "lo", "-B", "64", "-w", str(wire), "-f", filters]
-        shark = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        running.callback(end, shark)
         rover = recording(tape, servers.pids)
         running.callback(end, rover)
-        # Nothing is asked before both of them see what is on the wire.
-        until(lambda: answers(nginx.port) and wire.exists() and wire.stat().st_size > 1000)
-        everything(servers)
+        until(lambda: answers(nginx.port))
+        with capturing(wire, filters):
+            everything(servers)
         time.sleep(1)
-        for process in (rover, shark):
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
+        rover.send_signal(signal.SIGINT)
+        rover.wait(timeout=60)
         yield tape, wire, servers
 
 
@@ -236,8 +234,7 @@ def dissect(wire: Path, ports: Sequence[int]) -> Told:
     """What tshark makes of what was on the wire."""
     decode = [word for port in ports for word in ("-d", f"tcp.port=={port},http")]
     fields = [word for field in FIELDS for word in ("-e", field)]
-    command = ["tshark", "-r", str(wire), *decode, "-Y", "http", "-T", "fields", "-E", "aggregator=|", *fields]
-    lines = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True).stdout.splitlines()
+    lines = dissected(wire, *decode, "-Y", "http", "-T", "fields", "-E", "aggregator=|", *fields).splitlines()
     asked: dict[Connection, list[str]] = defaultdict(list)
     answered: dict[Connection, list[str]] = defaultdict(list)
     for line in lines:

@@ -168,7 +168,8 @@ def flows(file: Path) -> list[Flow]:
             found.append(flow)
         if transport == "udp":
             direction = _CLIENT if source == flow.client else _SERVER
-            flow.pieces.append(Piece(direction, bytes(packet.data), 0, timestamp_ns, frame))
+            if packet.data:
+                flow.pieces.append(Piece(direction, bytes(packet.data), 0, timestamp_ns, frame))
         else:
             _add_segment(flow, packet, source, timestamp_ns, frame)
             flow.last = timestamp_ns, frame

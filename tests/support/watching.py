@@ -1,4 +1,4 @@
-"""`rover profile network` while something happens, the same packets in a file, and a proxy that speaks TLS."""
+"""`rover profile network` while something happens, and a proxy that speaks TLS."""
 
 import json
 import signal
@@ -69,24 +69,6 @@ class Watching:
 def _fits(record: dict[str, Any], which: dict[str, object]) -> bool:
     told = record | {"peer": record["peer"].get("pid")}
     return all(told[name] == value for name, value in which.items())
-
-
-@contextmanager
-def recording(file: Path, which: str) -> Iterator[None]:
-    """What passes on the loopback interface, in a file. which: a capture filter."""
-    file.touch()
-    file.chmod(0o666)  # dumpcap gives up its rights
-    for folder in (file.parent, *file.parents[1:3]):
-        folder.chmod(0o777)
-    command = ["dumpcap", "-q", "-P", "-B", "64", "-i", "lo", "-f", which, "-w", str(file)]
-    capture = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: file.stat().st_size >= 24)
-        yield
-        time.sleep(1)
-    finally:
-        capture.terminate()
-        capture.wait(30)
 
 
 @contextmanager

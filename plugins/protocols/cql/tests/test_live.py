@@ -12,9 +12,10 @@ from accounts import Account, found, read_account, told
 from captures import Flow, flows
 from cassandra_server import cassandra
 from classifying import Classify, directed
+from dissector import dissected, recording
 from https import make_certificate
 from relay import Relay
-from watching import Watching, recording, tls_in_front
+from watching import Watching, tls_in_front
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Limits, Message
@@ -110,17 +111,16 @@ def test_the_dissector_finds_the_same_messages(
     file = tmp_path / "live.pcap"
     with recording(file, f"tcp port {server[0]}"):
         work(begin(server[0], [(version, compression)], 40, 20_000))
-    theirs = dissected(file, server[0])
+    theirs = by_tshark(file, server[0])
     assert len(theirs) > 200
     ours = [each for flow in flows(file) for each in messages(directed(flow, classify) or flow)]
     assert sorted(ours) == sorted(theirs)
 
 
-def dissected(file: Path, port: int) -> list[tuple[int, ...]]:
+def by_tshark(file: Path, port: int) -> list[tuple[int, ...]]:
     """Frame, connection, direction, version, stream, opcode and length of each message, by tshark."""
-    command = ["tshark", "-r", str(file), "-d", f"tcp.port=={port},cql", "-Y", "cql", "-T", "fields"]
-    command += [word for field in FIELDS for word in ("-e", field)]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    fields = [word for field in FIELDS for word in ("-e", field)]
+    text = dissected(file, "-d", f"tcp.port=={port},cql", "-Y", "cql", "-T", "fields", *fields)
     told: list[tuple[int, ...]] = []
     for line in text.splitlines():
         frame, connection, *columns = line.split("\t")

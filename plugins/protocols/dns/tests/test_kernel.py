@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 from bind_server import Bind, bind, dnsmasq, missing
-from watching import Watching, recording
+from dissector import dissected, recording
+from watching import Watching
 
 pytestmark = pytest.mark.kernel
 
@@ -117,20 +118,20 @@ def test_the_server_logged_the_same(ended: Ended) -> None:
 
 def test_an_independent_dissector_sees_the_same(ended: Ended) -> None:
     """Broken: queries are reported that were not on the wire, or with other codes than were."""
-    told = dissected(ended)
+    told = by_tshark(ended)
     assert sum(told.values()) > 20
     asked = (ended.rover.counted(role="client", pid=pid, ssl=False) for pid in ended.pids.values())
     assert sum(asked, Counter()) == told
 
 
-def dissected(ended: Ended) -> Counts:
+def by_tshark(ended: Ended) -> Counts:
     """Operations and codes of what was not encrypted, as tshark sees them."""
     codes = {"0": "NOERROR", "3": "NXDOMAIN", "5": "REFUSED"}
     types = {"1": "A", "15": "MX", "16": "TXT", "28": "AAAA", "33": "SRV"}
-    command = ["tshark", "-r", ended.capture, "-Y", "dns.flags.response == 1", "-T", "fields"]
-    command += [word for field in ("qry.type", "qry.name", "flags.rcode") for word in ("-e", f"dns.{field}")]
-    command += [word for kind in ("tcp", "udp") for word in ("-d", f"{kind}.port=={ended.server.port},dns")]
-    text = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True, timeout=60).stdout
+    options = ["-Y", "dns.flags.response == 1", "-T", "fields"]
+    options += [word for field in ("qry.type", "qry.name", "flags.rcode") for word in ("-e", f"dns.{field}")]
+    options += [word for kind in ("tcp", "udp") for word in ("-d", f"{kind}.port=={ended.server.port},dns")]
+    text = dissected(ended.capture, *options)
     found: Counts = Counter()
     for line in text.splitlines():
         for kind, name, code in zip(*(each.split(",") for each in line.split("\t")), strict=True):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from dissector import dissected, recording
 from end_to_end import ENVIRONMENT, ROVER, until, wait_for_line
 from https import make_certificate
 from nginx import free_port, lines
@@ -164,10 +164,6 @@ def watch(folder: Path, ports: dict[str, int], running: Any, begin: Callable[...
     secure = begin("tls client", sys.executable, GRPC, behind, folder / "certificate", **pipes)
     assert client.stdout.readline() == secure.stdout.readline() == "ready\n"
     which = " or ".join(f"tcp port {each}" for each in ports.values())
-    sniffer = begin(
-        "tshark", "tshark", "-Q", "-i", "lo", "-B", "64", "-f", which, "-w", folder / "traffic.pcapng", **quiet
-    )
-    until(lambda: (folder / "traffic.pcapng").exists() and (folder / "traffic.pcapng").stat().st_size)
     for port_ in (ports["nginx"], ports["nghttpd"], ports["nghttpx"], behind):
         until(lambda at=port_: subprocess.run(["nc", "-z", "127.0.0.1", str(at)], check=False).returncode == 0)
     pids = {name: process.pid for name, process in running.items()}
@@ -177,13 +173,11 @@ def watch(folder: Path, ports: dict[str, int], running: Any, begin: Callable[...
     command = [str(ROVER), "profile", "network", "--duration", "0", "--log-level", "info", "--set", room, *chosen]
     rover = begin("rover", *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=ENVIRONMENT)
     wait_for_line(rover, "task started")
-    loads = traffic(folder, ports)
-    account, inside = (called(each) for each in (client, secure))
-    time.sleep(1.5)  # gRPC's `Sleep` is over then, too
-    records = lines(rover)
-    sniffer.send_signal(signal.SIGINT)
-    sniffer.wait(timeout=30)
-    return Ended(records, pids, folder, ports, loads, account, inside)
+    with recording(folder / "traffic.pcap", which):
+        loads = traffic(folder, ports)
+        account, inside = (called(each) for each in (client, secure))
+        time.sleep(1.5)  # gRPC's `Sleep` is over then, too
+    return Ended(lines(rover), pids, folder, ports, loads, account, inside)
 
 
 def called(client: "subprocess.Popen[str]") -> list[list[str]]:
@@ -288,16 +282,14 @@ def without_sleep(counts: Counts) -> Counts:
     return Counter({key: count for key, count in counts.items() if key[0] != SLEPT})
 
 
-def dissected(ended: Ended, server: str) -> Counts:
+def by_tshark(ended: Ended, server: str) -> Counts:
     """Operations and statuses of a server's connections as tshark sees them."""
     port = ended.ports[server]
-
-    command = ["tshark", "-r", str(ended.folder / "traffic.pcapng"), "-d", f"tcp.port=={port},http2", "-T", "json"]
-    command += ["-Y", f"tcp.port=={port} && http2.type in {{1,5}}", "--no-duplicate-keys", "-J", "http2 tcp"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    options = ["-d", f"tcp.port=={port},http2", "-T", "json", "--no-duplicate-keys", "-J", "http2 tcp"]
+    text = dissected(ended.folder / "traffic.pcap", *options, "-Y", f"tcp.port=={port} && http2.type in {{1,5}}")
     asked: dict[tuple[str, str], str] = {}
     answered: dict[tuple[str, str], str] = {}
-    for packet in json.loads(done.stdout):
+    for packet in json.loads(text):
         layers = packet["_source"]["layers"]
         connection = layers["tcp"]["tcp.stream"]
         for stream in streams_of(layers.get("http2")):
@@ -324,7 +316,7 @@ def streams_of(layer: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("server", ["nginx", "grpc"])
 def test_an_independent_dissector_sees_the_same(ended: Ended, server: str) -> None:
     """Broken: requests are reported that were not on the wire, or others than were."""
-    theirs = dissected(ended, server)
+    theirs = by_tshark(ended, server)
     seen = ended.seen("nginx" if server == "nginx" else "grpc server", "server")
     if server == "nginx":
         assert seen == theirs

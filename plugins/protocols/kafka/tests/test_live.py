@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from captures import disagreements, flows
 from classifying import Classify
+from dissector import dissected, recording
 from https import make_certificate
 from kafka_accounts import Account, Told, plain, read_account, told
 from kafka_broker import Broker, kafka
 from kafka_listening import listened, ours
-from watching import Watching, recording, tls_in_front
+from watching import Watching, tls_in_front
 
 pytestmark = [pytest.mark.servers, pytest.mark.kernel]
 
@@ -143,7 +144,7 @@ def test_the_dissector_finds_the_same_messages(broker: Broker, classify: Classif
     file = tmp_path / "live.pcap"
     with recording(file, f"tcp port {broker.port}"):
         account = work_recorded(broker.port)
-    theirs = dissected(file, broker.port)
+    theirs = by_tshark(file, broker.port)
     assert len([each for each in theirs if "api_key" in each]) == len(account)
     found: list[str] = []
     for flow in flows(file):
@@ -162,10 +163,9 @@ def _as_dissected(message: dict[str, Any]) -> dict[str, Any]:
     return {name: message[name] for name in wanted}
 
 
-def dissected(file: Path, port: int) -> list[dict[str, Any]]:
+def by_tshark(file: Path, port: int) -> list[dict[str, Any]]:
     """Messages of the capture by tshark."""
-    command = ["tshark", "-r", str(file), "-d", f"tcp.port=={port},kafka", "-Y", "kafka", "-T", "json"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    text = dissected(file, "-d", f"tcp.port=={port},kafka", "-Y", "kafka", "-T", "json")
     return [message for packet in json.loads(text) for message in _messages(packet["_source"]["layers"])]
 
 

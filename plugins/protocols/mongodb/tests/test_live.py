@@ -15,12 +15,13 @@ import pymongo
 import pytest
 from captures import Flow, flows
 from classifying import Classify
+from dissector import dissected, recording
 from https import make_certificate
 from mongodb_listening import read
 from pymongo.errors import PyMongoError
 from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 from relay import Relay
-from watching import Watching, recording, tls_in_front
+from watching import Watching, tls_in_front
 
 from rover_core.api import WireProtocol
 from rover_mongodb.commands import names_collection
@@ -163,7 +164,7 @@ def test_the_agent_sees_every_exchange_once_in_clear_text_and_inside_tls(
             assert seen(rover, **ends, ssl=inside) == account
             assert rover.errors(**ends, ssl=inside) == sum(status != "OK" for _, status in account.elements()) == 3
     if shutil.which("tshark"):
-        theirs = dissected(capture, server)
+        theirs = by_tshark(capture, server)
         ours = [each for flow in flows(capture) for each in listened(flow, classify)]
         assert len(theirs) > 40
         assert sorted(ours) == sorted(theirs)
@@ -175,12 +176,11 @@ def listened(flow: Flow, classify: Classify) -> Iterator[tuple[int, ...]]:
         yield frame, flow.index, message.size, detail.id, getattr(detail, "answers", 0), detail.opcode
 
 
-def dissected(file: Path, port: int) -> list[tuple[int, ...]]:
+def by_tshark(file: Path, port: int) -> list[tuple[int, ...]]:
     """Frame, connection, length, id, the id that it answers and opcode of each message, by tshark."""
-    command = ["tshark", "-r", str(file), "-d", f"tcp.port=={port},mongo", "-Y", "mongo", "-T", "fields"]
-    command += ["-e", "frame.number", "-e", "tcp.stream"]
-    command += [word for field in FIELDS for word in ("-e", f"mongo.{field}")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    wanted = ("frame.number", "tcp.stream", *(f"mongo.{field}" for field in FIELDS))
+    fields = [word for field in wanted for word in ("-e", field)]
+    text = dissected(file, "-d", f"tcp.port=={port},mongo", "-Y", "mongo", "-T", "fields", *fields)
     found: list[tuple[int, ...]] = []
     for line in text.splitlines():
         frame, connection, *columns = line.split("\t")

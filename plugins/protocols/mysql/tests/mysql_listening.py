@@ -1,10 +1,10 @@
 """Every message that the parser reads, in the words of an independent dissector, and the dissector's own."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from captures import Flow
+from dissector import dissected
 
 from rover_core.wire import Limits, Message
 from rover_mysql import packets
@@ -106,12 +106,11 @@ def _said(detail: packets.Answer) -> list[tuple[str, str]]:
     return [("mysql.stmt_id", str(detail.statement))] if detail.statement else []
 
 
-def dissected(file: Path, port: int) -> list[Field]:
+def by_tshark(file: Path, port: int) -> list[Field]:
     """The same by tshark."""
-    command = ["tshark", "-r", str(file), "-d", f"tcp.port=={port},mysql", "-Y", "mysql", "-T", "fields"]
-    command += ["-E", f"aggregator={_SEPARATOR}"]
-    command += [word for name in ("frame.number", "tcp.stream", *_FIELDS) for word in ("-e", name)]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    options = ["-d", f"tcp.port=={port},mysql", "-Y", "mysql", "-T", "fields", "-E", f"aggregator={_SEPARATOR}"]
+    fields = [word for name in ("frame.number", "tcp.stream", *_FIELDS) for word in ("-e", name)]
+    text = dissected(file, *options, *fields)
     told: list[Field] = []
     for line in text.splitlines():
         frame, connection, *columns = line.split("\t")

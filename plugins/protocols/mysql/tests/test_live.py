@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import pytest
 from captures import flows
 from classifying import Classify, directed
+from dissector import recording
 from mysql_accounts import Told, found, read_account, told
-from mysql_listening import dissected, fields
+from mysql_listening import by_tshark, fields
 from mysql_server import mariadb, missing
 from relay import Relay
-from watching import Watching, recording
+from watching import Watching
 
 from rover_core.api import WireProtocol
 
@@ -168,7 +169,7 @@ def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_
         for ends in ({"role": "client", "pid": pid}, {"role": "server", "pid": server.pid, "peer": pid}):
             assert answered(rover, **ends, ssl=pid in inside) == answered(rover, **ends) == expected
     if shutil.which("tshark"):
-        theirs = dissected(tmp_path / "live.pcap", server.port)
+        theirs = by_tshark(tmp_path / "live.pcap", server.port)
         assert len(theirs) > 300
         ours = [each for flow in flows(tmp_path / "live.pcap") for each in fields(directed(flow, classify) or flow)]
         inflated = {connection for _, connection, _, value in ours if "connector-compressed.csv" in value}

@@ -22,6 +22,8 @@ def frames(capture: Path, port: str, protocol: str) -> Iterator[dict[str, Any]]:
         "tshark",
         "-r",
         str(capture),
+        "-o",
+        "tcp.reassemble_out_of_order:TRUE",
         "-d",
         f"tcp.port=={port},{protocol}",
         "-Y",
