@@ -1,24 +1,20 @@
-"""Published captures against an independent dissector's reading, recorded ones against the driver's own account."""
+"""Published captures, message by message against an independent dissector's reading of them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import found, read_account, told
-from captures import FOLDER, Flow, Published, captured, disagreements, flows, recorded
+from captures import FOLDER, Flow, Published, captured, disagreements, flows
 from classifying import Classify, directed
 
-from rover_core.wire import Exchange, Limits, Message
-from rover_cql import plugin
+from rover_core.wire import Limits, Message
 from rover_cql.connection import CqlConnection
 from rover_cql.digest import digest
 from rover_cql.messages import ERROR, NAMES, REGISTER, RESULT, STARTUP, Request, Response
 
 CAPTURES = captured("cql")
 COUNT = 7
-RECORDED = sorted((Path(__file__).parent / "captures").glob("*.pcap.gz"))
 KINDS = ("", "void", "rows", "set_keyspace", "prepared", "schema_change")
 FLAGS = ("compression", "tracing", "custom_payload", "warning")
 
@@ -102,49 +98,3 @@ def test_the_captures_are_all_there() -> None:
 def test_every_message_agrees_with_the_dissector(capture: Published, classify: Classify) -> None:
     """Broken: a message is missed, invented, cut wrongly or misread."""
     assert set(differences(capture, classify)) == KNOWN.get(capture.name, set())
-
-
-@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.name.partition(".")[0])
-def test_exchanges_are_those_of_the_drivers_account(file: Path, classify: Classify, tmp_path: Path) -> None:
-    """Broken: what a real driver and server say in that version is missed, doubled or misread."""
-    exchanges: list[Exchange] = []
-    verdicts = set()
-    for flow in recorded(file, tmp_path):
-        connection = CqlConnection(Limits())
-        for piece in flow.pieces:
-            verdicts.add((piece.direction, classify(piece.data)))
-            exchanges += connection.feed(piece.direction, piece.data, piece.gap, piece.timestamp_ns)
-        exchanges += connection.close()
-        assert not connection.losses
-    account = read_account(file.with_name(file.name.replace(".pcap.gz", ".jsonl")).read_text())
-    assert len(account) > 90
-    assert found(exchanges) == told(account)
-    assert all(each.complete for each in exchanges if not each.operation.startswith("EVENT"))
-    assert verdicts - {(0, 0), (1, 0)} == {(0, 1), (1, 2)}
-
-
-@pytest.mark.parametrize("file", RECORDED, ids=lambda file: file.name.partition(".")[0])
-def test_no_secret_is_kept(file: Path, tmp_path: Path) -> None:
-    """Broken: what was inserted, or asked for, can be read in what Rover keeps or ships."""
-    for flow in recorded(file, tmp_path):
-        connection = CqlConnection(Limits(content=1 << 16))
-        found = [e for p in flow.pieces for e in connection.feed(p.direction, p.data, p.gap, p.timestamp_ns)]
-        assert "s3cr3t" not in repr(found)
-
-
-def test_all_connections_of_the_recorded_captures_are_recognised_from_the_middle(
-    classify: Classify, tmp_path: Path
-) -> None:
-    """Broken: connections that were there before the agent are never read."""
-    (protocol,) = plugin.rover_protocols()
-    for file in RECORDED:
-        for flow in recorded(file, tmp_path):
-            late = replace(flow, pieces=flow.pieces[len(flow.pieces) // 2 :])
-            if len(late.pieces) < 6:
-                continue
-            turned = directed(late, classify)
-            assert turned is not None
-            assert turned.client == flow.client
-            connection = protocol.connect(Limits())
-            found = [e for p in turned.pieces for e in connection.feed(p.direction, p.data, p.gap, p.timestamp_ns)]
-            assert sum(each.complete for each in found) >= 2, (file.name, flow.index)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rover_core.wire import Connection, Direction, Exchange, InOrder, Limits, Message
 from rover_core.wire.http import SERVER_ERROR, operation, operation_class
-from rover_http1.heads import Request, Response, framing
+from rover_http1.messages import Request, Response, framing
 from rover_http1.readers import RequestReader, ResponseReader
 
 

@@ -19,7 +19,7 @@ def connect(limits: Limits) -> Connection:
 
 
 def trace(exchange: Exchange) -> TraceContext | None:
-    from rover_http1.heads import trace_of
+    from rover_http1.messages import trace_of
 
     return trace_of(exchange.request.detail) if exchange.request else None
 
@@ -29,13 +29,13 @@ def path(exchange: Exchange) -> str:
 
 
 def request(operation_class: str, operation: str) -> Any:
-    from rover_http1.heads import Request
+    from rover_http1.messages import Request
 
     return Request(operation_class, operation.partition(" ")[2], "", b"")
 
 
 def response(status: int) -> Any:
-    from rover_http1.heads import Response
+    from rover_http1.messages import Response
 
     return Response(status, "", b"")
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from rover_core.wire import INVALID, NEED_MORE, SKIPPED, WITHOUT_END, Limits, Message, Outcome, Reader
 from rover_core.wire.http import METHODS
-from rover_http1.heads import Framing, Length, Request, Response, request_head, response_head
+from rover_http1.messages import Framing, Length, Request, Response, request_head, response_head
 
 Head = TypeVar("Head", Request, Response)
 

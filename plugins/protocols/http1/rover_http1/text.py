@@ -3,7 +3,7 @@
 from rover_core.wire import Message, Rendering
 from rover_core.wire.httpbody import render_body
 from rover_core.wire.rendering import shorten
-from rover_http1.heads import Request, Response, headers
+from rover_http1.messages import Request, Response, headers
 
 
 def render_message(message: Message[Request] | Message[Response], rendering: Rendering) -> str:

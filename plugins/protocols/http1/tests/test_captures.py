@@ -12,7 +12,7 @@ from classifying import Classify, directed
 
 from rover_core.wire import Limits, Message
 from rover_http1.connection import Http1Connection
-from rover_http1.heads import headers
+from rover_http1.messages import headers
 
 CAPTURES = captured("http")
 COUNT = 24

@@ -11,7 +11,7 @@ from rover_core.api import WireProtocol
 from rover_core.model import Loss
 from rover_core.wire import Exchange, Limits, TraceContext
 from rover_http1.connection import Http1Connection
-from rover_http1.heads import Length, framing, parse_request, parse_response
+from rover_http1.messages import Length, framing, parse_request, parse_response
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"

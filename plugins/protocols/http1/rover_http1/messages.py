@@ -98,7 +98,10 @@ def _unknown_method(method: bytes) -> str:
 
 
 def _parse_odd_line(line: bytes, head: bytes) -> Request | None:
-    """Lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET  / HTTP/1.1`, `GET / HTTP/1.`, `GET /`."""
+    """Lines that servers answer, if with 400.
+
+    `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET  / HTTP/1.1`, `GET / HTTP/1.`, `GET /`.
+    """
     method, *rest = line.split(b" ")
     if (
         not _PRINTABLE.fullmatch(line)
