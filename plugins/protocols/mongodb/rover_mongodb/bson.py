@@ -30,10 +30,11 @@ def elements(data: bytes, at: int, end: int) -> Iterator[Element]:
         return
     end = min(end, at + INT32.unpack_from(data, at)[0])
     at += 4
+    find, length_at = data.find, INT32.unpack_from
     for _ in range(_ELEMENTS):
         if at >= end or (kind := data[at]) == 0:
             return
-        zero = data.find(b"\0", at + 1, end)
+        zero = find(b"\0", at + 1, end)
         if zero < 0:
             return
         value = zero + 1
@@ -43,7 +44,7 @@ def elements(data: bytes, at: int, end: int) -> Iterator[Element]:
             if more is None:
                 size = _strings(data, value, end) if kind == _REGEX else -1
             elif value + 4 <= end:
-                size = INT32.unpack_from(data, value)[0] + more
+                size = length_at(data, value)[0] + more
             else:
                 size = -1
             if size < 0:

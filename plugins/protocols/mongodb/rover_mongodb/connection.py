@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rover_core.wire import ById, Connection, Direction, Exchange, Limits, Message
+from rover_core.wire import ById, Connection, Exchange, Limits, Message
 from rover_mongodb.commands import canonical, operation
 from rover_mongodb.messages import Command, Reply
 from rover_mongodb.readers import CommandReader, ReplyReader
@@ -19,7 +19,7 @@ class MongoConnection(Connection):
 
     def stitch(self, direction: int, message: Message[Any]) -> None:
         detail = message.detail
-        if direction == Direction.CLIENT:
+        if not direction:
             if detail.answered:
                 self._pairs.request(message)
             else:

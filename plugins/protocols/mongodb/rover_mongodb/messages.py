@@ -61,9 +61,8 @@ class Reply(NamedTuple):
 
 
 class Header(NamedTuple):
-    """length: of the message. opcode, compressor: as in Command. flags: OP_MSG's."""
+    """opcode, compressor: as in Command. flags: OP_MSG's."""
 
-    length: int
     id: int
     answers: int
     opcode: int

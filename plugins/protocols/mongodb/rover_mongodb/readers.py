@@ -105,24 +105,23 @@ class Half(Reader[Detail], Generic[Detail]):
         have = len(data) - at
         if have < HEADER.size:
             return NEED_MORE
-        header = Header(*HEADER.unpack_from(data, at))
-        if not HEADER.size < header.length <= LONGEST or header.opcode not in self.opcodes:
+        length, number, answers, opcode = HEADER.unpack_from(data, at)
+        if not HEADER.size < length <= LONGEST or opcode not in self.opcodes:
             return INVALID
-        if have < min(header.length, _SHAPE):
+        if have < min(length, _SHAPE):
             return NEED_MORE
-        if not self._fits(header, at + HEADER.size):
+        if not self._fits(length, answers, opcode, at + HEADER.size):
             return INVALID
-        size = HEADER.size
-        if header.opcode == MSG:
-            header = header._replace(flags=INT32.unpack_from(data, at + size)[0])
+        size, compressor, flags = HEADER.size, None, 0
+        if opcode == MSG:
+            (flags,) = INT32.unpack_from(data, at + size)
             size += 4
-        elif header.opcode == COMPRESSED:
+        elif opcode == COMPRESSED:
             opcode, _, compressor = _COMPRESSION.unpack_from(data, at + size)
-            header = header._replace(opcode=opcode, compressor=compressor)
             size += _COMPRESSION.size
         buffer.skip(size)
-        self._header = header
-        self._left = header.length - size
+        self._header = Header(number, answers, opcode, compressor, flags)
+        self._left = length - size
         return None
 
     def _skip_documents(self) -> Outcome:
@@ -192,24 +191,24 @@ class Half(Reader[Detail], Generic[Detail]):
         data = self.buffer.data
         if len(data) - at < HEADER.size:
             return False
-        header = Header(*HEADER.unpack_from(data, at))
-        return len(data) - at >= min(header.length, _SHAPE) and self._fits(header, at + HEADER.size)
+        length, _, answers, opcode = HEADER.unpack_from(data, at)
+        return len(data) - at >= min(length, _SHAPE) and self._fits(length, answers, opcode, at + HEADER.size)
 
-    def _fits(self, header: Header, at: int) -> bool:
+    def _fits(self, length: int, answers: int, opcode: int, at: int) -> bool:
         """Whether what follows a header there is what its opcode says; of short messages all is in hand."""
         data = self.buffer.data
-        room = header.length - HEADER.size
-        if header.opcode not in self.opcodes or not _LEAST[header.opcode] <= room <= LONGEST:
+        room = length - HEADER.size
+        if opcode not in self.opcodes or not _LEAST[opcode] <= room <= LONGEST:
             return False
-        if self.asking and header.answers not in _NOTHING:
+        if self.asking and answers not in _NOTHING:
             return False
-        match header.opcode:
+        match opcode:
             case 2013:  # OP_MSG
                 known = not INT32.unpack_from(data, at)[0] & ~_KNOWN_FLAGS & 0xFFFF
                 return known and (data[at + 4] == 1 or (data[at + 4] == 0 and self._is_document(at + 5, room - 5)))
             case 2012:  # OP_COMPRESSED
-                opcode, size, compressor = _COMPRESSION.unpack_from(data, at)
-                known = opcode in self.opcodes and opcode != COMPRESSED
+                inner, size, compressor = _COMPRESSION.unpack_from(data, at)
+                known = inner in self.opcodes and inner != COMPRESSED
                 return known and 0 < size <= LONGEST and 0 <= compressor <= 3
             case 1:  # OP_REPLY
                 documents = INT32.unpack_from(data, at + 16)[0]
