@@ -37,7 +37,10 @@ class Ring:
     def __init__(self, info: MapInfo) -> None:
         page = mmap.PAGESIZE
         self._size = info.max_entries
-        self._consumer = mmap.mmap(info.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        consumer = mmap.mmap(info.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        # Written by one store. struct.pack_into clears its place first, and a program that reserves in that very moment
+        # finds a ring that nobody has read.
+        self._consumer = memoryview(consumer).cast("Q")
         # The data is mapped twice in a row, so a record that wraps around is still contiguous.
         self.memory = mmap.mmap(info.fd, page + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._data = memoryview(self.memory)
@@ -55,12 +58,12 @@ class Ring:
         """
         memory, size = self.memory, self._size
         first = mmap.PAGESIZE + _HEADER
-        position = start = _POSITION.unpack_from(self._consumer)[0]
+        position = start = self._consumer[0]
         end = _POSITION.unpack_from(memory)[0]
         try:
             while position < end:
                 if position - start > size >> 3:
-                    _POSITION.pack_into(self._consumer, 0, position)
+                    self._consumer[0] = position
                     start = position
                 begin = first + position % size
                 length = _LENGTH.unpack_from(memory, begin - _HEADER)[0]
@@ -73,13 +76,13 @@ class Ring:
                 position += _HEADER + (length + 7 & ~7)
         finally:
             if position != start:
-                _POSITION.pack_into(self._consumer, 0, position)
+                self._consumer[0] = position
 
     def skip(self) -> None:
         """Leave out everything there is now."""
-        _POSITION.pack_into(self._consumer, 0, _POSITION.unpack_from(self.memory)[0])
+        self._consumer[0] = _POSITION.unpack_from(self.memory)[0]
 
     def close(self) -> None:
         self._data.release()
         self.memory.close()
-        self._consumer.close()
+        self._consumer.release()
