@@ -5,6 +5,7 @@ inherited. Before it reads the first byte it gives up every privilege; the agent
 JSON, whose shape it checks.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -57,6 +58,7 @@ def main(order: dict[str, Any]) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # it was the agent's, which may be a terminal
     _go_first()
+    gc.freeze()  # to look through all that was imported takes 20 ms, every now and then
     confine(_MEMORY)
     _send(channel, {"pid": os.getpid()})
     try:
@@ -118,8 +120,10 @@ def _work(channel: socket.socket, source: Source, tee: Tee | None, streams: Stre
     asked.register(channel, select.POLLIN)
     count = 0
     while True:
+        if not count:
+            waiting.poll()
         # A ring that holds anything is readable at once, so while there is something only time makes a batch.
-        ready = asked.poll(0 if count > _MANY else _BUSY_MS) if count else waiting.poll()
+        ready = asked.poll(0 if count > _MANY else _BUSY_MS)
         began_ns = time.thread_time_ns()
         count = feed_all(streams, tee.through(source.drain()) if tee else source.drain())
         if count:

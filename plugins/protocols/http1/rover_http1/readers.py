@@ -36,7 +36,7 @@ class Half(Reader[Head], Generic[Head]):
         self.head: Head | None = None
         self._certain = True
         self._step: Callable[[], Message[Head] | Outcome] = self._read_head
-        self._next = self._step
+        self._next: Callable[[], Message[Head] | Outcome] = self._step
 
     def read(self) -> Message[Head] | Outcome:
         return self._step()
