@@ -343,7 +343,7 @@ def status(pid: int) -> dict[str, str]:
 
 
 def test_workers_have_no_privileges(reading: NetworkProfiler) -> None:
-    """Broken: who finds a hole in a parser has root."""
+    """Broken: who finds a hole in a parser has root; or a worker waits for its turn longer than its ring lasts."""
     assert len(reading.workers) == 2
     for pid in reading.workers:
         seen = status(pid)
