@@ -34,7 +34,7 @@ REPORT, TASKS, NAMES, WATCHES = b"r", b"t", b"n", b"w"
 [number, class, name] of operations that the kernel tells apart; behind the fourth [what is watched (`watching`),
 whether nothing else is wanted]."""
 _MEMORY = 512 << 20
-_BUSY_MS = 5  # between looks at the ring while there is something in it,
+_BUSY_MS = 3  # between looks at the ring while there is something in it,
 _MANY = 200  # unless there were so many records
 _NICE = -5
 
@@ -75,10 +75,7 @@ def _go_first() -> None:
     """
     with suppress(OSError):
         os.nice(_NICE)
-    with (
-        suppress(OSError),
-        open("/proc/self/autogroup", "w") as group,
-    ):  # of its session (sched(7)), where there are such
+    with suppress(OSError), open("/proc/self/autogroup", "w") as group:  # sched(7): its session's, if there are such
         group.write(str(_NICE))
 
 

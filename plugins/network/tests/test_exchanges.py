@@ -203,8 +203,10 @@ def test_every_way_to_send_and_to_receive(reading: NetworkProfiler, script: Scri
     assert telemetry.steps["connections recognised"] == 2
     assert telemetry.steps["exchanges"] == 10
     assert telemetry.steps["calls captured"] <= telemetry.steps["calls seen"]
-    told = 10 + 2  # what each exchange was, so that the kernel knows another like it, and the ends of both connections
-    assert telemetry.steps["records read"] == telemetry.steps["calls captured"] + told, "short segments share a record"
+    told = 10 + 2  # for the fast path what each exchange was, and the ends of both connections
+    assert telemetry.steps["records read"] <= telemetry.steps["calls captured"] + told, (
+        "short segments share a record"
+    )
 
 
 UDP = """
