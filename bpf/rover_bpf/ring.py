@@ -38,7 +38,7 @@ class Ring:
         page = mmap.PAGESIZE
         self._size = info.max_entries
         consumer = mmap.mmap(info.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        # Written by one store. struct.pack_into clears its place first, and a program that reserves in that very moment
+        # Written by one store: struct.pack_into clears its place first, and a program that reserves in that moment
         # finds a ring that nobody has read.
         self._consumer = memoryview(consumer).cast("Q")
         # The data is mapped twice in a row, so a record that wraps around is still contiguous.

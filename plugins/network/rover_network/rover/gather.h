@@ -55,8 +55,7 @@ static __always_inline int rover_gather(struct rover_config *config, struct rove
         return -1;
     rover_append(piece, gathered->data);
     u64 size = piece->size;
-    ROVER_OPAQUE(size);
-    if (!size || size > ROVER_GATHERED + ROVER_SHORT) { /* out of reach; the verifier cannot know */
+    if (!size) { /* out of reach */
         rover_release(&gathered->users);
         return -1;
     }
@@ -65,6 +64,9 @@ static __always_inline int rover_gather(struct rover_config *config, struct rove
     gathered->record = *head;
     gathered->record.length = size;
     gathered->record.after = !piece->left || last ? piece->length : 0;
+    ROVER_OPAQUE(size);
+    if (size > ROVER_GATHERED + ROVER_SHORT) /* it never is, which the verifier cannot know */
+        size = 0;
     s64 failed = bpf_ringbuf_output(ring, &gathered->record, sizeof(struct rover_record) + size, 0);
     rover_release(&gathered->users);
     if (failed)
