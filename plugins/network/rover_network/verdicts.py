@@ -16,7 +16,7 @@ from rover_network.tape import RECORDS, Frame, Reader
 Verdict = tuple[str, int]
 """A protocol's name, and 1 for a request or 2 for a response; ("", 0) where no classifier knows it."""
 _REQUEST, _RESPONSE = 1, 2
-_MOST = 65_536  # connections that are open at once; the quietest of more are asked about again
+_MOST = 65_536  # connections at once; of more, those known for longest are forgotten
 
 
 def compare(file: BinaryIO, protocols: Sequence[WireProtocol]) -> Iterator[Diagnostic]:
