@@ -75,8 +75,9 @@ def _go_first() -> None:
     """
     with suppress(OSError):
         os.nice(_NICE)
-    with suppress(OSError), open("/proc/self/autogroup", "w") as group:  # sched(7): its session's, if there are such
-        group.write(str(_NICE))
+        if os.getsid(0) == os.getpid():  # turns may be a session's (sched(7), autogroup), and this one is its own
+            with open("/proc/self/autogroup", "w") as group:
+                group.write(str(_NICE))
 
 
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
