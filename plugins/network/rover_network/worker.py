@@ -71,13 +71,11 @@ def main(order: dict[str, Any]) -> None:
 
 def _go_first() -> None:
     """A ring holds some 20 ms of a busy host's records: who reads it must not wait for the turns of others, several
-    of which may take as long. Without CAP_SYS_NICE it waits like everybody.
+    of which may take as long. Without CAP_SYS_NICE it waits like everybody, and so it does for another session's or
+    control group's turn.
     """
     with suppress(OSError):
         os.nice(_NICE)
-        if os.getsid(0) == os.getpid():  # turns may be a session's (sched(7), autogroup), and this one is its own
-            with open("/proc/self/autogroup", "w") as group:
-                group.write(str(_NICE))
 
 
 def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:

@@ -87,7 +87,7 @@ class _Worker:
                 env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # no secrets of ours
                 cwd="/",
                 pass_fds=[feed.fd, theirs.fileno(), *([] if recording is None else [recording])],
-                start_new_session=True,  # Ctrl-C is for the agent, and what the worker's turns are is its own affair
+                process_group=0,  # Ctrl-C is for the agent
             )
         self.ready = False
         for each in words:
