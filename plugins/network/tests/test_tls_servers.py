@@ -233,6 +233,11 @@ def test_nettys_boringssl(watch: Watch, start, folder: Path, vertx: str, server:
     assert_nothing_is_mixed_up(watch, start, folder, *map(list, programs))
 
 
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Envoy:
     """Of its wheel, whose program has no names of functions. inside: without TLS, and with."""
 
@@ -253,11 +258,7 @@ class Envoy:
         options = ("--disable-hot-restart", "--concurrency", "2", "--file-flush-interval-msec", "50")
         options += ("--log-path", str(folder / "envoy.log"))
         self.process = subprocess.Popen([self.program, "-c", folder / "envoy.yaml", *options], text=True)
-        until(self._answers, within_s=30)
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        until(lambda: answers(self.port), within_s=30)
 
     def requests(self) -> Counter[tuple[str, str]]:
         """(operation, status) of each."""
@@ -400,5 +401,62 @@ def test_openssl_inside_of_cryptography(watch: Watch, start, nginx: TlsNginx, tm
     seen = watch([client])
     assert said(client) == [200, 404, 200]
     assert seen.wait(client.pid, "client", 3) == Counter({("GET /page", "200"): 2, ("GET /absent", "404"): 1})
+    seen.stop()
+    assert not seen.lost()
+
+
+CARGO = """
+[package]
+name = "fetches"
+version = "0.0.0"
+[lib]
+path = "none.rs"
+[dependencies]
+libtls-sys = "=1.2.0"
+"""
+"""That crate has the source of LibreSSL 3.1.0 with it."""
+ASKING = """
+say() { for path in page absent page; do printf "GET /$path HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n"; sleep 0.2; done; }
+exec "$0" -c -T noverify -T noname -N 127.0.0.1 $1 < <(say)
+"""
+
+
+@pytest.fixture(scope="module")
+def libressl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it is installed, with its `openssl` and `nc`."""
+    made, cargo = CACHE / "libressl", shutil.which("cargo")
+    if (made / "bin/nc").exists():
+        return made
+    if not cargo:
+        pytest.skip("cargo is not installed")
+    folder = tmp_path_factory.mktemp("libressl")
+    (folder / "Cargo.toml").write_text(CARGO)
+    (folder / "none.rs").touch()
+    subprocess.run([cargo, "vendor", "-q", "vendored"], cwd=folder, check=True, capture_output=True, timeout=200)
+    configure = f"./configure -q --prefix={made} --enable-nc --disable-static"
+    parts = "for part in include crypto ssl tls apps; do make -s -j2 -C $part install || exit; done"
+    script = f"tar xzf vendored/libtls-sys/libressl-3.1.0.tar.gz && cd libressl-3.1.0 && {configure} && {parts}"
+    subprocess.run(["sh", "-c", script], cwd=folder, check=True, capture_output=True, timeout=500)
+    return made
+
+
+def test_libressl(watch: Watch, start, folder: Path, nginx: TlsNginx, libressl: Path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: what LibreSSL's own programs say, its server to curl, its client to nginx, is not read."""
+    port, before = free_port(), len(nginx.requests())
+    listening = ("-accept", str(port), "-cert", folder / "certificate", "-key", folder / "key")
+    command = ["sh", "-c", 'cd "$0" && exec "$@"', folder, libressl / "bin/openssl", "s_server", "-WWW", *listening]
+    server = start(*map(str, command))
+    until(lambda: answers(port))
+    curl = held(start, "curl", "-sk", *[f"https://127.0.0.1:{port}/page"] * 5, f"https://127.0.0.1:{port}/large")
+    nc = held(start, "bash", "-c", ASKING, str(libressl / "bin/nc"), str(nginx.port))
+    seen = watch([server, nginx.process, curl, nc])
+    for each in (curl, nc):
+        go(each)
+        assert each.wait(30) == 0
+    served = Counter({("GET /page", "200"): 5, ("GET /large", "200"): 1})
+    assert seen.wait(server.pid, "server", 6) == seen.wait(curl.pid, "client", 6) == served
+    asked = Counter({("GET /page", "200"): 2, ("GET /absent", "404"): 1})
+    assert seen.wait(nginx.process.pid, "server", 3) == Counter(nginx.requests()[before:]) == asked
+    assert seen.wait(nc.pid, "client", 3) == asked
     seen.stop()
     assert not seen.lost()
