@@ -196,9 +196,10 @@ def test_roles_of_a_unix_connection_older_than_the_task(profiler, script: Script
     tell(program, "")
     assert line(program) == "done"
     flows = [each for each in flows_of(profiler, "named") if each.key.transport == "unix" and "write" in each.figures]
-    sent = {each.key.role: each.figures["write"].bytes for each in flows if each.key.name.startswith("python")}
-    assert sent["client"] == 40
-    assert [each.key.role for each in flows if each.key.process.pid == program.pid] == ["server"]
+    (server,) = (each for each in flows if each.key.process.pid == program.pid)
+    (client,) = (each for each in flows if each.key.process == server.key.peer.process)
+    assert (server.key.role, server.figures["write"].bytes) == ("server", 1)
+    assert (client.key.role, client.figures["write"].bytes) == ("client", 40)
 
 
 def test_who_refused(profiler, script: Script) -> None:  # type: ignore[no-untyped-def]

@@ -98,7 +98,7 @@ def _unknown_method(method: bytes) -> str:
 
 
 def _parse_odd_line(line: bytes, head: bytes) -> Request | None:
-    """Lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET / HTTP/1.`, `GET /`."""
+    """Lines that servers answer, if with 400: `GET/ HTTP/1.1`, `GET /a b HTTP/1.1`, `GET  / HTTP/1.1`, `GET / HTTP/1.`, `GET /`."""
     method, *rest = line.split(b" ")
     if (
         not _PRINTABLE.fullmatch(line)
@@ -107,7 +107,7 @@ def _parse_odd_line(line: bytes, head: bytes) -> Request | None:
     ):
         return None
     version = rest.pop()[len("HTTP/") :] if len(rest) > 1 and rest[-1].startswith(b"HTTP/1") else b""
-    return Request(method.decode(), b" ".join(rest).decode(), version.decode(), head)
+    return Request(method.decode(), b" ".join(rest).strip().decode(), version.decode(), head)
 
 
 def parse_response(head: bytes) -> Response | None:

@@ -74,7 +74,7 @@ class TestHttp1(ProtocolConformance):
                     (C, b"\r\nGET http://h/a/1?q=/b HTTP/1.1\r\nX: a\r\n  b\r\n\r\n"),
                     (S, b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 5\r\n\r\nhello"),
                     (C, b"GET /a/2 HTTP/1.1\nHost: h\n\n"), (S, b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok"),
-                    (C, b"OPTIONS * HTTP/1.1\r\n\r\n"), (S, OK % 0),
+                    (C, b"OPTIONS  * HTTP/1.1\r\n\r\n"), (S, OK % 0),
                     (C, b"FROB /b c HTTP/1.1\r\n\r\n"), (S, b"HTTP/1.1 400\r\nContent-Length: 0\r\n\r\n"),
                     (C, GET % 5), (S, OK % 0),
                 ],

@@ -173,7 +173,8 @@ def watch(folder: Path, ports: dict[str, int], running: Any, begin: Callable[...
     pids = {name: process.pid for name, process in running.items()}
     names = ("nginx", "nghttpd", "nghttpx", "grpc server", "grpc client", "tls proxy")
     chosen = [word for name in names for word in ("--pid", str(pids[name]))]
-    command = [str(ROVER), "profile", "network", "--duration", "0", "--log-level", "info", *chosen]
+    room = "profiling.task.network.protocol_analyze.per_cpu_buffer=16MB"
+    command = [str(ROVER), "profile", "network", "--duration", "0", "--log-level", "info", "--set", room, *chosen]
     rover = begin("rover", *command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, env=ENVIRONMENT)
     wait_for_line(rover, "task started")
     loads = traffic(folder, ports)
@@ -202,7 +203,7 @@ def logged(path: Path) -> Counts:
 
 
 def test_nothing_was_lost(ended: Ended) -> None:
-    """Broken: requests go missing at a rate that the agent should keep up with."""
+    """Broken: requests go missing though there is room for all of them."""
     assert not ended.lost["ring full"]
     assert not ended.lost["over limit"]
     # Of the connections that were upgraded, until the kernel knew: it took the first of each call alone.

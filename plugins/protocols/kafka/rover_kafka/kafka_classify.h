@@ -10,6 +10,7 @@
 #define KAFKA_LAST_KEY 92
 #define KAFKA_LAST_VERSION 18
 #define KAFKA_LONGEST_CLIENT 255
+#define KAFKA_LARGEST (1 << 20) /* request that carries no records */
 
 static inline __attribute__((always_inline)) unsigned int kafka_u16(const unsigned char *at)
 {
@@ -29,7 +30,7 @@ static inline __attribute__((always_inline)) int kafka_produce(const unsigned ch
 	return version >= 9 || (head[at & 63] | head[(at + 1) & 63]) != 0;
 }
 
-/* From `at` on: key, version, correlation id, the client's id as text, of which eight letters are looked at. */
+/* From `at` on: key, version, correlation id, the client's id as text, of which 16 letters are looked at. */
 static inline __attribute__((always_inline)) int kafka_header(const unsigned char *head, unsigned int at,
 							      unsigned int size, unsigned int whole)
 {
@@ -39,10 +40,10 @@ static inline __attribute__((always_inline)) int kafka_header(const unsigned cha
 		return 0;
 	if (length == 0 || length > KAFKA_LONGEST_CLIENT || length + 10 > whole)
 		return 0;
-	for (unsigned int i = at + 10; i < at + 18; i++)
+	for (unsigned int i = at + 10; i < at + 26; i++)
 		if (i < at + 10 + length && i < size && (head[i] < ' ' || head[i] > '~'))
 			return 0;
-	return key != 0 || kafka_produce(head, at + 10 + length, size, version);
+	return key != 0 ? whole <= KAFKA_LARGEST : kafka_produce(head, at + 10 + length, size, version);
 }
 
 static inline __attribute__((always_inline)) int kafka_classify(const unsigned char *head, unsigned int size)
@@ -51,7 +52,7 @@ static inline __attribute__((always_inline)) int kafka_classify(const unsigned c
 
 	if (size >= 15 && whole >= 11 && whole <= 0x3fffffff && kafka_header(head, 4, size, whole))
 		return 1;
-	return kafka_header(head, 0, size, size < 64 ? size : 0x3fffffff);
+	return kafka_header(head, 0, size, size < 64 ? size : KAFKA_LARGEST);
 }
 
 #endif

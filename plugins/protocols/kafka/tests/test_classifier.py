@@ -21,6 +21,9 @@ from kafka_frames import api_versions, fetch, fetched, metadata, produce, produc
         (b"", 0),
         (api_versions(1)[:14], 0),
         (b"\0\0\0\x05hello", 0),
+        # Of other protocols: a message of a chat, and offsets in a film.
+        (bytes.fromhex("000000b60000000d01000000000c35313836353434381c6cc527386dcb3aa3bdd615b1c037fc"), 0),
+        (bytes.fromhex("0055050000410000005d05000001400000500500000300000058050000010200005405000021"), 0),
     ],
 )
 def test_verdicts(classify: Classify, data: bytes, verdict: int) -> None:
