@@ -25,12 +25,16 @@ BPF_TABLE("lru_hash", struct rover_key, struct rover_before, rover_before, 4096)
 /* Puts a short call, behind which this one of the same connection follows at once, in front of its head. */
 static __always_inline void rover_join(struct rover_before *before, struct rover_piece *piece)
 {
-    u32 behind = before->size;
+    u8 own[ROVER_HEAD - ROVER_BEFORE];
+    u32 behind = before->size, size = piece->size < sizeof(own) ? piece->size : sizeof(own);
     ROVER_OPAQUE(behind);
     if (before->way != piece->way || before->position + behind != piece->position || behind > ROVER_BEFORE)
         return;
+    __builtin_memcpy(own, piece->head, sizeof(own));
+    __builtin_memset(piece->head, 0, sizeof(piece->head));
     __builtin_memcpy(piece->head, before->data, ROVER_BEFORE);
-    piece->size = behind + rover_read_first(piece, piece->head + behind, ROVER_HEAD - ROVER_BEFORE);
+    __builtin_memcpy(piece->head + behind, own, sizeof(own));
+    piece->size = behind + size;
     piece->behind = behind;
     piece->behind_ns = before->ended_ns;
 }
