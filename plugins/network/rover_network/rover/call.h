@@ -65,6 +65,8 @@ struct rover_piece {
     u64 room;        /* and its length */
     u32 segment;     /* the next one's number */
     u32 shipped;     /* records */
+    u32 behind;     /* so many bytes of the head are of the call before, */
+    u64 behind_ns;  /* which ended then */
     u8 head[2 * ROVER_HEAD]; /* no more than half of it is used; the verifier cannot know */
 };
 

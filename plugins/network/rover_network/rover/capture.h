@@ -325,11 +325,14 @@ static __always_inline int rover_ask(void *ctx, int tls)
     __builtin_memset(piece->head, 0, sizeof(piece->head));
     piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
     piece->slot = ROVER_CLASSIFIERS;
-    if (!tls && connection->facts.protocol != IPPROTO_UDP && rover_begins_tls(piece)) {
+    piece->behind = 0;
+    int datagram = connection->facts.protocol == IPPROTO_UDP;
+    if (!tls && !datagram && rover_begins_tls(piece)) {
         rover_slots.call(ctx, ROVER_CIPHER);
         return 0;
     }
-    rover_keep(&call->key, piece);
+    if (!datagram)
+        rover_look_back(&call->key, piece, turned);
     if (piece->size)
         rover_go_on(ctx, tls, ROVER_CLASSIFIERS);
     return 0;

@@ -21,13 +21,20 @@
 #define ROVER_GO_WRAPPERS 4
 
 /* src/cmd/compile/abi-internal.md: where arguments and results are, and the current goroutine; and how far above the
- * stack pointer, at the first and the last instruction, the caller has left room for the arguments. */
+ * stack pointer, at the first and the last instruction, the caller has left room for the arguments. Whether the jump
+ * that is probed at the begin is taken, since the stack is too small or the goroutine is to give way (runtime.newstack):
+ * then the function is called again, with the same arguments. */
 #if defined(__aarch64__) || defined(__TARGET_ARCH_arm64)
 #define ROVER_GO_REGISTER(ctx, n) ((ctx)->user_regs.regs[n])
 #define ROVER_GO_CURRENT(ctx) ((ctx)->user_regs.regs[28])
+#define ROVER_GO_BEGINS_ANEW(ctx) (((ctx)->user_regs.pstate & PSR_C_Z) != PSR_C)
+#define PSR_C 0x20000000 /* arch/arm64/include/uapi/asm/ptrace.h */
+#define PSR_C_Z 0x60000000
 #else
 #define ROVER_GO_REGISTER(ctx, n) ((n) == 0 ? (ctx)->ax : (n) == 1 ? (ctx)->bx : (ctx)->cx)
 #define ROVER_GO_CURRENT(ctx) ((ctx)->r14)
+#define ROVER_GO_BEGINS_ANEW(ctx) ((ctx)->flags & EFLAGS_CF_ZF)
+#define EFLAGS_CF_ZF 0x41 /* arch/x86/include/uapi/asm/processor-flags.h */
 #endif
 #define ROVER_GO_SPILLED 8
 
@@ -131,7 +138,7 @@ static __always_inline int rover_go_enter(struct pt_regs *ctx, u32 way)
 {
     struct rover_go_key key = rover_go_key_of(ctx, way);
     struct rover_go_call call = {.conn = ROVER_GO_REGISTER(ctx, 0), .buffer = ROVER_GO_REGISTER(ctx, 1)};
-    if (!rover_go_config())
+    if (ROVER_GO_BEGINS_ANEW(ctx) || !rover_go_config())
         return 0;
     call.since_ns = bpf_ktime_get_ns();
     u8 is_client = 0;
