@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 KERNEL = Path(__file__).parent / "kernel"
 """What stands in for the kernel's header tree."""
@@ -15,16 +16,28 @@ KERNEL = Path(__file__).parent / "kernel"
 _INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
 
 
+class Function(NamedTuple):
+    """What it is called in the text, and its type, as of `ProgramSource.functions`.
+
+    instead: maps that it uses in place of others, by name, all of the program beside it. So what is compiled once is
+    loaded as programs of several types, each with maps of its own.
+    """
+
+    name: str
+    type: str
+    instead: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Extension:
     """A program that is compiled by itself, beside the one whose maps it uses (`BPF_TABLE("extern", ...)`).
 
-    functions: what it is called among the loaded functions -> what it is called in its text, and its type. One that
-    does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
+    functions: by what they are called among the loaded functions. One that does not compile, or that the kernel
+    refuses, is an error of its own. include: folders before those of all.
     """
 
     path: Path
-    functions: Mapping[str, tuple[str, str]]
+    functions: Mapping[str, Function]
     defines: Mapping[str, str] = field(default_factory=dict)
     include: tuple[Path, ...] = ()
 
@@ -63,7 +76,7 @@ class ProgramSource:
             "extensions": [
                 {
                     **self._module(each.path, (*each.include, *self.include), {**self.defines, **each.defines}),
-                    "functions": dict(each.functions),
+                    "functions": {name: (*named, dict(instead)) for name, (*named, instead) in each.functions.items()},
                 }
                 for each in self.extensions
             ],

@@ -10,7 +10,7 @@ import numpy as np
 from rover_bpf.maps import BpfMap
 from rover_bpf.program import MapInfo, Program
 from rover_bpf.ring import make_ring
-from rover_bpf.source import Extension
+from rover_bpf.source import Extension, Function
 from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
@@ -75,23 +75,22 @@ def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
         "ROVER_CLASSIFY": f"{protocol.name}_classify",
         "ROVER_PROTOCOL": str(number),
     }
-    functions = {
-        _name(protocol): ("rover_on_classify", "RAW_TRACEPOINT"),
-        _over_tls(_name(protocol)): ("rover_tls_on_classify", "UPROBE"),
-    }
-    yield Extension(_CLASSIFIER, functions, defines, (classifier.parent,))
+    yield Extension(_CLASSIFIER, _both(_name(protocol), "rover_on_classify"), defines, (classifier.parent,))
     if selector is not None:
         defines = {
             "ROVER_SELECTOR": f'"{selector.name}"',
             "ROVER_SELECT": f"{protocol.name}_select",
             "ROVER_SELECT_HEAD": f"{protocol.name.upper()}_SELECT_HEAD",
         }
-        name = _selector_name(protocol)
-        functions = {
-            name: ("rover_on_select", "RAW_TRACEPOINT"),
-            _over_tls(name): ("rover_tls_on_select", "UPROBE"),
-        }
-        yield Extension(_SELECTOR, functions, defines, (selector.parent,))
+        yield Extension(_SELECTOR, _both(_selector_name(protocol), "rover_on_select"), defines, (selector.parent,))
+
+
+def _both(name: str, function: str) -> dict[str, Function]:
+    """A function as programs of the two chains of rover/call.h."""
+    return {
+        name: Function(function, "RAW_TRACEPOINT"),
+        _over_tls(name): Function(function, "UPROBE", {"rover_slots": "rover_tls_slots"}),
+    }
 
 
 def _selector_name(protocol: WireProtocol) -> str:
@@ -107,11 +106,7 @@ def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
                 "ROVER_JUDGE_RESPONSE": f"{protocol.name}_response",
                 "ROVER_PROTOCOL": str(number),
             }
-            functions = {
-                _fast(protocol): ("rover_on_fast", "RAW_TRACEPOINT"),
-                _over_tls(_fast(protocol)): ("rover_tls_on_fast", "UPROBE"),
-            }
-            yield Extension(_FAST, functions, defines, (fast.judge.parent,))
+            yield Extension(_FAST, _both(_fast(protocol), "rover_on_fast"), defines, (fast.judge.parent,))
 
 
 def _name(protocol: WireProtocol) -> str:

@@ -8,7 +8,6 @@
 
 BPF_TABLE("extern", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("extern", u32, u32, rover_slots, ROVER_SLOTS);
-BPF_TABLE("extern", u32, u32, rover_tls_slots, ROVER_SLOTS);
 
 /* The slot of the program that goes on; none that is one if there is nothing to look at. */
 static __always_inline u32 rover_classify(void)
@@ -29,11 +28,5 @@ static __always_inline u32 rover_classify(void)
 int rover_on_classify(void *ctx)
 {
     rover_slots.call(ctx, rover_classify());
-    return 0;
-}
-
-int rover_tls_on_classify(void *ctx)
-{
-    rover_tls_slots.call(ctx, rover_classify());
     return 0;
 }
