@@ -68,7 +68,7 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
             functions[name] = {"error": str(error)}
     extensions: dict[str, Any] = {}
     for extension in request["extensions"]:
-        for name, (answer, descriptor) in _load_extension(extension, offsets, maps).items():
+        for name, (descriptor, answer) in _load_kin(extension, offsets, maps).items():
             extensions[name] = answer
             if descriptor is not None:
                 descriptors.append(descriptor)
@@ -104,11 +104,11 @@ def _keep(request: dict[str, Any], module: Any, maps: dict[str, dict[str, int]])
     if file is None:
         return
     programs = [("functions", name, name, kind, _code(module, name)) for name, kind in request["functions"].items()]
-    for extension, own in zip(request["extensions"], _KEPT, strict=True):
+    for extension, own in _KEPT:
         for name, (function, kind, instead) in extension["functions"].items():
             code = compiled.with_maps(_code(own, function), _descriptors(instead, own, maps))
             programs.append(("extensions", name, function, kind, code))
-    hidden = [_tables(own) for own in _KEPT]
+    hidden = [_tables(own) for _, own in _KEPT]
     with suppress(OSError, LookupError):  # the next run compiles it again
         compiled.save(file, request["text"], maps, hidden, programs)
 
@@ -142,38 +142,55 @@ def _load_function(module: Any, name: str, kind: str, instead: dict[int, int]) -
         ctypes.memmove(place, plain, len(plain))
 
 
-def _load_extension(
-    extension: dict[str, Any], offsets: list[str], maps: dict[str, dict[str, int]]
-) -> dict[str, tuple[dict[str, Any], int | None]]:
-    """By function: what is to be said of it, with what was printed of it alone; its descriptor."""
+_Loaded = dict[str, tuple[int | None, dict[str, Any]]]
+"""By function: its descriptor; what is to be said of it, with what was printed of it alone."""
+
+
+def _load_kin(extension: dict[str, Any], offsets: list[str], maps: dict[str, dict[str, int]]) -> _Loaded:
+    """Those that are compiled together, or, if not all of them can be, each by itself."""
+    found = _load_extension(extension, offsets, maps)
+    if not extension["apart"] or all(descriptor is not None for descriptor, _ in found.values()):
+        return found
+    for descriptor, _ in found.values():
+        if descriptor is not None:
+            os.close(descriptor)
+    _KEPT[:] = [(kept, module) for kept, module in _KEPT if kept is not extension]
+    found = {}
+    for each in extension["apart"]:
+        found |= _load_extension(each, offsets, maps)
+    return found
+
+
+def _load_extension(extension: dict[str, Any], offsets: list[str], maps: dict[str, dict[str, int]]) -> _Loaded:
     from bcc import BPF
 
-    modules: list[Any] = []
+    module, failed = _overheard(partial(BPF, text=extension["text"], cflags=extension["cflags"] + offsets))
+    if module is None:
+        return {name: (None, dict(failed)) for name in extension["functions"]}
+    _KEPT.append((extension, module))
 
     def load(function: str, kind: str, instead: dict[str, str]) -> int:
-        if not modules:
-            modules.append(BPF(text=extension["text"], cflags=extension["cflags"] + offsets))
-            _KEPT.extend(modules)
-        return _load_function(modules[0], function, kind, _descriptors(instead, modules[0], maps))
+        return _load_function(module, function, kind, _descriptors(instead, module, maps))
 
     return {name: _overheard(partial(load, *named)) for name, named in extension["functions"].items()}
 
 
-def _overheard(load: Callable[[], int]) -> tuple[dict[str, Any], int | None]:
+def _overheard(attempt: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What it returns, or None and what it says."""
     with tempfile.TemporaryFile() as said:
         before = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            return {}, load()
+            return attempt(), {}
         except Exception as error:  # it fails alone  # noqa: BLE001
             said.seek(0)
-            return {"error": str(error), "log": said.read().decode(errors="replace")}, None
+            return None, {"error": str(error), "log": said.read().decode(errors="replace")}
         finally:
             os.dup2(before, 2)
             os.close(before)
 
 
-_KEPT: list[Any] = []  # bcc closes a module's descriptors with it
+_KEPT: list[tuple[dict[str, Any], Any]] = []  # extensions; bcc closes a module's descriptors with it
 
 
 class _UnfitError(Exception):

@@ -1,5 +1,6 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
+import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,17 +66,24 @@ def extensions(layer7: Layer7) -> tuple[Extension, ...]:
 
 
 def _readers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _reader(number, protocol))
+    classifiers = [_classifier(number, protocol) for number, protocol in enumerate(protocols, 1)]
+    return (*classifiers, *itertools.chain.from_iterable(map(_selector, protocols)))
 
 
-def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
-    classifier, selector = protocol.classifier, protocol.selector
+def _classifier(number: int, protocol: WireProtocol) -> Extension:
+    function = f"rover_on_{protocol.name}"
     defines = {
-        "ROVER_CLASSIFIER": f'"{classifier.name}"',
+        "ROVER_CLASSIFIER": f'"{protocol.classifier}"',
         "ROVER_CLASSIFY": f"{protocol.name}_classify",
+        "ROVER_ON_CLASSIFY": function,
         "ROVER_PROTOCOL": str(number),
     }
-    yield Extension(_CLASSIFIER, _both(_name(protocol), "rover_on_classify"), defines, (classifier.parent,))
+    folders = (protocol.classifier.parent,)
+    return Extension(_CLASSIFIER, _both(_name(protocol), function), defines, folders, repeatable=True)
+
+
+def _selector(protocol: WireProtocol) -> Iterator[Extension]:
+    selector = protocol.selector
     if selector is not None:
         defines = {
             "ROVER_SELECTOR": f'"{selector.name}"',
