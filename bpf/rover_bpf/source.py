@@ -114,7 +114,7 @@ def _digest(folders: Iterable[Path]) -> str:
 
 
 def inline_headers(parts: Iterable[tuple[Path, Mapping[str, str]]], include: Sequence[Path]) -> str:
-    """A program's text with the `rover/` headers it includes in place, each once. parts: files, and constants of each.
+    """A program's text with the `rover/` headers it includes in place, each once. parts: files, with their constants.
 
     BCC rewrites map operations in the main file alone (its BTypeVisitor skips headers), and shared code that counts
     stacks lives in headers. #line keeps the compiler's messages pointing at the right file and line.
