@@ -74,7 +74,11 @@ class Worker:
         self._channel, theirs = socket.socketpair()
         with theirs:
             descriptors = [theirs.fileno(), feed.fd, *([] if recording is None else [recording])]
-            self.pid = nursery.begin({**feed.order(), "number": number}, descriptors)
+            try:
+                self.pid = nursery.begin({**feed.order(), "number": number}, descriptors)
+            except BaseException:
+                self._channel.close()
+                raise
         self.ready = False
         for each in words:
             self.tell(each)
