@@ -20,7 +20,8 @@ from rover_network.samplewords import rules_told, samples_read
 from rover_network.sampling import Taken
 from rover_network.settings import ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.watching import sums_read, watches_told
-from rover_network.workers import Report, Workers, describe
+from rover_network.workerprocess import Report
+from rover_network.workers import Workers, describe
 
 _TALLIES = {
     "calls_seen": "calls seen",
@@ -87,6 +88,12 @@ class Analysis:
     def pids(self) -> list[int]:
         """Of the worker processes."""
         return self._workers.pids if self._workers else []
+
+    @property
+    def processes(self) -> set[int]:
+        """Pids of all that run for this."""
+        nursery = self._workers.nursery if self._workers else None
+        return {*self.pids, *([nursery] if nursery else [])}
 
     def start(self, counter: Counter) -> None:
         """Have the rings of a loaded program read."""

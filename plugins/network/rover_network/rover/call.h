@@ -141,7 +141,7 @@ static __always_inline void rover_release(u32 *users)
 
 static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
 {
-    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);
+    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : rover_read_user(to, size, (void *)from);
 }
 
 /* Reads the segment of that number. Returns its length. */
@@ -155,7 +155,7 @@ static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, 
         return piece->ours && piece->length > ROVER_HELD ? ROVER_HELD : piece->length;
     }
     if (number >= piece->segments ||
-        bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
+        rover_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
         return 0;
     *base = parts[0];
     return parts[1];

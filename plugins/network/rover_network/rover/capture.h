@@ -215,8 +215,8 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
     ROVER_READ(place, call->regs, ROVER_SYSCALL_ARGUMENT(1));
     if (call->where & ROVER_IN_HEADER) {
         place += 64 * message; /* struct mmsghdr; in struct msghdr, msg_iov and msg_iovlen follow name and length */
-        bpf_probe_read_user(&piece->address, sizeof(u64), (void *)(place + 16));
-        bpf_probe_read_user(&piece->segments, sizeof(u64), (void *)(place + 24));
+        rover_read_user(&piece->address, sizeof(u64), (void *)(place + 16));
+        rover_read_user(&piece->segments, sizeof(u64), (void *)(place + 24));
         return;
     }
     piece->address = place;

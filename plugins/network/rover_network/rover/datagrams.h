@@ -13,13 +13,13 @@
 static __always_inline int rover_read_address(struct rover_facts *facts, u64 address)
 {
     u16 head[2] = {}; /* family, port */
-    if (!address || bpf_probe_read_user(head, sizeof(head), (void *)address))
+    if (!address || rover_read_user(head, sizeof(head), (void *)address))
         return 0;
     facts->remote_port = rover_big_endian(head[1]);
     if (head[0] == AF_INET6)
-        return !bpf_probe_read_user(facts->remote, 16, (void *)(address + 8));
+        return !rover_read_user(facts->remote, 16, (void *)(address + 8));
     facts->remote[10] = facts->remote[11] = 0xff;
-    return head[0] == AF_INET && !bpf_probe_read_user(facts->remote + 12, 4, (void *)(address + 4));
+    return head[0] == AF_INET && !rover_read_user(facts->remote + 12, 4, (void *)(address + 4));
 }
 
 /* Tells the peers of one socket apart; never 0. */

@@ -66,9 +66,9 @@ static __always_inline u64 rover_go_netfd(u64 netfd)
 {
     s64 fd = -1, kind[2] = {}; /* Go's int */
     u16 family = 0;
-    if (!netfd || bpf_probe_read_user(kind, sizeof(kind), (void *)(netfd + ROVER_GO_FAMILY)))
+    if (!netfd || rover_read_user(kind, sizeof(kind), (void *)(netfd + ROVER_GO_FAMILY)))
         return 0;
-    if (bpf_probe_read_user(&fd, sizeof(fd), (void *)(netfd + ROVER_GO_SYSFD)) || fd < 0 || fd > 0x7fffffff)
+    if (rover_read_user(&fd, sizeof(fd), (void *)(netfd + ROVER_GO_SYSFD)) || fd < 0 || fd > 0x7fffffff)
         return 0;
     if (kind[1] != SOCK_STREAM)
         return 0;
@@ -83,16 +83,16 @@ static __always_inline u64 rover_go_netfd(u64 netfd)
 static __always_inline u64 rover_go_socket(u64 conn)
 {
     u64 data = 0, first = 0, sk = 0;
-    bpf_probe_read_user(&data, sizeof(data), (void *)(conn + ROVER_GO_CONN_DATA));
+    rover_read_user(&data, sizeof(data), (void *)(conn + ROVER_GO_CONN_DATA));
 #pragma clang loop unroll(disable)
     for (u32 i = 0; i < ROVER_GO_WRAPPERS && data; i++) {
         first = 0;
-        bpf_probe_read_user(&first, sizeof(first), (void *)data);
+        rover_read_user(&first, sizeof(first), (void *)data);
         sk = rover_go_netfd(first);
         if (sk)
             return sk;
         u64 inner = 0;
-        bpf_probe_read_user(&inner, sizeof(inner), (void *)(data + ROVER_GO_CONN_DATA));
+        rover_read_user(&inner, sizeof(inner), (void *)(data + ROVER_GO_CONN_DATA));
         data = inner;
     }
     return 0;
@@ -110,7 +110,7 @@ static __always_inline struct rover_config *rover_go_config(void)
 static __always_inline u64 rover_go_stack_end(u64 goroutine, u64 address)
 {
     u64 stack[2] = {};
-    bpf_probe_read_user(stack, sizeof(stack), (void *)goroutine);
+    rover_read_user(stack, sizeof(stack), (void *)goroutine);
     return !address || (address >= stack[0] && address < stack[1]) ? stack[1] : 0;
 }
 
@@ -143,7 +143,7 @@ static __always_inline int rover_go_enter(struct pt_regs *ctx, u32 way)
     call.since_ns = bpf_ktime_get_ns();
     u8 is_client = 0;
     if (way)
-        bpf_probe_read_user(&is_client, 1, (void *)(call.conn + ROVER_GO_IS_CLIENT));
+        rover_read_user(&is_client, 1, (void *)(call.conn + ROVER_GO_IS_CLIENT));
     if (is_client)
         return rover_go_tell(ctx, way, &call, ROVER_GO_REGISTER(ctx, 2));
     u64 end = rover_go_stack_end(key.goroutine, call.buffer);
@@ -194,7 +194,7 @@ int rover_go_on_has_read_kept(struct pt_regs *ctx)
     u64 arguments[2] = {};
     s64 moved = ROVER_GO_REGISTER(ctx, 0);
     if (moved <= 0 ||
-        bpf_probe_read_user(arguments, sizeof(arguments), (void *)(ROVER_STACK(ctx) + ROVER_GO_SPILLED)))
+        rover_read_user(arguments, sizeof(arguments), (void *)(ROVER_STACK(ctx) + ROVER_GO_SPILLED)))
         return 0;
     call.conn = arguments[0];
     call.buffer = arguments[1];

@@ -12,7 +12,7 @@ static __always_inline u64 rover_address_in(struct rover_call *call, u64 message
         ROVER_READ(address, call->regs, ROVER_SYSCALL_ARGUMENT(4));
     } else if (call->where & ROVER_IN_HEADER) {
         ROVER_READ(header, call->regs, ROVER_SYSCALL_ARGUMENT(1));
-        bpf_probe_read_user(&address, sizeof(address), (void *)(header + 64 * message)); /* msg_name comes first */
+        rover_read_user(&address, sizeof(address), (void *)(header + 64 * message)); /* msg_name comes first */
     }
     return address;
 }
@@ -102,7 +102,7 @@ static __always_inline u64 rover_many(u64 vector, s64 count)
         u32 length = 0;
         if (i >= count)
             break;
-        bpf_probe_read_user(&length, sizeof(length), (void *)(vector + 64ULL * i + 56));
+        rover_read_user(&length, sizeof(length), (void *)(vector + 64ULL * i + 56));
         bytes += length;
     }
     return bytes;
