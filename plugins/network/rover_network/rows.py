@@ -89,5 +89,6 @@ TALLIES = (
     "classified",
     "ring_full",
     "tls_homeless",
+    "passed_over",
 )
 """enum rover_tally."""

@@ -1,7 +1,7 @@
 /* UDP sockets without a fixed other end: each peer gets a row of its own, by the address in the system call.
  *
  * Where something goes to is known from the start of the call; whom it came from only when the call has written it to
- * user memory, at its end. Of recvmmsg the senders are not looked at: what it receives is of an unknown peer.
+ * user memory: at its end, or, of several, before the next one comes.
  */
 #pragma once
 
@@ -9,11 +9,24 @@
 
 #define IPPROTO_UDP 17
 
+/* Where in user space the current call has its peer's address; 0 if it has none. message: which of several. */
+static __always_inline u64 rover_address_in(struct rover_call *call, u64 message)
+{
+    u64 header = 0, address = 0;
+    if (call->where & ROVER_IN_ARGUMENT) {
+        ROVER_READ(address, call->regs, ROVER_SYSCALL_ARGUMENT(4));
+    } else if (call->where & ROVER_IN_HEADER) {
+        ROVER_READ(header, call->regs, ROVER_SYSCALL_ARGUMENT(1));
+        bpf_probe_read_user(&address, sizeof(address), (void *)(header + 64 * message)); /* msg_name comes first */
+    }
+    return address;
+}
+
 /* Reads a struct sockaddr_in or sockaddr_in6 of user space. 0 if it is neither. */
 static __always_inline int rover_read_address(struct rover_facts *facts, u64 address)
 {
     u16 head[2] = {}; /* family, port */
-    if (!address || bpf_probe_read_user(head, sizeof(head), (void *)address))
+    if (bpf_probe_read_user(head, sizeof(head), (void *)address))
         return 0;
     facts->remote_port = rover_big_endian(head[1]);
     if (head[0] == AF_INET6)
@@ -27,7 +40,7 @@ static __always_inline u64 rover_peer_of(struct rover_facts *facts)
 {
     u64 *halves = (u64 *)facts->remote;
     u64 hash = (halves[0] * 0xff51afd7ed558ccdULL ^ halves[1]) * 0xc4ceb9fe1a85ec53ULL;
-    return (hash ^ hash >> 29 ^ facts->remote_port) | 1;
+    return (hash ^ hash >> 29 ^ (u64)facts->remote_port << 1) | 1;
 }
 
 /* The key of what this socket exchanges with the peer at a user's address; whoever sends first is the client. */

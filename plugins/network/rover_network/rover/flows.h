@@ -99,6 +99,7 @@ enum rover_tally {
     ROVER_CLASSIFIED, /* connections; */
     ROVER_RING_FULL, /* records that found no room */
     ROVER_TLS_HOMELESS, /* calls of TLS libraries whose socket is not known */
+    ROVER_PASSED_OVER, /* datagrams of calls that had too many */
     ROVER_TALLIES,
 };
 
@@ -117,6 +118,13 @@ BPF_TABLE("lru_hash", struct rover_reason, u64, rover_reasons, 4096);
 BPF_TABLE("hash", u32, u32, rover_targets, 16384); /* 0: left out of all */
 BPF_TABLE("array", int, struct rover_config, rover_config, 1);
 BPF_TABLE("percpu_array", int, u64, rover_tally, ROVER_TALLIES);
+
+static __always_inline void rover_tell_many(int tally, u64 times)
+{
+    u64 *count = rover_tally.lookup(&tally);
+    if (count)
+        *count += times;
+}
 
 static __always_inline void rover_tell(int tally)
 {
