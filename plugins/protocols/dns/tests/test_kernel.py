@@ -79,10 +79,7 @@ def test_every_query_is_told_once_with_its_answer(ended: Ended) -> None:
         statuses = re.findall(r"status: (\w+)", ended.said[way])
         assert {"NOERROR", "NXDOMAIN", "REFUSED"} <= set(statuses)
         expected = Counter(zip(operations, statuses, strict=True))
-        ends = [{"role": "client", "pid": ended.pids[way]}]
-        if way != "udp":  # BIND takes datagrams by recvmmsg, which tells the agent no sender
-            ends.append({"role": "server", "peer": ended.pids[way]})
-        for each in ends:
+        for each in ({"role": "client", "pid": ended.pids[way]}, {"role": "server", "peer": ended.pids[way]}):
             assert ended.rover.counted(**each) == expected, way
             assert ended.rover.counted(**each, ssl=way == "tls") == expected, way
             assert ended.rover.errors(**each) == statuses.count("REFUSED")
