@@ -38,6 +38,7 @@ STREAM = np.dtype(
     [
         ("position", "<u8", (2,)),
         ("turned", "<u8"),
+        ("only", "<u8"),
         ("calls", "<u4"),
         ("tries", "<u2"),
         ("last", "u1"),

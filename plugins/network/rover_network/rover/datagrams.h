@@ -43,14 +43,38 @@ static __always_inline u64 rover_peer_of(struct rover_facts *facts)
     return (hash ^ hash >> 29 ^ (u64)facts->remote_port << 1) | 1;
 }
 
-/* The key of what this socket exchanges with the peer at a user's address; whoever sends first is the client. */
+/* Who sends to one peer alone need not ask where the answers come from: what has no address is of that one. */
+static __always_inline void rover_only_peer(struct rover_key *key, struct rover_connection *own)
+{
+    if (own && own->stream.only != ROVER_MANY_PEERS)
+        key->peer = own->stream.only;
+}
+
+static __always_inline void rover_note_peer(struct rover_connection *own, u64 peer)
+{
+    if (own && own->stream.only != peer)
+        own->stream.only = own->stream.only ? ROVER_MANY_PEERS : peer;
+}
+
+/* The key of what this socket, whose own key it is, exchanges with the peer at a user's address; whoever sends first is
+ * the client. */
 static __always_inline void rover_address_key(struct rover_key *key, u64 sk, u64 address, int sends)
 {
     struct rover_connection fresh = {};
-    rover_read_ends(sk, &fresh.facts);
-    if (!rover_read_address(&fresh.facts, address))
-        return;
-    key->peer = rover_peer_of(&fresh.facts);
+    u64 peer = 0;
+    if (address) {
+        rover_read_ends(sk, &fresh.facts);
+        peer = rover_read_address(&fresh.facts, address) ? rover_peer_of(&fresh.facts) : 0;
+    }
+    if (sends || !peer) {
+        struct rover_connection *own = rover_connections.lookup(key);
+        if (!peer) {
+            rover_only_peer(key, own);
+            return;
+        }
+        rover_note_peer(own, peer);
+    }
+    key->peer = peer;
     if (rover_connections.lookup(key))
         return;
     rover_read_owner(&fresh.facts);

@@ -44,10 +44,13 @@ struct rover_row {
     u64 errors;      /* calls that failed, but for EAGAIN, EINPROGRESS and interruptions */
 };
 
+#define ROVER_MANY_PEERS 1 /* no peer has this number, by a chance of one in 2^63 */
+
 /* What a connection's bytes are, for layer 7. By way: 0 received, 1 sent. */
 struct rover_stream {
     u64 position[2]; /* bytes so far */
     u64 turned;      /* where the bytes began that go the present way */
+    u64 only;        /* the key's `peer` that a socket without a fixed other end sends to, ROVER_MANY_PEERS if several */
     u32 calls;       /* while its protocol was not known */
     u16 tries;       /* of them shown to the classifiers */
     u8 last;         /* way */
