@@ -18,6 +18,24 @@ from rover_network.settings import NetworkSettings, ProtocolAnalyzeSettings
 
 pytestmark = pytest.mark.kernel
 
+# Two servers; a client that asks one of them, and one that asks both, neither of which wants to know who answers.
+NOT_ASKING = """
+import socket
+def end():
+    end = socket.socket(type=socket.SOCK_DGRAM)
+    end.bind(("127.0.0.1", 0))
+    return end
+one, other, faithful, both = end(), end(), end(), end()
+input()
+for client, servers in ((faithful, (one, one)), (both, (one, other))):
+    for server in servers:
+        client.sendto(bytes(10), server.getsockname())
+        _, address = server.recvfrom(100)
+        server.sendto(bytes(20), address)
+        assert len(client.recv(100)) == 20
+print(*(each.getsockname()[1] for each in (one, faithful, both)), flush=True)
+input()
+"""
 CLIENTS, ROUNDS, BATCH = 60, 5, 64
 FEW, FEW_AT_ONCE = 2, 5
 
@@ -108,6 +126,26 @@ def test_kernels_that_tell_no_lengths_lose_no_byte(by_ends, build, start) -> Non
     assert calls_of_server(told, seen) == [told.receives, told.sends, 0]
     lost = 8 * CLIENTS * ROUNDS - seen.tally["calls_shipped"]
     assert 0 < lost <= seen.tally["passed_over"] <= lost + ROUNDS, "one of each round is empty"
+
+
+@pytest.mark.parametrize("way", ["counter", "by_ends"])
+def test_who_answers_need_not_be_asked_for(request, script, way: str) -> None:  # type: ignore[no-untyped-def]
+    """Broken: a client without a fixed other end that calls `recv` has its answers from nobody; or one that talks with
+    several has them from the wrong one."""
+    counter = request.getfixturevalue(way)
+    program = script(NOT_ASKING)
+    counter.watch([program.pid])
+    counter.collect()
+    go(program)
+    one, faithful, both = map(int, line(program).split())
+    seen = counter.collect()
+    counter.unwatch([program.pid])
+    received = {
+        (row["facts"]["local_port"], row["facts"]["remote_port"]): int(row["sums"]["bytes"][1]) for row in seen.rows
+    }
+    assert received[faithful, one] == 40
+    assert received[both, one] == 20, "so far it was the only one"
+    assert received[both, 0] == 20
 
 
 def test_every_question_is_answered_once_at_both_ends(build, start) -> None:  # type: ignore[no-untyped-def]
