@@ -108,7 +108,7 @@ def test_every_datagram_is_of_its_own_peer(counter, build, start, family: str) -
     assert seen.tally["calls_shipped"] == 8 * CLIENTS * ROUNDS, "two questions, two answers, both ends"
 
 
-def test_kernels_that_tell_no_lengths_tell_few_apart(by_ends, build, start) -> None:  # type: ignore[no-untyped-def]
+def test_kernels_without_lengths_tell_few_apart(by_ends, build, start) -> None:  # type: ignore[no-untyped-def]
     """Broken: before 6.3 nobody knows the peers of a call, or its datagrams are not captured."""
     told, seen = counted(by_ends, start(build("datagrams.c"), "4", str(FEW), str(ROUNDS), str(FEW_AT_ONCE)))
     assert {port: both for port, both in of_server(told, seen).items() if port} == told.clients
@@ -117,7 +117,7 @@ def test_kernels_that_tell_no_lengths_tell_few_apart(by_ends, build, start) -> N
     assert seen.tally["passed_over"] == 0
 
 
-def test_kernels_that_tell_no_lengths_lose_no_byte(by_ends, build, start) -> None:  # type: ignore[no-untyped-def]
+def test_kernels_without_lengths_lose_no_byte(by_ends, build, start) -> None:  # type: ignore[no-untyped-def]
     """Broken: before 6.3 what a call has too much of vanishes without a word."""
     told, seen = counted(by_ends, start(build("datagrams.c"), "6", str(CLIENTS), str(ROUNDS), str(BATCH)))
     bytes_seen = of_server(told, seen)
@@ -130,7 +130,7 @@ def test_kernels_that_tell_no_lengths_lose_no_byte(by_ends, build, start) -> Non
 
 @pytest.mark.parametrize("way", ["counter", "by_ends"])
 def test_who_answers_need_not_be_asked_for(request, script, way: str) -> None:  # type: ignore[no-untyped-def]
-    """Broken: a client without a fixed other end that calls `recv` has its answers from nobody; or one that talks with
+    """Broken: a client without a fixed other end that calls `recv` has its answers from nobody; or one that asks
     several has them from the wrong one."""
     counter = request.getfixturevalue(way)
     program = script(NOT_ASKING)
@@ -164,7 +164,8 @@ def test_every_question_is_answered_once_at_both_ends(build, start) -> None:  # 
         profiler.close()
     expected = Counter[tuple[str, str]]()
     for client in range(CLIENTS):
-        name, status = f"x{chr(97 + client // 26)}{chr(97 + client % 26)}.test", "NXDOMAIN" if client % 2 else "NOERROR"
+        name = f"x{chr(97 + client // 26)}{chr(97 + client % 26)}.test"
+        status = "NXDOMAIN" if client % 2 else "NOERROR"
         expected.update({(f"A {name}", status): ROUNDS, (f"AAAA {name}", status): ROUNDS})
     for role in ("client", "server"):
         found = Counter[tuple[str, str]]()

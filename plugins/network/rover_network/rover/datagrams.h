@@ -44,14 +44,20 @@ static __always_inline u64 rover_peer_of(struct rover_facts *facts)
 }
 
 /* Who sends to one peer alone need not ask where the answers come from: what has no address is of that one. */
-static __always_inline void rover_only_peer(struct rover_key *key, struct rover_connection *own)
+static __always_inline void rover_only_peer(struct rover_key *key)
 {
+    struct rover_connection *own = rover_connections.lookup(key);
     if (own && own->stream.only != ROVER_MANY_PEERS)
         key->peer = own->stream.only;
 }
 
-static __always_inline void rover_note_peer(struct rover_connection *own, u64 peer)
+/* A peer has been sent to for the first time. */
+static __always_inline void rover_note_peer(struct rover_key *key)
 {
+    u64 peer = key->peer;
+    key->peer = 0;
+    struct rover_connection *own = rover_connections.lookup(key);
+    key->peer = peer;
     if (own && own->stream.only != peer)
         own->stream.only = own->stream.only ? ROVER_MANY_PEERS : peer;
 }
@@ -61,22 +67,17 @@ static __always_inline void rover_note_peer(struct rover_connection *own, u64 pe
 static __always_inline void rover_address_key(struct rover_key *key, u64 sk, u64 address, int sends)
 {
     struct rover_connection fresh = {};
-    u64 peer = 0;
-    if (address) {
+    if (address)
         rover_read_ends(sk, &fresh.facts);
-        peer = rover_read_address(&fresh.facts, address) ? rover_peer_of(&fresh.facts) : 0;
+    if (!address || !rover_read_address(&fresh.facts, address)) {
+        rover_only_peer(key);
+        return;
     }
-    if (sends || !peer) {
-        struct rover_connection *own = rover_connections.lookup(key);
-        if (!peer) {
-            rover_only_peer(key, own);
-            return;
-        }
-        rover_note_peer(own, peer);
-    }
-    key->peer = peer;
+    key->peer = rover_peer_of(&fresh.facts);
     if (rover_connections.lookup(key))
         return;
+    if (sends)
+        rover_note_peer(key);
     rover_read_owner(&fresh.facts);
     fresh.facts.role = sends ? ROVER_CLIENT : ROVER_SERVER;
     if (rover_connections.insert(key, &fresh) == 0)

@@ -1,5 +1,5 @@
-"""Name servers with one zone, on a port of a test's own, over IPv4 and IPv6: BIND, unbound and dnsmasq, each with a log
-of every query."""
+"""Name servers with one zone, on a port of a test's own, over IPv4 and IPv6: BIND, unbound and dnsmasq, each with a
+log of every query."""
 
 import re
 import subprocess

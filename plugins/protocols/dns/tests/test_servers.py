@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -65,7 +64,7 @@ def resolved(folder: Path, address: str, *names: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     if lacking := [each for each in NEEDED if not shutil.which(each)]:
         pytest.skip(f"not installed: {', '.join(lacking)}")
     folder = tmp_path_factory.mktemp("servers")
@@ -85,11 +84,12 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
             others["unbound"].append(resolved(folder, servers["unbound"].address, "www.shop.test", "none.shop.test"))
             others["silent"] = [resolved(folder, servers["silent"].address, "www.shop.test")]
         time.sleep(GIVEN_UP_S)
-    yield Ended(rover, servers, loads, others, capture)
+    return Ended(rover, servers, loads, others, capture)
 
 
 def dug(server: NameServer, address: str) -> int:
-    process = subprocess.Popen(["dig", f"@{address}", "-p", str(server.port), "www.shop.test"], stdout=subprocess.DEVNULL)
+    command = ["dig", f"@{address}", "-p", str(server.port), "www.shop.test"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     process.wait(60)
     return process.pid
 
@@ -142,7 +142,8 @@ def test_an_independent_dissector_sees_the_same(ended: Ended) -> None:
 
 def test_queries_that_nobody_answers(ended: Ended) -> None:
     """Broken: what a client asked twice and in vain is not counted, on its side or on the server's."""
-    ends = {"role": "client", "pid": ended.others["silent"][0]}, {"role": "server", "pid": ended.servers["silent"].pid}
+    client, server = ended.others["silent"][0], ended.servers["silent"].pid
+    ends = {"role": "client", "pid": client}, {"role": "server", "pid": server}
     for end in ends:
         assert ended.rover.counted(**end) == {("A www.shop.test", ""): 2, ("AAAA www.shop.test", ""): 2}
         metrics = [each["metrics"] for each in ended.rover.operations(**end)]
