@@ -29,7 +29,7 @@ _TALLIES = {
     "calls_shipped": "calls captured",
     "ring_full": "records lost, ring full",
     "tls_homeless": "TLS calls, socket not known",
-    "passed_over": "datagrams not captured, too many of a call",
+    "passed_over": "datagrams left out",
 }
 Rules = Sequence[SamplingRule]
 log = get_logger("network")

@@ -24,7 +24,7 @@ class Rung(NamedTuple):
 LADDER = (
     Rung("calls seen"),
     Rung("TLS calls, socket not known"),
-    Rung("datagrams not captured, too many of a call"),
+    Rung("datagrams left out"),
     Rung("calls shown to classifiers", "calls seen", "connections were recognised before, or nothing was sent"),
     Rung(
         "connections recognised",

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from dissector import recording
 from name_servers import NameServer, name_server
-from test_kernel import MOUNTED, RESOLVE, Counts, dissected
-from watching import Watching, recording
+from test_kernel import MOUNTED, RESOLVE, Counts, by_tshark
+from watching import Watching
 
 pytestmark = [pytest.mark.servers, pytest.mark.kernel]
 
@@ -36,9 +37,11 @@ class Load(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """others: pids of dig and of the C library, by the server that they asked."""
+    """others: pids of dig and of the C library, by the server that they asked. alone: an agent that watched the silent
+    server and nothing else."""
 
     rover: Watching
+    alone: Watching
     servers: dict[str, NameServer]
     loads: list[Load]
     others: dict[str, list[int]]
@@ -74,9 +77,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
         servers = {kind: running.enter_context(name_server(kind, folder / kind)) for kind in (*KINDS, "silent")}
         hosts = [f"host {each.address}" for each in servers.values() if each.address]
         which = " or ".join([*(f"port {each.port}" for each in servers.values()), *hosts])
-        rover = running.enter_context(Watching(folder, "dns", buffer="16MB"))
+        alone = running.enter_context(Watching(folder / "silent", "dns", (servers["silent"].pid,)))
         capture = folder / "live.pcap"
-        with recording(capture, f"udp and ({which})"):
+        with Watching(folder, "dns", buffer="16MB") as rover, recording(capture, f"udp and ({which})"):
             loads = [
                 load(kind, servers[kind], address, questions) for kind in KINDS for address in ("127.0.0.1", "::1")
             ]
@@ -84,7 +87,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
             others["unbound"].append(resolved(folder, servers["unbound"].address, "www.shop.test", "none.shop.test"))
             others["silent"] = [resolved(folder, servers["silent"].address, "www.shop.test")]
         time.sleep(GIVEN_UP_S)
-    return Ended(rover, servers, loads, others, capture)
+    return Ended(rover, alone, servers, loads, others, capture)
 
 
 def dug(server: NameServer, address: str) -> int:
@@ -137,22 +140,22 @@ def test_an_independent_dissector_sees_the_same(ended: Ended) -> None:
     for kind in KINDS:
         _, port, address, *_ = ended.servers[kind]
         which = f"udp.port == {port}" + (f" || ip.addr == {address}" if address else "")
-        assert asked(ended, kind) == dissected(ended.capture, port, which), kind
+        assert asked(ended, kind) == by_tshark(ended.capture, port, which), kind
 
 
 def test_queries_that_nobody_answers(ended: Ended) -> None:
     """Broken: what a client asked twice and in vain is not counted, on its side or on the server's."""
-    client, server = ended.others["silent"][0], ended.servers["silent"].pid
-    ends = {"role": "client", "pid": client}, {"role": "server", "pid": server}
-    for end in ends:
-        assert ended.rover.counted(**end) == {("A www.shop.test", ""): 2, ("AAAA www.shop.test", ""): 2}
-        metrics = [each["metrics"] for each in ended.rover.operations(**end)]
+    pid = ended.others["silent"][0]
+    for rover, end in (ended.rover, {"role": "client", "pid": pid}), (ended.alone, {"role": "server"}):
+        assert rover.counted(**end) == {("A www.shop.test", ""): 2, ("AAAA www.shop.test", ""): 2}
+        metrics = [each["metrics"] for each in rover.operations(**end)]
         for name, count in (("retries", 2), ("unanswered", 4)):
-            assert sum(each[name]["count"] * each[name]["mean"] for each in metrics) == count
+            assert sum(each[name]["total"] for each in metrics) == count
 
 
 def test_nothing_is_said_to_be_lost(ended: Ended) -> None:
-    """Broken: the agent reports losses where there are none."""
+    """Broken: the agent reports losses where there are none. Other programs of the host may be gone before their
+    unanswered queries are given up."""
     intervals = [each for each in ended.rover.records if each["type"] == "interval"]
     assert intervals
-    assert not sum((Counter(each["lost"]) for each in intervals), Counter())
+    assert set().union(*(each["lost"] for each in intervals)) <= {"process gone"}
