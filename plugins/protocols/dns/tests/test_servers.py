@@ -37,8 +37,8 @@ class Load(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """others: pids of dig and of the C library, by the server that they asked. alone: an agent that watched the silent
-    server and nothing else."""
+    """others: pids of dig and of the C library, by the server that they asked. alone: an agent that watched the
+    silent server and nothing else."""
 
     rover: Watching
     alone: Watching
