@@ -30,6 +30,7 @@ _TALLIES = {
     "calls_shipped": "calls captured",
     "ring_full": "records lost, ring full",
     "tls_homeless": "TLS calls, socket not known",
+    "passed_over": "datagrams left out",
 }
 Rules = Sequence[SamplingRule]
 log = get_logger("network")
@@ -219,6 +220,7 @@ class Analysis:
         losses = dict(found.losses)
         _add(losses, Loss.RING_FULL, counted.tally["ring_full"])
         _add(losses, Loss.NO_SOCKET, counted.tally["tls_homeless"])
+        _add(losses, Loss.GAP, counted.tally["passed_over"])
         _add(losses, Loss.PROCESS_GONE, found.homeless)
         if self._workers:
             replaced, lost = self._workers.take_losses()

@@ -22,7 +22,10 @@ FUNCTIONS = dict.fromkeys(
     ("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs", "rover_on_cipher"), "RAW_TRACEPOINT"
 )
 """In the order of enum rover_slot."""
-CLASSIFIERS = len(FUNCTIONS)
+EACH = "rover_on_each"
+"""What layer 4 has a use for, too; in the chain behind the others, and behind the classifiers."""
+EACH_SLOT = len(FUNCTIONS)
+CLASSIFIERS = EACH_SLOT + 1
 """The slot of the first."""
 TLS_FUNCTIONS = dict.fromkeys(
     ("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship", "rover_tls_on_runs"), "UPROBE"
@@ -31,8 +34,8 @@ TLS_FUNCTIONS = dict.fromkeys(
 _CLASSIFIER, _FAST, _SELECTOR = (
     Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c", "selector.bpf.c")
 )
-_FAST_SLOT = 20  # ROVER_FAST
-_SELECT_SLOT = 36  # ROVER_SELECT_
+_FAST_SLOT = 22  # ROVER_FAST
+_SELECT_SLOT = 38  # ROVER_SELECT_
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
 _NOTHING = (len(_MODES), 0, (0, 0), 0)  # as a policy: it is recognised, and not shipped
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
@@ -144,11 +147,16 @@ def _fill(
 ) -> None:
     """Put a chain's programs where the kernel looks for them. called: what those of protocols are in this chain."""
     classifiers = [called(_name(each)) for each in protocols]
+    usable = [name for name in classifiers if name in program.functions]
     chain = dict(enumerate(functions))
-    chain |= enumerate((name for name in classifiers if name in program.functions), CLASSIFIERS)
+    chain |= enumerate((*usable, called(EACH)), CLASSIFIERS)
     for number, protocol in enumerate(protocols, 1):
         chain[_FAST_SLOT + number] = called(_fast(protocol))
         chain[_SELECT_SLOT + number] = called(_selector_name(protocol))
+    _put(program, table, chain)
+
+
+def _put(program: Program, table: str, chain: Mapping[int, str]) -> None:
     slots = BpfMap(program.maps[table], "<u4", "<u4")
     for slot, name in chain.items():
         if name in program.functions:
@@ -174,6 +182,7 @@ class CaptureMaps:
         self.active = len(usable)
         self.rings: list[MapInfo] = []
         self.fast: FastMaps | None = None
+        _put(program, "rover_slots", {EACH_SLOT: EACH})
         if not usable:
             return
         for number in range(layer7.rings):
