@@ -37,40 +37,52 @@ class Ring:
     def __init__(self, info: MapInfo) -> None:
         page = mmap.PAGESIZE
         self._size = info.max_entries
-        self._consumer = mmap.mmap(info.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        consumer = mmap.mmap(info.fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        # Written by one store: struct.pack_into clears its place first, and a program that reserves in that moment
+        # finds a ring that nobody has read.
+        self._consumer = memoryview(consumer).cast("Q")
         # The data is mapped twice in a row, so a record that wraps around is still contiguous.
-        self._producer = mmap.mmap(info.fd, page + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
-        self._data = memoryview(self._producer)[page:]
+        self.memory = mmap.mmap(info.fd, page + 2 * self._size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._data = memoryview(self.memory)
 
     def drain(self) -> Iterator[memoryview]:
-        """Every record that is complete now. A view is valid until the next one is asked for.
+        """Every record that is complete now. A view is valid until the next one is asked for."""
+        for begin, end in self.places():
+            yield self._data[begin:end]
 
-        Room is given back by eighths of the ring, so that a slow reader of a full one does not hold up the programs.
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Where in `memory`, whose slices are bytes, each record that is complete now begins and ends.
+
+        What is there is valid until the next one is asked for. Room is given back by eighths of the ring, so that a
+        slow reader of a full one does not hold up the programs.
         """
-        position = start = _POSITION.unpack_from(self._consumer)[0]
-        end = _POSITION.unpack_from(self._producer)[0]
+        memory, size = self.memory, self._size
+        first = mmap.PAGESIZE + _HEADER
+        position = start = self._consumer[0]
+        end = _POSITION.unpack_from(memory)[0]
         try:
             while position < end:
-                if position - start > self._size >> 3:
-                    _POSITION.pack_into(self._consumer, 0, position)
+                if position - start > size >> 3:
+                    self._consumer[0] = position
                     start = position
-                offset = position % self._size
-                length = _LENGTH.unpack_from(self._data, offset)[0]
+                begin = first + position % size
+                length = _LENGTH.unpack_from(memory, begin - _HEADER)[0]
                 if length & _BUSY:
                     break  # reserved, still being written
-                size = length & ~_DISCARD
-                if not length & _DISCARD:
-                    yield self._data[offset + _HEADER : offset + _HEADER + size]
-                position += _HEADER + (size + 7 & ~7)
+                if length & _DISCARD:
+                    length &= ~_DISCARD
+                else:
+                    yield begin, begin + length
+                position += _HEADER + (length + 7 & ~7)
         finally:
             if position != start:
-                _POSITION.pack_into(self._consumer, 0, position)
+                self._consumer[0] = position
 
     def skip(self) -> None:
         """Leave out everything there is now."""
-        _POSITION.pack_into(self._consumer, 0, _POSITION.unpack_from(self._producer)[0])
+        self._consumer[0] = _POSITION.unpack_from(self.memory)[0]
 
     def close(self) -> None:
         self._data.release()
-        self._producer.close()
-        self._consumer.close()
+        self.memory.close()
+        self._consumer.release()

@@ -86,18 +86,18 @@ class Buffer:
 
         A rest of `after` that nothing consumed ends what is in hand: `leap` before anything else comes.
         """
-        rest = len(self.data) - self.at
-        if self._base + self.at + rest == self._start:
+        have = len(self.data)
+        self.newest = rest = have - self.at
+        if self._base + have == self._start:
             self.start_ns = began_ns
         self.began_ns = began_ns
         self.previous_ns = self.end_ns
         self.end_ns = end_ns
-        self.newest = rest
         self.after = after
         if rest:
             self._append(data)
         else:
-            self._base += self.at
+            self._base += have
             self.data = data
             self.at = self._searched = 0
         if self.owed:
@@ -171,8 +171,12 @@ class Buffer:
 
         Until something is consumed, ask for the same mark.
         """
-        found = self.data.find(mark, max(self.at, self._searched))
-        self._searched = max(0, len(self.data) - len(mark) + 1) if found < 0 else self.at
+        at, searched = self.at, self._searched
+        found = self.data.find(mark, searched if searched > at else at)
+        if found < 0:
+            self._searched = max(0, len(self.data) - len(mark) + 1)
+        elif searched:
+            self._searched = at
         return found
 
     def finish(self, detail: Detail, complete: bool = True) -> Message[Detail]:
@@ -182,9 +186,9 @@ class Buffer:
         message = Message(self.start_ns, self.end_ns, position - self._start, complete, detail, content)
         self._start = position
         self.start_ns = self.began_ns
-        if self.content:
+        self._room = self.content
+        if content:
             self._kept.clear()
-            self._room = self.content
         return message
 
     def _keep(self, end: int) -> None:

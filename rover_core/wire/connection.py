@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from rover_core.model import Loss
 from rover_core.wire.buffer import Buffer
@@ -26,7 +26,9 @@ class Outcome(Enum):
     INVALID = 3
 
 
-NEED_MORE, SKIPPED, INVALID = Outcome.NEED_MORE, Outcome.SKIPPED, Outcome.INVALID
+NEED_MORE: Final = Outcome.NEED_MORE
+SKIPPED: Final = Outcome.SKIPPED
+INVALID: Final = Outcome.INVALID
 
 
 class Reader(ABC, Generic[Detail]):
@@ -169,7 +171,6 @@ class Connection:
                     self._lose(direction, reader, Loss.UNREADABLE)
                     buffer.drop(min(1, len(buffer)))
                 continue
-            assert not isinstance(result, Outcome)
             self.stray_bytes = 0
             self.stitch(direction, result)
             if buffer.at == len(buffer.data):

@@ -40,7 +40,7 @@ class Ring:
         taken = []
         if begun.is_set():
             taken, self.records = self.records, taken
-        yield from map(memoryview, taken)
+        yield from ((each, [(0, len(each))]) for each in taken)
 
 spoken = worker.learn([None, *orders])
 worker.open_source = Ring

@@ -31,7 +31,7 @@ class Contender:
     frequency: samples a second of CPU time. count: samples of a process of that name, from the output file. then: a
     command that makes a readable result of the output, if the profiler itself does not; it runs after it. ready:
     whether it is attached, by its pid. whole: of those samples, the ones that reach the start of their thread.
-    moved: bytes that the kernel has handed over to it, by its pid.
+    moved: bytes that the kernel has handed over to it, by its pid. lost: records that found no room, from the output.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Contender:
     ready: Callable[[int], bool] = on_every_processor
     whole: Callable[[Path, str], int] = lambda *_: 0
     moved: Callable[[int], int] = lambda _: 0
+    lost: Callable[[Path], int] = lambda _: 0
 
 
 def contenders(folder: Path) -> list[Contender]:

@@ -43,7 +43,8 @@ class Measurement:
 
     ready_s: from the command until it is attached. CPU seconds of the profiler and
     its children: startup_cpu_s until then, sampling_cpu_s while the load ran, finish_cpu_s from then to the result.
-    whole: samples whose stacks reach the start of their thread; moved_bytes: handed from the kernel to the profiler.
+    whole: samples whose stacks reach the start of their thread; moved_bytes: handed from the kernel to the profiler;
+    lost: records on that way.
     """
 
     work: Work
@@ -57,6 +58,7 @@ class Measurement:
     expected: float = 0.0
     whole: int = 0
     moved_bytes: int = 0
+    lost: int = 0
 
 
 def build_load(folder: Path, source: str, *flags: str) -> list[str]:
@@ -107,6 +109,7 @@ def measure(contender: Contender | None, load: Sequence[str], duration_s: float,
     return Measurement(
         *(work, ready_s, startup, sampled - startup, max(0.0, total - sampled), watch.steady_mb, watch.peak_mb),
         *(samples, work.cpu_s * contender.frequency, contender.whole(output, LOAD), moved),
+        contender.lost(output),
     )
 
 

@@ -5,10 +5,12 @@ the same calls take turns over servers under load, and over a program that only 
 section of its own, of two to three minutes: `python tests/bench/network.py nginx redis` takes those alone.
 """
 
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from contenders import Contender
@@ -22,6 +24,7 @@ from rover_core.plugins import DISABLED_VARIABLE, PluginManager
 TITLES = {
     "nginx": "nginx, as much as it can",
     "nginx-5000": "nginx, 5 000 requests a second",
+    "nginx-20000": "nginx, some 20 000 requests a second",
     "nginx-tls": "nginx over TLS, as much as it can",
     "redis": "redis, as much as it can",
     "files": "Reading and writing files",
@@ -36,7 +39,7 @@ _NO_KPROBES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser(__doc__)
-    made.set_defaults(duration=4.0)  # five loads, five contenders, three rounds: twelve minutes
+    made.set_defaults(duration=4.0)  # six loads, five contenders, three rounds: fourteen minutes
     made.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(TITLES)} (default: all)")
     options = made.parse_args(arguments)
     if unknown := set(options.sections) - set(TITLES):
@@ -87,8 +90,8 @@ def _contenders(other: int | None) -> list[Contender]:
         "json",
     ]
     return [
-        _contender("rover profile network --all", [*rover, "--all"]),
-        _contender("the same, no fast path", [*rover, "--all", "--set", f"{_ANALYZE}.fast_path=false"]),
+        _reading("rover profile network --all", [*rover, "--all"]),
+        _reading("the same, no fast path", [*rover, "--all", "--set", f"{_ANALYZE}.fast_path=false"]),
         _contender("the same, layer 4 alone", ["env", f"{DISABLED_VARIABLE}={_protocols()}", *rover, "--all"]),
         *([_contender("rover profile network --pid of another", [*rover, f"--pid={other}"])] if other else ()),
         _contender("bpftrace script", ["bpftrace", str(_HERE / "traffic.bt")]),
@@ -97,6 +100,20 @@ def _contenders(other: int | None) -> list[Contender]:
 
 def _contender(name: str, command: Sequence[str]) -> Contender:
     return Contender(name, command, 0, lambda *_: 0, ready=attached)
+
+
+def _reading(name: str, command: Sequence[str]) -> Contender:
+    """One that reads what was said: its samples are exchanges."""
+    return replace(_contender(name, command), count=lambda output, _: _steps(output, "exchanges"), lost=_lost)
+
+
+def _steps(output: Path, step: str) -> int:
+    intervals = (json.loads(line) for line in output.read_text().splitlines())
+    return sum(each["steps"].get(step, 0) for each in intervals if each["type"] == "interval")
+
+
+def _lost(output: Path) -> int:
+    return _steps(output, "records lost, ring full")
 
 
 def _latency(place: int) -> Cell:
@@ -134,6 +151,8 @@ _SERVED = {
     "latency, median, us": _latency(0),
     "latency, 99 %, us": _latency(1),
     "profiler's CPU, ms per 1 000 requests": _per_requests,
+    "exchanges seen, a request (the client's and the server's)": median(lambda m: m.samples / m.work.units, ".3f"),
+    "records lost for want of room": median(lambda m: m.lost, ",.0f"),
 }
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ http {{ access_log off; keepalive_requests 100000000; open_file_cache max=10;
     uwsgi_temp_path {0}/4; scgi_temp_path {0}/5;
     server {{ listen 127.0.0.1:{1}; root {0}; }} }}
 """
-AT_A_RATE = "function delay() return 10 end\n"  # milliseconds: 50 connections make 5 000 requests a second
+AT_A_RATE = "function delay() return 10 end\n"  # milliseconds: 50 connections make nearly 5 000 requests a second
 _UNITS = {"us": 1.0, "ms": 1000.0, "s": 1_000_000.0}
 _WITH_US = ("setpriv", "--pdeathsig", "KILL")  # however this ends, nothing that it started is left
 Done = tuple[int, float, float]
@@ -100,10 +100,12 @@ def redis_benchmark(seconds: float, folder: Path) -> Done:
     )  # test, rps, then latencies in ms: avg, min, p50, p95, p99
 
 
-# nginx and redis: as much as they can. nginx-5000: so many requests a second.
+# nginx and redis: as much as they can. nginx-5000: so many requests a second. They come in bursts, since wrk has all
+# of its connections wait together.
 KINDS: dict[str, tuple[Callable[[Path], list[str]], Callable[[float, Path], Done]]] = {
     "nginx": (nginx, lambda seconds, folder: wrk(seconds, folder, 32)),
     "nginx-5000": (nginx, lambda seconds, folder: wrk(seconds, folder, 50, AT_A_RATE)),
+    "nginx-20000": (nginx, lambda seconds, folder: wrk(seconds, folder, 260, AT_A_RATE)),
     "nginx-tls": (nginx_tls, lambda seconds, folder: wrk(seconds, folder, 32, scheme="https")),
     "redis": (redis, redis_benchmark),
 }

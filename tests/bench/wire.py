@@ -19,10 +19,12 @@ from classifying import PROTOCOLS, compiled, directed, installed
 
 from rover_core.api import WireProtocol
 from rover_core.wire import Limits
+from rover_network.feeds import places
 from rover_network.intervals import Interval
 from rover_network.records import RECORD
 from rover_network.sampling import Sampler
 from rover_network.streams import Spoken, Streams, feed_all
+from rover_network.tape import BLOCK
 
 _EXCHANGES = 5_000
 _WORKER = "http1, typical, all that a worker does"
@@ -75,8 +77,8 @@ def _readers(folder: Path) -> Iterator[tuple[str, Read]]:
     requests = [_REQUEST % (number % 1000) for number in range(_EXCHANGES)]
     protocols = {protocol.name: protocol for protocol in installed()}
     yield "http1, typical", lambda: _typical(protocols["http1"], requests)
-    records = list(_records(requests))
-    yield _WORKER, lambda: _as_worker(protocols["http1"], records)
+    block = BLOCK.pack(0, 0) + b"".join(_records(requests))
+    yield _WORKER, lambda: _as_worker(protocols["http1"], block)
     yield "httptools, typical", lambda: _with_httptools(requests)
     yield "h11, typical", lambda: _with_h11(requests[: _EXCHANGES // 10])
     for theirs, name in PROTOCOLS.items():
@@ -95,7 +97,7 @@ def _typical(protocol: WireProtocol, requests: Sequence[bytes]) -> int:
     return found
 
 
-def _records(requests: Sequence[bytes]) -> Iterator[memoryview]:
+def _records(requests: Sequence[bytes]) -> Iterator[bytes]:
     """As the kernel ships them: of ten connections, the server's side."""
     response, gap = _RESPONSE[:_CAPTURED], len(_RESPONSE) - _CAPTURED
     places = [[0, 0] for _ in range(10)]
@@ -104,14 +106,14 @@ def _records(requests: Sequence[bytes]) -> Iterator[memoryview]:
         for sent, data, after in ((0, request, 0), (1, response, gap)):
             key = (number % 10, 42, 0, place[sent], place[1 - sent], now, now, after, len(data), 1, sent, sent, 0)
             place[sent] += len(data) + after
-            yield memoryview(RECORD.pack(*key) + data)
+            yield RECORD.pack(*key) + data
 
 
-def _as_worker(protocol: WireProtocol, records: Sequence[memoryview]) -> int:
+def _as_worker(protocol: WireProtocol, block: bytes) -> int:
     streams = Streams([None, Spoken(protocol.connect, None, {})], Interval(5000), Sampler())
-    feed_all(streams, records)
+    count = feed_all(streams, [(block, places(block))])
     found = sum(row[8] for row in json.loads(json.dumps(streams.report()))["rows"])
-    assert found == len(records) // 2
+    assert found == count // 2 == _EXCHANGES
     return found
 
 

@@ -22,7 +22,7 @@ from nginx import Nginx, exchanges, free_port
 from rover_core.wire import Exchange
 from rover_http1.plugin import connect
 from rover_network import rowtext
-from rover_network.feeds import split
+from rover_network.feeds import places
 from rover_network.intervals import Interval
 from rover_network.sampling import Sampler
 from rover_network.streams import Spoken, Streams
@@ -216,8 +216,8 @@ def read_tape(tape: Path) -> tuple[Told, list[tuple[str, float]]]:
             if frame.kind == HEADER:
                 number = frame.json()["protocols"].index("http1") + 1
                 streams._spoken = [None] * number + [streams._spoken[1]]  # type: ignore[assignment]
-            for view in split(frame.content) if frame.kind == RECORDS else ():
-                streams.feed(view)
+            for begin, _ in places(frame.content) if frame.kind == RECORDS else ():
+                streams.feed(frame.content, begin)
             if frame.kind == ROWS:
                 keys, rows = rowtext.read(frame.json()["rows"])
                 for key, facts in zip(keys.tolist(), rows["facts"], strict=True):

@@ -18,8 +18,7 @@ HTTP1, HTTP2 = 1, 2
 
 class NoSampler:
     content = 0
-
-    def offer(self, *_: object) -> None: ...
+    sampling = False
 
     def take(self) -> list[object]:
         return []
@@ -43,8 +42,8 @@ def read(capture: str, renamed_after: int) -> dict[str, Any]:
         size, now = len(piece.data), piece.timestamp_ns
         key = (7, 42, 0, position[way], position[1 - way], now, now, piece.gap, size, number, way, way, 0)
         position[way] += size + piece.gap
-        streams.feed(memoryview(RECORD.pack(*key) + piece.data))
-    streams.feed(memoryview(RECORD.pack(7, 42, 0, *position, 0, 0, 0, 0, HTTP1, 0, 0, 1)))
+        streams.feed(RECORD.pack(*key) + piece.data)
+    streams.feed(RECORD.pack(7, 42, 0, *position, 0, 0, 0, 0, HTTP1, 0, 0, 1))
     found: dict[str, Any] = json.loads(json.dumps(streams.report()))
     return found
 

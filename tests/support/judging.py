@@ -175,12 +175,12 @@ class Chain:
             after,
             len(seen),
         )
-        self.streams.feed(memoryview(RECORD.pack(*head, 1, call.direction, call.direction, 0) + seen))
+        self.streams.feed(RECORD.pack(*head, 1, call.direction, call.direction, 0) + seen)
 
     def _note(self, inode: int, note: int, resume: list[int], fast: Fast) -> None:
         head = RECORD.pack(inode, 1, 0, *resume, fast.began_ns, fast.ended_ns, 0, SAID.size, 1, 0, 0, NOTE)
         body = SAID.pack(fast.operation, *fast.size, fast.status, note)
-        self.streams.feed(memoryview(head + body))
+        self.streams.feed(head + body)
 
     def end(self, inode: int) -> None:
         """A connection is over."""
@@ -188,7 +188,7 @@ class Chain:
         note = self._judge.end(ctypes.byref(fast)) if fast else 0
         if fast and note:
             self._note(inode, note, [fast.next[side] + fast.owed[side] for side in (0, 1)], fast)
-        self.streams.feed(memoryview(RECORD.pack(inode, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, END)))
+        self.streams.feed(RECORD.pack(inode, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, END))
         self._positions.pop(inode, None)
 
     def learn(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rover_core.model import Syscall
 from rover_core.wire import Message
-from rover_network.records import RECORD
+from rover_network.records import RECORD, Bytes
 
 DETAIL = struct.Struct("<QIIIHH")
 FUNCTIONS = {
@@ -98,11 +98,11 @@ class CallBook:
         self._forgotten_ns = -1
         self._cut = 0
 
-    def add(self, key: Key, fields: Sequence[int], view: memoryview) -> None:
-        """A call whose data follow. fields: of the `Record`, which is unpacked already; view: all of it."""
+    def add(self, key: Key, fields: Sequence[int], memory: Bytes, at: int) -> None:
+        """A call whose data follow. fields: of the `Record`, which is unpacked already; at: where in memory it is."""
         # For every call of a process that is sampled: no names, and no record but the one that is kept.
         began_ns, ended_ns = fields[5:7]
-        call = Call(fields[11], began_ns, ended_ns, *_unpack(view, RECORD.size))
+        call = Call(fields[11], began_ns, ended_ns, *_unpack(memory, at + RECORD.size))
         if not 0 < call.function <= _FUNCTIONS or not began_ns <= ended_ns <= _LARGEST or call[3] > _LARGEST:
             return  # a forged recording's
         history = self._histories.get(key)

@@ -4,13 +4,13 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
 from rover_bpf.program import MapInfo
 from rover_bpf.ring import Ring
-from rover_network.records import RECORD
+from rover_network.records import RECORD, Batch, Bytes
 from rover_network.tape import BLOCK, GATHERED, LARGEST, RECORDS
 
 _length_of = struct.Struct("<56xI").unpack_from  # of a record
@@ -92,8 +92,8 @@ class Source(Protocol):
     given_up: Callable[[], None] | None
     """To be called when the recorded worker told the agent what it had; None for a source that does not know."""
 
-    def drain(self) -> Iterator[memoryview]:
-        """Every record that is there now. A view is valid until the next one is asked for."""
+    def drain(self) -> Iterator[Batch]:
+        """Every record that is there now. What is in memory is valid until the next one is asked for."""
         ...
 
     def now_ns(self) -> int:
@@ -111,7 +111,10 @@ class _RingSource:
 
     def __init__(self, fd: int, size: int) -> None:
         self.fd = fd
-        self.drain = Ring(MapInfo(fd, 0, 0, 0, size)).drain
+        self._ring = Ring(MapInfo(fd, 0, 0, 0, size))
+
+    def drain(self) -> Iterator[Batch]:
+        yield self._ring.memory, self._ring.places()
 
     def now_ns(self) -> int:
         return time.monotonic_ns()
@@ -127,27 +130,33 @@ class _TapeSource:
     def now_ns(self) -> int:
         return self._now_ns
 
-    def drain(self) -> Iterator[memoryview]:
+    def drain(self) -> Iterator[Batch]:
         with suppress(BlockingIOError):
             while block := self._socket.recv(LARGEST, socket.MSG_DONTWAIT):
                 if len(block) < BLOCK.size:
                     continue
                 self._now_ns, _ = BLOCK.unpack_from(block)
                 if len(block) > BLOCK.size:
-                    yield from split(block)
+                    yield block, places(block)
                 elif self.given_up:
                     self.given_up()
 
 
 def split(block: bytes) -> Iterator[memoryview]:
     """The records of a RECORDS frame's content, up to one that is not whole."""
-    view, at = memoryview(block), BLOCK.size
+    view = memoryview(block)
+    return (view[begin:end] for begin, end in places(block))
+
+
+def places(block: bytes) -> Iterator[tuple[int, int]]:
+    """Where they begin and end."""
+    at = BLOCK.size
     while at + _HEAD <= len(block):
         (length,) = _length_of(block, at)
         end = at + _HEAD + length
         if end > len(block):
             return
-        yield view[at:end]
+        yield at, end
         at = end
 
 
@@ -159,16 +168,21 @@ class Tee:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def through(self, views: Iterator[memoryview]) -> Iterator[memoryview]:
-        for view in views:
-            part = bytes(view[: _HEAD + _length_of(view)[0]])
+    def through(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for memory, found in batches:
+            yield memory, self._copied(memory, found)
+        if self._parts:
+            self._send()
+
+    def _copied(self, memory: Bytes, found: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for place in found:
+            at = place[0]
+            part = memory[at : at + _HEAD + _length_of(memory, at)[0]]
             self._parts.append(part)
             self._size += len(part)
             if self._size > _BATCH:
                 self._send()
-            yield view
-        if self._parts:
-            self._send()
+            yield place
 
     def mark(self) -> None:
         """The agent asks for what there is."""

@@ -113,7 +113,7 @@ class Interval:
 
     def sums(self, place: Any, exchange: Exchange) -> Sums | None:
         """Where this exchange belongs. place: the connection, the role and the protocol."""
-        kind, operation, status, *_ = exchange
+        kind, operation, status, _, _, _ = exchange
         sums = self._sums.get((place, kind, operation, status))
         if sums is None:
             kind, operation, status = kind[:LONGEST], operation[:LONGEST], status[:LONGEST]

@@ -1,6 +1,8 @@
 """The layout of what the rings hold: struct rover_record of rover/capture.h. Standard library only."""
 
+import mmap
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 RECORD = struct.Struct("<IIQQQQQQIBBBB")
@@ -15,6 +17,10 @@ PLACE, ASKED, ANSWERED, TEACH = 1, 2, 4, 8
 """Bits of `Said.note`."""
 
 _RUN = struct.Struct("<II")
+Bytes = bytes | mmap.mmap
+"""Memory that records lie in: its slices are bytes, one copy and no view between."""
+Batch = tuple[Bytes, Iterable[tuple[int, int]]]
+"""Where in memory each of several records begins and ends."""
 
 
 class Record(NamedTuple):
@@ -53,7 +59,7 @@ class Said(NamedTuple):
     note: int
 
 
-def runs(view: memoryview) -> tuple[list[tuple[bytes, int]], int]:
+def runs(view: bytes | memoryview) -> tuple[list[tuple[bytes, int]], int]:
     """The data of a record of RUNS: bytes and how many behind them were left out; and how many in front of all."""
     found: list[tuple[bytes, int]] = []
     parts: list[bytes] = []

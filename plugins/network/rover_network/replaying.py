@@ -7,7 +7,7 @@ import numpy as np
 
 from rover_bpf.maps import Array
 from rover_core.api import WireProtocol
-from rover_core.errors import RoverError
+from rover_core.errors import RoverError, UsageError
 from rover_core.model import Entity, Process, ProcessKey, Task, Telemetry
 from rover_network import rowtext
 from rover_network.counting import Origin
@@ -57,7 +57,8 @@ def read_header(frames: Iterator[Frame], name: str) -> Header:
             raise ValueError("it has no header")
         told = frame.json()
         if told["record"] != RECORD.format:
-            raise ValueError("its records have another layout than this Rover's")
+            why = "its records have another layout than this Rover's"
+            raise UsageError(f"cannot replay {name}", why=why, remedy="Use the Rover that recorded it")
         return Header(
             min(checked_count(told["workers"]), MOST_WORKERS),
             [str(each) for each in told["protocols"]][:_PROTOCOL_NUMBERS],

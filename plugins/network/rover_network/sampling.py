@@ -89,6 +89,7 @@ def no_calls(flow: Any, from_server: int, message: Message[Any]) -> Sequence[Cal
 class Sampler(Generic[Flow]):
     """Keeps the slowest of what the tasks' rules ask for. Costs a look-up for an exchange that no task is about.
 
+    sampling: there is a task to `offer` exchanges for.
     encodings: of requests' and of responses' bodies that do not say theirs. offset_ns: what the exchanges' clock is
     behind the wall clock; CLOCK_MONOTONIC's, unless said otherwise. calls_of: see `no_calls`; asked when an exchange
     is over. left_out: exchanges, or their text, for which an interval had no room. unrendered: messages that their
@@ -112,6 +113,7 @@ class Sampler(Generic[Flow]):
         self._kept = 0
         self._size = 0
         self.left_out = self.unrendered = 0
+        self.sampling = False
 
     @property
     def content(self) -> int:
@@ -128,11 +130,13 @@ class Sampler(Generic[Flow]):
         if known:
             task.heaps = known.heaps
         self._tasks[task_id] = task
+        self.sampling = True
         self._watching.clear()
 
     def remove(self, task_id: str) -> None:
         """End a task. What it has not been given yet is lost: `take` first."""
         task = self._tasks.pop(task_id, None)
+        self.sampling = bool(self._tasks)
         for heap in task.heaps.values() if task else ():
             self._kept -= len(heap)
             self._size -= sum(candidate.size for _, _, candidate in heap)
@@ -151,8 +155,6 @@ class Sampler(Generic[Flow]):
 
     def offer(self, exchange: Exchange, source: Source[Flow]) -> None:
         """An exchange is over."""
-        if not self._tasks:
-            return
         tasks = self._watching.get(source.pid)
         if tasks is None:
             tasks = self._watch(source.pid)

@@ -22,6 +22,8 @@ from rover_network.records import (
     RUNS,
     SAID,
     TEACH,
+    Batch,
+    Bytes,
     Record,
     Said,
     runs,
@@ -74,6 +76,7 @@ class _Stream:
         "connection",
         "event",
         "expected",
+        "metrics",
         "place",
         "protocol",
         "seen_ns",
@@ -88,6 +91,7 @@ class _Stream:
         self.event = record.event & ~_KINDS
         self.place: Place = (record.inode, record.tgid, record.peer, int(client), record.protocol)
         self.source = Source(record.tgid, self.place, spoken)
+        self.metrics = spoken.metrics
         self.seen_ns = record.ended_ns
         self.expected = [record.position, record.other]
         if record.from_server:
@@ -100,6 +104,7 @@ class _Stream:
         self.connection = connection
         self.place = (*self.place[:4], number)
         self.source = Source(self.place[1], self.place, spoken)
+        self.metrics = spoken.metrics
         self.told = {}
 
 
@@ -136,31 +141,32 @@ class Streams:
             name: (number, each) for number, each in enumerate(spoken) if each for name in each.continues
         }
 
-    def feed(self, view: memoryview) -> None:
-        """A record, as it lies in the ring."""
+    def feed(self, memory: Bytes, at: int = 0) -> None:
+        """The record that begins there, as it lies in the ring."""
         # What follows on what was there, as nearly all does, goes the shortest way: no names, no second look-up.
-        fields = _unpack(view)
-        key, position, length, direction = fields[:3], fields[3], fields[8], fields[10]
+        fields = _unpack(memory, at)
+        inode, tgid, peer, position, _, began_ns, ended_ns, after, length, protocol, direction, _, event = fields
+        key = inode, tgid, peer
+        body = at + _HEAD
         stream = self._streams.get(key)
         try:
             if (
                 stream is not None
                 and position == stream.expected[direction]
-                and fields[9] == stream.protocol
-                and fields[12] == stream.event
+                and protocol == stream.protocol
+                and event == stream.event
             ):
-                after = fields[7]
-                stream.seen_ns = ended_ns = fields[6]
+                stream.seen_ns = ended_ns
                 stream.expected[direction] = position + length + after
-                data = bytes(view[_HEAD : _HEAD + length])
-                exchanges = stream.connection.feed(direction, data, after, ended_ns, fields[5])
+                data = memory[body : body + length]
+                exchanges = stream.connection.feed(direction, data, after, ended_ns, began_ns)
             else:
-                if fields[12] & CALL:
-                    self._calls.add(key, fields, view)
+                if event & CALL:
+                    self._calls.add(key, fields, memory, at)
                     return
                 record = Record._make(fields)
                 if record.event & NOTE:
-                    self._hear(key, stream, record, Said._make(SAID.unpack_from(view, _HEAD)))
+                    self._hear(key, stream, record, Said._make(SAID.unpack_from(memory, body)))
                     return
                 if record.event & END:
                     if stream is not None:
@@ -171,15 +177,15 @@ class Streams:
                 if stream is None:
                     return
                 if record.event & RUNS:
-                    exchanges = self._advance_runs(stream, record, view[_HEAD : _HEAD + length])
+                    exchanges = self._advance_runs(stream, record, memory[body : body + length])
                 else:
-                    exchanges = self._advance(stream, record, bytes(view[_HEAD : _HEAD + length]))
+                    exchanges = self._advance(stream, record, memory[body : body + length])
             if stream.connection.switched:
-                exchanges = self._hand_over(key, stream, exchanges, direction, fields[7])
+                exchanges = self._hand_over(key, stream, exchanges, direction, after)
             for exchange in exchanges:
                 self.take(stream, exchange)
         except Exception:  # noqa: BLE001 - a plugin's parser, and a stranger's bytes: this connection alone is lost
-            self._fail(key, fields[1], stream)
+            self._fail(key, tgid, stream)
             return
         connection = stream.connection
         if connection.switched or connection.stray_bytes > _STRAY:
@@ -287,32 +293,34 @@ class Streams:
         before = feed(direction, b"", missing, record.began_ns)
         return [*before, *feed(direction, data, record.after, record.ended_ns, record.began_ns)]
 
-    def _advance_runs(self, stream: _Stream, record: Record, view: memoryview) -> Sequence[Exchange]:
+    def _advance_runs(self, stream: _Stream, record: Record, data: bytes) -> Sequence[Exchange]:
         """Feed a record that leaves out what the protocol's selector does not want."""
-        parts, before = runs(view)
+        parts, before = runs(data)
         found: list[Exchange] = []
         position = record.position
-        for data, after in [(b"", before), *parts, (b"", record.after)]:
-            if data or after:
-                part = record._replace(position=position, length=len(data), after=after)
-                found += self._advance(stream, part, data)
-                position += len(data) + after
+        for run, after in [(b"", before), *parts, (b"", record.after)]:
+            if run or after:
+                part = record._replace(position=position, length=len(run), after=after)
+                found += self._advance(stream, part, run)
+                position += len(run) + after
         return found
 
     def take(self, stream: _Stream, exchange: Exchange) -> None:
         """An exchange is known."""
         if stream.asks:
             self._learn(stream, exchange)
-        _, tgid, _, client, number = stream.place
-        self._watcher.offer(exchange, tgid, client, number, stream.source.protocol)
+        place, source = stream.place, stream.source
+        if self._watcher.watching:
+            _, tgid, _, client, number = place
+            self._watcher.offer(exchange, tgid, client, number, source.protocol)
         if self._watcher.alone:
             return
-        self._sampler.offer(exchange, stream.source)
-        sums = self._interval.sums(stream.place, exchange)
-        spoken = self._spoken[stream.place[4]]
-        if sums is None or spoken is None:
+        if self._sampler.sampling:
+            self._sampler.offer(exchange, source)
+        sums = self._interval.sums(place, exchange)
+        if sums is None or not stream.metrics:
             return
-        for name, value_of in spoken.metrics.items():
+        for name, value_of in stream.metrics.items():
             value = value_of(exchange)
             if value is not None:
                 spread_value(sums.metrics.setdefault(name, spread()), value, _METRIC_BOUNDS)
@@ -427,10 +435,12 @@ class Streams:
         }
 
 
-def feed_all(streams: Streams, views: Iterable[memoryview]) -> int:
+def feed_all(streams: Streams, batches: Iterable[Batch]) -> int:
     """Feed them all. Returns how many."""
     count = 0
-    for view in views:
-        streams.feed(view)
-        count += 1
+    feed = streams.feed
+    for memory, places in batches:
+        for begin, _ in places:
+            feed(memory, begin)
+            count += 1
     return count

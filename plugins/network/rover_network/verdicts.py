@@ -16,6 +16,7 @@ from rover_network.tape import RECORDS, Frame, Reader
 Verdict = tuple[str, int]
 """A protocol's name, and 1 for a request or 2 for a response; ("", 0) where no classifier knows it."""
 _REQUEST, _RESPONSE = 1, 2
+_MOST = 65_536  # connections at once; of more, those known for longest are forgotten
 
 
 def compare(file: BinaryIO, protocols: Sequence[WireProtocol]) -> Iterator[Diagnostic]:
@@ -75,6 +76,8 @@ def _first_calls(frames: Iterator[Frame], names: Sequence[str]) -> Iterator[tupl
             generation = record.event & ~RUNS
             if record.event & CALL or known.get(key) == generation or not 0 < record.protocol <= len(names):
                 continue
+            if len(known) >= _MOST:
+                del known[next(iter(known))]
             known[key] = generation
             data, after = _beginning(record, view[RECORD.size :])
             head = data[:CLASSIFY_BYTES]

@@ -35,14 +35,16 @@ class _Wanted(NamedTuple):
 
 
 class RequestWatcher:
-    """lost: requests for whose sums there was no room, since the last `take`. alone: nobody wants anything else."""
+    """lost: requests for whose sums there was no room, since the last `take`. watching: something is watched. alone:
+    nobody wants anything else.
+    """
 
     def __init__(self) -> None:
         self._wanted: dict[int, list[_Wanted]] = {}
         self._known: dict[tuple[int, int, str], list[Uri]] = {}
         self._sums: dict[tuple[Uri, int, int], list[int]] = {}
         self.lost = 0
-        self.alone = False
+        self.watching = self.alone = False
 
     def assign(self, watches: Iterable[Told], alone: bool) -> None:
         """What is watched from now on. Raises UsageError for an expression that is none."""
@@ -51,6 +53,7 @@ class RequestWatcher:
             wanted = _Wanted(Uri(path, regex), protocol, compile_pattern(regex, "uri") if regex else None)
             for pid in pids:
                 self._wanted.setdefault(pid, []).append(wanted)
+        self.watching = bool(self._wanted)
 
     def offer(self, exchange: Exchange, pid: int, client: int, number: int, protocol: Sampleable) -> None:
         """An exchange of this process, as client or server, over the protocol of this number."""

@@ -45,7 +45,7 @@ def told(
 
 def add(book: CallBook, record: bytes) -> None:
     fields = RECORD.unpack_from(record)
-    book.add(fields[:3], fields, memoryview(record))
+    book.add(fields[:3], fields, record, 0)
 
 
 def message(start: int, end: int) -> Message[None]:
@@ -158,8 +158,8 @@ def test_samples_come_with_their_calls() -> None:
     def move(answers: int, began: int, ended: int, data: bytes, at: int, function: str) -> None:
         places = (at, 0)
         head = RECORD.pack(7, 42, 0, *places, began, ended, 0, len(data), 1, answers, answers, 0)
-        streams.feed(memoryview(told(began, ended, answers, function)))
-        streams.feed(memoryview(head + data))
+        streams.feed(told(began, ended, answers, function))
+        streams.feed(head + data)
 
     move(0, 100, 200, REQUEST[:20], 0, "recvfrom")
     move(0, 250, 300, REQUEST[20:], 20, "recvmsg")
@@ -176,7 +176,7 @@ def test_samples_come_with_their_calls() -> None:
     ]
     assert [each.function for each in response.syscalls] == ["Writev", "SendFile", "SendFile"]
     assert {(each.packets, each.packet_bytes, each.rtt_us) for each in response.syscalls} == {(1, 99, 30)}
-    streams.feed(memoryview(RECORD.pack(7, 42, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, END)))
+    streams.feed(RECORD.pack(7, 42, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, END))
     assert not book._histories
     add(book, told(1, 2, 0))
     streams.assign([])

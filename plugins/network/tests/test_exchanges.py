@@ -203,6 +203,10 @@ def test_every_way_to_send_and_to_receive(reading: NetworkProfiler, script: Scri
     assert telemetry.steps["connections recognised"] == 2
     assert telemetry.steps["exchanges"] == 10
     assert telemetry.steps["calls captured"] <= telemetry.steps["calls seen"]
+    told = 10 + 2  # for the fast path what each exchange was, and the ends of both connections
+    assert telemetry.steps["records read"] <= telemetry.steps["calls captured"] + told, (
+        "short segments share a record"
+    )
 
 
 UDP = """
@@ -341,7 +345,7 @@ def status(pid: int) -> dict[str, str]:
 
 
 def test_workers_have_no_privileges(reading: NetworkProfiler) -> None:
-    """Broken: who finds a hole in a parser has root."""
+    """Broken: who finds a hole in a parser has root; or a worker waits for its turn longer than its ring lasts."""
     assert len(reading.workers) == 2
     for pid in reading.workers:
         seen = status(pid)
@@ -350,6 +354,7 @@ def test_workers_have_no_privileges(reading: NetworkProfiler) -> None:
         assert {int(seen[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
         assert seen["NoNewPrivs"] == "1"
         assert seen["Seccomp"] == "2"
+        assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) - 5
         links = {int(entry.name): os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
         beyond = [link.partition("[")[0] for number, link in links.items() if number > 2]
         assert sorted(set(beyond)) == ["anon_inode:bpf-map", "socket:"]

@@ -36,7 +36,7 @@ class Tape:
         self.position[sent] += len(data) + after
         if not lost:
             head = RECORD.pack(*self.key, *places, self.now, self.now, after, len(data), 1, sent, sent, event)
-            self.streams.feed(memoryview(head + data + bytes(64)))
+            self.streams.feed(head + data + bytes(64))
 
     def exchange(self, lost: bool = False) -> None:
         self.move(0, REQUEST, lost=lost)

@@ -89,9 +89,12 @@ static __always_inline int rover_reserve(void *ring, struct rover_record *head, 
 {
     u64 size = head->length;
     ROVER_CLASS(8)
+    ROVER_CLASS(64)
     ROVER_CLASS(128)
     ROVER_CLASS(256)
+    ROVER_CLASS(384)
     ROVER_CLASS(512)
+    ROVER_CLASS(768)
     ROVER_CLASS(1024)
     ROVER_CLASS(2048)
     ROVER_CLASS(4096)
@@ -562,8 +565,9 @@ static __always_inline int rover_ship(void *ctx, int tls)
     head.event = piece->event;
     head.from_server = piece->from_server;
     head.other = piece->other;
-    if (!tls && rover_is_scattered(piece)) {
-        if (rover_gather(config, piece, &head, last) && piece->left && !last)
+    int gathered = !tls && rover_is_scattered(piece) ? rover_gather(config, piece, &head, last) : -1;
+    if (gathered >= 0) {
+        if (gathered && piece->left && !last)
             rover_slots.call(ctx, ROVER_SHIP);
         return 0;
     }

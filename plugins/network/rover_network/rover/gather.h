@@ -1,24 +1,17 @@
-/* Calls of many short segments, as servers make them that gather answers (Netty: a header and a body of each): one
- * record takes several, since a call has but ROVER_PIECES records.
+/* Calls of several short segments, as servers make them that write a head and its body (nginx), or gather answers (Netty):
+ * one record takes several, since each costs the worker, and a call has but ROVER_PIECES of them.
  *
  * Included by capture.h. */
 #pragma once
 
-#define ROVER_MANY 4        /* segments; who writes fewer writes a head and its body */
 #define ROVER_SHORT 1024    /* bytes of one that is gathered */
 #define ROVER_GATHERED 4096 /* bytes of a record beyond which nothing is added */
 #define ROVER_AT_ONCE 16    /* segments of a record */
 
-struct rover_gathered {
-    struct rover_record head;
-    u8 data[ROVER_GATHERED + ROVER_SHORT];
-};
-
 /* Whether what comes next is worth it. */
 static __always_inline int rover_is_scattered(struct rover_piece *piece)
 {
-    return piece->segments > ROVER_MANY && piece->segment < piece->segments && piece->room < ROVER_SHORT &&
-           piece->left > piece->room;
+    return piece->segment < piece->segments && piece->room < ROVER_SHORT && piece->left > piece->room;
 }
 
 /* Appends segments while they are short, and counts their bytes in piece->size: the verifier forgets what is in memory,
@@ -48,28 +41,37 @@ static __always_inline void rover_append(struct rover_piece *piece, u8 *data)
     }
 }
 
-/* Ships a record of several segments. 0 if the ring is full. */
+/* Ships a record of several segments. 0 if the ring is full, -1 if it is for others to do: somebody who was interrupted
+ * has this processor's memory. */
 static __always_inline int rover_gather(struct rover_config *config, struct rover_piece *piece,
                                         struct rover_record *head, int last)
 {
+    int zero = 0;
     u32 number = rover_ring_of(config, &head->key);
     void *ring = rover_rings.lookup(&number);
     u64 *shipped = rover_shipped.lookup(&number);
-    if (!ring || !shipped)
-        return 0;
-    struct rover_gathered *record = bpf_ringbuf_reserve(ring, sizeof(struct rover_gathered), 0);
-    if (!record) {
-        rover_tell(ROVER_RING_FULL);
-        return 0;
+    struct rover_runs *gathered = rover_gathered.lookup(&zero);
+    if (!ring || !shipped || !gathered || !rover_claim(&gathered->users))
+        return -1;
+    rover_append(piece, gathered->data);
+    u64 size = piece->size;
+    if (!size) { /* out of reach */
+        rover_release(&gathered->users);
+        return -1;
     }
-    rover_append(piece, record->data);
-    u32 size = piece->size;
     piece->length -= size;
     piece->position += size;
-    record->head = *head;
-    record->head.length = size;
-    record->head.after = !piece->left || last ? piece->length : 0;
-    bpf_ringbuf_submit(record, 0);
-    (*shipped)++;
-    return 1;
+    gathered->record = *head;
+    gathered->record.length = size;
+    gathered->record.after = !piece->left || last ? piece->length : 0;
+    ROVER_OPAQUE(size);
+    if (size > ROVER_GATHERED + ROVER_SHORT) /* it never is, which the verifier cannot know */
+        size = 0;
+    s64 failed = bpf_ringbuf_output(ring, &gathered->record, sizeof(struct rover_record) + size, 0);
+    rover_release(&gathered->users);
+    if (failed)
+        rover_tell(ROVER_RING_FULL);
+    else
+        (*shipped)++;
+    return !failed;
 }

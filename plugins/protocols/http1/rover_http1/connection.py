@@ -20,7 +20,7 @@ class Http1Connection(Connection):
     def stitch(self, direction: int, message: Message[Any]) -> None:
         waited = self._client.offer is not None
         if not direction:
-            if self._server.guessing:
+            if self._server.head is not None and self._server.guessing:
                 self._server.answers(message)
                 self.resume(Direction.SERVER)
             self._pairs.request(message)

@@ -23,7 +23,7 @@ _PREFACE = b"PRI * HTTP/2.0\r\n"
 
 
 class Half(Reader[Head], Generic[Head]):
-    """What both directions do: a head, then a body that is skipped. `_step` is what comes next."""
+    """What both directions do: a head, then a body that is skipped. `_step` comes now, `_next` behind the message."""
 
     begin: ClassVar["re.Pattern[bytes]"]
     """What the first bytes of a head look like, however few of them there are."""
@@ -36,6 +36,7 @@ class Half(Reader[Head], Generic[Head]):
         self.head: Head | None = None
         self._certain = True
         self._step: Callable[[], Message[Head] | Outcome] = self._read_head
+        self._next: Callable[[], Message[Head] | Outcome] = self._step
 
     def read(self) -> Message[Head] | Outcome:
         return self._step()
@@ -96,7 +97,7 @@ class Half(Reader[Head], Generic[Head]):
         if length is Length.CHUNKED:
             self._step = self._read_chunk
             return self._read_chunk()
-        if length == 0:
+        if not length:
             return self._finish()
         self._step = self._finish
         self.buffer.skip(WITHOUT_END if length is Length.UNSAID else length)
@@ -126,7 +127,7 @@ class Half(Reader[Head], Generic[Head]):
 
     def _finish(self) -> Message[Head] | Outcome:
         head, self.head = self.head, None
-        self._step = self._read_head
+        self._step = self._next
         certain, self._certain = self._certain, True
         assert head is not None, "a body has a head"
         return self.buffer.finish(head, certain)
@@ -147,12 +148,12 @@ class RequestReader(Half[Request]):
         self._switch = switch
 
     def abandon(self) -> Request | None:
-        self.offer = None
+        self.offer, self._next = None, self._read_head
         return super().abandon()
 
     def release(self) -> None:
         """The offer is answered, or will not be: read on."""
-        self.offer = None
+        self.offer, self._next = None, self._read_head
         if self._step == self._wait:
             self._step = self._read_head
 
@@ -165,15 +166,9 @@ class RequestReader(Half[Request]):
             self._switch("h2c")
         return request
 
-    def _finish(self) -> Message[Request] | Outcome:
-        message = super()._finish()
-        if self.offer is not None:
-            self._step = self._wait
-        return message
-
     def _begin_body(self, head: Request, body: Framing) -> Message[Request] | Outcome:
         if body.upgrade or head.method == "CONNECT":
-            self.offer = head
+            self.offer, self._next = head, self._wait
         return self._skip_body(0 if body.length is Length.UNSAID else body.length)
 
 
