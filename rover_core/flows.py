@@ -214,7 +214,8 @@ def operation_record(operation: Operation) -> dict[str, Any]:
 
 def _distribution_record(values: Distribution) -> dict[str, Any]:
     quantiles = {f"p{share}": round(values.quantile(share / 100)) for share in (50, 90, 99)}
-    return {"count": values.count, "mean": round(values.mean), **quantiles, "histogram": _counts(values.histogram)}
+    sums = {"count": values.count, "total": round(values.total), "mean": round(values.mean)}
+    return {**sums, **quantiles, "histogram": _counts(values.histogram)}
 
 
 def _ends_record(key: FlowKey) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import re
 import struct
 import tempfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class _Program(ctypes.Structure):
 def place(request: dict[str, Any]) -> Path | None:
     """Where what comes of a request is kept: by everything that it is compiled from. None: it is not."""
     kinds = {*request["functions"].values()}
-    kinds |= {kind for each in request["extensions"] for _, kind in each["functions"].values()}
+    kinds |= {kind for each in request["extensions"] for _, kind, _ in each["functions"].values()}
     if not request["keep"] or kinds - _TYPES.keys():
         return None
     digest = hashlib.blake2b(json.dumps(request).encode(), digest_size=20)
@@ -159,16 +160,29 @@ def save(
 
 def _program(part: str, name: str, function: str, kind: str, code: bytes, maps: dict[int, str]) -> dict[str, Any]:
     """A function as it is kept. maps: id -> name."""
-    uses, at = [], 0
+    uses = [(at, maps[_facts(fd)["map_id"]]) for at, fd in _uses(code)]
+    text = base64.b64encode(code).decode()
+    return {"part": part, "name": name, "function": function, "kind": kind, "code": text, "uses": uses}
+
+
+def with_maps(code: bytes, instead: dict[int, int]) -> bytes:
+    """Instructions that use other maps. instead: descriptor -> the one in its place."""
+    changed = bytearray(code)
+    for at, fd in _uses(code):
+        struct.pack_into("<i", changed, at + 4, instead.get(fd, fd))
+    return bytes(changed)
+
+
+def _uses(code: bytes) -> Iterator[tuple[int, int]]:
+    """Where the instructions name a map, and its descriptor."""
+    at = 0
     while at < len(code):
         operation, registers, _, immediate = _INSTRUCTION.unpack_from(code, at)
         if operation == _LOAD_IMMEDIATE:
             if registers >> 4 == _MAP_FD:
-                uses.append([at, maps[_facts(immediate)["map_id"]]])
+                yield at, immediate
             at += _INSTRUCTION.size
         at += _INSTRUCTION.size
-    text = base64.b64encode(code).decode()
-    return {"part": part, "name": name, "function": function, "kind": kind, "code": text, "uses": uses}
 
 
 def _facts(fd: int) -> dict[str, int]:

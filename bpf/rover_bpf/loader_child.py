@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -56,22 +57,22 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
 
     offsets = _offsets(request["members"])
     module = BPF(text=request["text"], cflags=request["cflags"] + offsets)
+    maps = _tables(module)
     descriptors: list[int] = []
     functions: dict[str, Any] = {}
     for name, kind in request["functions"].items():
         try:
-            descriptors.append(_load_function(module, name, kind))
+            descriptors.append(_load_function(module, name, kind, {}))
             functions[name] = {"index": len(descriptors) - 1}
         except Exception as error:  # one function that the kernel refuses leaves the others  # noqa: BLE001
             functions[name] = {"error": str(error)}
     extensions: dict[str, Any] = {}
     for extension in request["extensions"]:
-        for name, (answer, descriptor) in _load_extension(extension, offsets).items():
+        for name, (descriptor, answer) in _load_kin(extension, offsets, maps).items():
             extensions[name] = answer
             if descriptor is not None:
                 descriptors.append(descriptor)
                 answer["index"] = len(descriptors) - 1
-    maps = _tables(module)
     if not any("error" in each for each in (*functions.values(), *extensions.values())):
         _keep(request, module, maps)
     for shape in maps.values():
@@ -102,62 +103,94 @@ def _keep(request: dict[str, Any], module: Any, maps: dict[str, dict[str, int]])
     file = compiled.place(request)
     if file is None:
         return
-    programs = [("functions", name, name, kind, module) for name, kind in request["functions"].items()]
-    for extension, own in zip(request["extensions"], _KEPT, strict=True):
-        programs += [("extensions", name, *function, own) for name, function in extension["functions"].items()]
-    code = [(*words, _code(own, words[2])) for *words, own in programs]
-    hidden = [_tables(own) for own in _KEPT]
+    programs = [("functions", name, name, kind, _code(module, name)) for name, kind in request["functions"].items()]
+    for extension, own in _KEPT:
+        for name, (function, kind, instead) in extension["functions"].items():
+            code = compiled.with_maps(_code(own, function), _descriptors(instead, own, maps))
+            programs.append(("extensions", name, function, kind, code))
+    hidden = [_tables(own) for _, own in _KEPT]
     with suppress(OSError, LookupError):  # the next run compiles it again
-        compiled.save(file, request["text"], maps, hidden, code)
+        compiled.save(file, request["text"], maps, hidden, programs)
 
 
 def _code(module: Any, function: str) -> bytes:
     from bcc.libbcc import lib
 
     name = function.encode()
-    size = lib.bpf_function_size(module.module, name)
-    return ctypes.string_at(lib.bpf_function_start(module.module, name), size)
+    return ctypes.string_at(lib.bpf_function_start(module.module, name), lib.bpf_function_size(module.module, name))
 
 
-def _load_function(module: Any, name: str, kind: str) -> int:
-    """The descriptor of a function, loaded as a program of that type."""
+def _descriptors(instead: dict[str, str], extension: Any, maps: dict[str, dict[str, int]]) -> dict[int, int]:
+    """Those of an extension, which are its own of the same maps -> those that it is to use."""
+    own = _tables(extension)
+    return {own[one]["fd"]: maps[other]["fd"] for one, other in instead.items()}
+
+
+def _load_function(module: Any, name: str, kind: str, instead: dict[int, int]) -> int:
+    """The descriptor of a function, loaded as a program of that type. instead: as of `compiled.with_maps`."""
+    from bcc import BPF
+    from bcc.libbcc import lib
+
+    plain, place = _code(module, name), lib.bpf_function_start(module.module, name.encode())
+    # To the kernel one of uprobes is a kprobe's; where there are links of several uprobes, for these.
+    wanted = (BPF.KPROBE, None, _TRACE_UPROBE_MULTI) if kind == "UPROBE" else (getattr(BPF, kind),)
+    module.funcs.pop(name.encode(), None)  # or it is not loaded again as another type
+    ctypes.memmove(place, compiled.with_maps(plain, instead), len(plain))
+    try:
+        return int(module.load_func(name.encode(), *wanted).fd)
+    finally:
+        ctypes.memmove(place, plain, len(plain))
+
+
+_Loaded = dict[str, tuple[int | None, dict[str, Any]]]
+"""By function: its descriptor; what is to be said of it, with what was printed of it alone."""
+
+
+def _load_kin(extension: dict[str, Any], offsets: list[str], maps: dict[str, dict[str, int]]) -> _Loaded:
+    """Those that are compiled together, or, if not all of them can be, each by itself."""
+    found = _load_extension(extension, offsets, maps)
+    if not extension["apart"] or all(descriptor is not None for descriptor, _ in found.values()):
+        return found
+    for descriptor, _ in found.values():
+        if descriptor is not None:
+            os.close(descriptor)
+    _KEPT[:] = [(kept, module) for kept, module in _KEPT if kept is not extension]
+    found = {}
+    for each in extension["apart"]:
+        found |= _load_extension(each, offsets, maps)
+    return found
+
+
+def _load_extension(extension: dict[str, Any], offsets: list[str], maps: dict[str, dict[str, int]]) -> _Loaded:
     from bcc import BPF
 
-    if kind == "UPROBE":  # to the kernel it is a kprobe's; where there are links of several uprobes, for these
-        return int(module.load_func(name.encode(), BPF.KPROBE, attach_type=_TRACE_UPROBE_MULTI).fd)
-    return int(module.load_func(name.encode(), getattr(BPF, kind)).fd)
+    module, failed = _overheard(partial(BPF, text=extension["text"], cflags=extension["cflags"] + offsets))
+    if module is None:
+        return {name: (None, dict(failed)) for name in extension["functions"]}
+    _KEPT.append((extension, module))
+
+    def load(function: str, kind: str, instead: dict[str, str]) -> int:
+        return _load_function(module, function, kind, _descriptors(instead, module, maps))
+
+    return {name: _overheard(partial(load, *named)) for name, named in extension["functions"].items()}
 
 
-def _load_extension(extension: dict[str, Any], offsets: list[str]) -> dict[str, tuple[dict[str, Any], int | None]]:
-    """By function: what is to be said of it, with what was printed of it alone; its descriptor."""
-    from bcc import BPF
-
-    modules: list[Any] = []
-
-    def load(function: str, kind: str) -> int:
-        if not modules:
-            modules.append(BPF(text=extension["text"], cflags=extension["cflags"] + offsets))
-            _KEPT.extend(modules)
-        return _load_function(modules[0], function, kind)
-
-    return {name: _overheard(load, *function) for name, function in extension["functions"].items()}
-
-
-def _overheard(load: Callable[[str, str], int], function: str, kind: str) -> tuple[dict[str, Any], int | None]:
+def _overheard(attempt: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What it returns, or None and what it says."""
     with tempfile.TemporaryFile() as said:
         before = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            return {}, load(function, kind)
+            return attempt(), {}
         except Exception as error:  # it fails alone  # noqa: BLE001
             said.seek(0)
-            return {"error": str(error), "log": said.read().decode(errors="replace")}, None
+            return None, {"error": str(error), "log": said.read().decode(errors="replace")}
         finally:
             os.dup2(before, 2)
             os.close(before)
 
 
-_KEPT: list[Any] = []  # bcc closes a module's descriptors with it
+_KEPT: list[tuple[dict[str, Any], Any]] = []  # extensions; bcc closes a module's descriptors with it
 
 
 class _UnfitError(Exception):

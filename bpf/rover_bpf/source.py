@@ -1,13 +1,15 @@
 """The source of an eBPF program, made ready for BCC: headers in place, constants of the running kernel."""
 
 import hashlib
+import itertools
 import os
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 KERNEL = Path(__file__).parent / "kernel"
 """What stands in for the kernel's header tree."""
@@ -15,18 +17,33 @@ KERNEL = Path(__file__).parent / "kernel"
 _INCLUDE = re.compile(r"\s*#\s*include\s*<(rover/[\w./]+)>")
 
 
+class Function(NamedTuple):
+    """What it is called in the text, and its type, as of `ProgramSource.functions`.
+
+    instead: maps that it uses in place of others, by name, all of the program beside it. So what is compiled once is
+    loaded as programs of several types, each with maps of its own.
+    """
+
+    name: str
+    type: str
+    instead: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Extension:
     """A program that is compiled by itself, beside the one whose maps it uses (`BPF_TABLE("extern", ...)`).
 
-    functions: what it is called among the loaded functions -> what it is called in its text, and its type. One that
-    does not compile, or that the kernel refuses, is an error of its own. include: folders before those of all.
+    functions: by what they are called among the loaded functions. One that does not compile, or that the kernel
+    refuses, is an error of its own. defines: constants of the text, which is not to define them. include: folders
+    before those of all. repeatable: the text may stand several times in one program, with other constants. Those in a
+    row that are of one text are then compiled together, and each by itself only if that does not work.
     """
 
     path: Path
-    functions: Mapping[str, tuple[str, str]]
+    functions: Mapping[str, Function]
     defines: Mapping[str, str] = field(default_factory=dict)
     include: tuple[Path, ...] = ()
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +74,34 @@ class ProgramSource:
         return {
             "kernel": str(KERNEL),
             "headers": _digest([KERNEL, self.path.parent, *self.include, *beside]),
-            **self._module(self.path, self.include, self.defines),
+            **self._module([(self.path, {})], self.include),
             "members": self.members,
             "functions": dict(self.functions),
-            "extensions": [
-                {
-                    **self._module(each.path, (*each.include, *self.include), {**self.defines, **each.defines}),
-                    "functions": dict(each.functions),
-                }
-                for each in self.extensions
-            ],
+            "extensions": [self._extension(kin) for kin in _kin(self.extensions)],
         }
 
-    def _module(self, path: Path, folders: Sequence[Path], constants: Mapping[str, str]) -> dict[str, Any]:
+    def _extension(self, kin: Sequence[Extension]) -> dict[str, Any]:
+        """Of one text; apart: each by itself, if they are several."""
+        functions = {name: function for each in kin for name, function in each.functions.items()}
+        folders = [folder for each in kin for folder in (each.path.parent, *each.include)]
+        return {
+            **self._module([(each.path, each.defines) for each in kin], (*folders, *self.include)),
+            "functions": {name: (*named, dict(instead)) for name, (*named, instead) in functions.items()},
+            "apart": [self._extension([each]) for each in kin] if len(kin) > 1 else [],
+        }
+
+    def _module(self, parts: Sequence[tuple[Path, Mapping[str, str]]], folders: Sequence[Path]) -> dict[str, Any]:
         include = [KERNEL / "include", self.path.parent, *folders]
-        defines = {**kernel_defines(), **constants}
+        defines = {**kernel_defines(), **self.defines}
         cflags = [f"-I{folder}" for folder in include] + [f"-D{name}={value}" for name, value in defines.items()]
-        return {"text": inline_headers(path, include), "cflags": cflags}
+        return {"text": inline_headers(parts, include), "cflags": cflags}
+
+
+def _kin(extensions: Iterable[Extension]) -> list[list[Extension]]:
+    """Those that may be compiled together."""
+    numbered = enumerate(extensions)
+    groups = itertools.groupby(numbered, lambda pair: pair[1].path if pair[1].repeatable else pair[0])
+    return [[each for _, each in group] for _, group in groups]
 
 
 def _digest(folders: Iterable[Path]) -> str:
@@ -85,8 +113,8 @@ def _digest(folders: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def inline_headers(path: Path, include: Sequence[Path]) -> str:
-    """The program's text with the `rover/` headers it includes in place, each once.
+def inline_headers(parts: Iterable[tuple[Path, Mapping[str, str]]], include: Sequence[Path]) -> str:
+    """A program's text with the `rover/` headers it includes in place, each once. parts: files, with their constants.
 
     BCC rewrites map operations in the main file alone (its BTypeVisitor skips headers), and shared code that counts
     stacks lives in headers. #line keeps the compiler's messages pointing at the right file and line.
@@ -109,7 +137,12 @@ def inline_headers(path: Path, include: Sequence[Path]) -> str:
                 yield from expand(header)
                 yield f'#line {number + 1} "{file.name}"'
 
-    return "\n".join(expand(path)) + "\n"
+    def part(path: Path, defines: Mapping[str, str]) -> Iterator[str]:
+        yield from (f"#define {name} {value}" for name, value in defines.items())
+        yield from expand(path)
+        yield from (f"#undef {name}" for name in defines)
+
+    return "\n".join(line for path, defines in parts for line in part(path, defines)) + "\n"
 
 
 def kernel_defines() -> dict[str, str]:

@@ -15,7 +15,7 @@ from rover_bpf.maps import BpfMap
 from rover_bpf.plans import Choice, Plan, attach
 from rover_bpf.program import Program
 from rover_bpf.ring import make_ring
-from rover_bpf.source import Extension, ProgramSource
+from rover_bpf.source import Extension, Function, ProgramSource
 from rover_core.errors import RoverError
 
 pytestmark = pytest.mark.kernel
@@ -69,7 +69,7 @@ def source(tmp_path: Path) -> ProgramSource:
     texts = {"main.bpf.c": MAIN, "beside.bpf.c": BESIDE, "number.h": "#define NUMBER 3"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
-    beside = Extension(tmp_path / "beside.bpf.c", {"called": ("on_called", "RAW_TRACEPOINT")})
+    beside = Extension(tmp_path / "beside.bpf.c", {"called": Function("on_called", "RAW_TRACEPOINT")})
     defines = {"ROVER_TEST_PID": str(os.getpid())}
     return ProgramSource(tmp_path / "main.bpf.c", {"on_raw": "RAW_TRACEPOINT"}, (), defines, (), (beside,))
 

@@ -4,6 +4,7 @@ Commands are imported when they are called: `rover --help` reads their one-line 
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -111,5 +112,7 @@ def _sentence(error: click.ClickException) -> str:
 
 def run_and_leave() -> None:
     """The whole of the process `rover`."""
+    # numpy multiplies no matrices here, but its OpenBLAS would start threads for that, which spin for 0.1 s at first.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     open_standard_streams()
     leave(run_cli(sys.argv[1:]))

@@ -42,9 +42,10 @@ class Ring:
             taken, self.records = self.records, taken
         yield from ((each, [(0, len(each))]) for each in taken)
 
+spoken = worker.learn([None, *orders])
 worker.open_source = Ring
 worker.confine = lambda memory: sys.meta_path.insert(0, Barrier())
-order = {"channel": there.detach(), "recording": None, "queue_size": 1000, "protocols": [None, *orders],
+order = {"channel": there.detach(), "number": 0, "queue_size": 1000,
          "sampling": {"headers": [], "parameters": [], "encodings": ["utf-8", "gbk"]}}
 
 def ask():
@@ -65,7 +66,7 @@ def ask():
 out = os.fdopen(os.dup(1), "w")
 asking = threading.Thread(target=ask)
 asking.start()
-worker.main(order)
+worker.work(order, spoken)
 asking.join()
 print(json.dumps(late), file=out, flush=True)
 """

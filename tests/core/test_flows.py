@@ -147,7 +147,15 @@ def test_an_operation_as_json() -> None:
     (record,) = [line for line in lines if line["type"] == "operation"]
     assert (record["operation"], record["class"], record["protocol"]) == ("GET /a", "GET", "http1")
     assert record["statuses"] == {"200": 4}
-    assert record["duration_ns"] == {"count": 4, "mean": 20, "p50": 20, "p90": 28, "p99": 30, "histogram": {"10": 4}}
+    assert record["duration_ns"] == {
+        "count": 4,
+        "total": 80,
+        "mean": 20,
+        "p50": 20,
+        "p90": 28,
+        "p99": 30,
+        "histogram": {"10": 4},
+    }
     assert lines[-1]["steps"] == {"calls seen": 9}
 
 

@@ -65,7 +65,7 @@ const ask = id => new Promise(done => {
     stream.on("data", part => size += part.length).on("end", () => done(size == 1000 + id ? 1 : 0)).end();
 });
 Promise.all(sessions.map(each => new Promise(done => each.once("remoteSettings", done))))
-    .then(() => console.log("ready"));
+    .then(() => Promise.all([...Array(64).keys()].map(at => ask(9000 + at)))).then(() => console.log("ready"));
 process.stdin.once("data", async () => {
     let right = 0;
     for (let round = 0; round < rounds; round++)
@@ -73,7 +73,7 @@ process.stdin.once("data", async () => {
     console.log(right);
 });
 """
-"""Eight streams at a time in each of eight sessions, which are open before it says `ready`."""
+"""Eight streams at a time in each of eight sessions, which have been used before it says `ready`."""
 ASYNCIO = """
 import asyncio, ssl, sys
 folder, port = sys.argv[1], int(sys.argv[2])

@@ -15,12 +15,16 @@ from nginx import free_port
 
 
 class Watching:
-    """The agent while the block runs; `records` is what it said then. Without pids it watches the whole host."""
+    """The agent while the block runs; `records` is what it said then. Without pids it watches the whole host.
 
-    def __init__(self, folder: Path, protocol: str, pids: Sequence[int] = ()) -> None:
+    buffer: of each worker; more than the default for loads that are meant to be seen whole.
+    """
+
+    def __init__(self, folder: Path, protocol: str, pids: Sequence[int] = (), buffer: str = "400KB") -> None:
         self._output, self._errors, self._protocol = folder / "out", folder / "errors", protocol
         settings = folder / "rover.yaml"
-        settings.write_text(f"profiling: {{task: {{network: {{protocol_analyze: {{protocols: [{protocol}]}}}}}}}}\n")
+        analyze = f"{{protocols: [{protocol}], per_cpu_buffer: {buffer}}}"
+        settings.write_text(f"profiling: {{task: {{network: {{protocol_analyze: {analyze}}}}}}}\n")
         self._command = [str(ROVER), "profile", "network", "--duration", "0", "--log-level", "info"]
         self._command += ["--config", str(settings)]
         self._command += [word for pid in pids for word in ("--pid", str(pid))] or ["--all"]

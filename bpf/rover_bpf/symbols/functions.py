@@ -55,7 +55,7 @@ class Functions:
         names, marks = gather_names(strings, size, found.names, lambda names: self._put(names, room))
         columns = (found.starts, found.sizes, found.rooms, found.ranks)
         self._found.append(Candidates(*columns, names, marks))
-        self.origins.append(Origin(origin, len(np.unique(found.starts))))
+        self.origins.append(Origin(origin, _distinct(found.starts)))
         self._known = np.sort(np.concatenate((self._known, found.starts)))
 
     def table(self) -> SymbolTable:
@@ -74,3 +74,8 @@ class Functions:
         if len(self._names) > room:
             raise TooLargeError
         return at
+
+
+def _distinct(addresses: U64) -> int:
+    """How many different ones there are, of one or more: np.unique would import numpy.ma, which takes 3 MB."""
+    return 1 + int(np.count_nonzero(np.diff(np.sort(addresses))))

@@ -20,7 +20,8 @@ from rover_network.samplewords import rules_told, samples_read
 from rover_network.sampling import Taken
 from rover_network.settings import ProtocolAnalyzeSettings, SamplingSettings
 from rover_network.watching import sums_read, watches_told
-from rover_network.workers import Report, Workers, describe
+from rover_network.workerprocess import Report
+from rover_network.workers import Workers, describe
 
 _TALLIES = {
     "calls_seen": "calls seen",
@@ -29,6 +30,7 @@ _TALLIES = {
     "calls_shipped": "calls captured",
     "ring_full": "records lost, ring full",
     "tls_homeless": "TLS calls, socket not known",
+    "passed_over": "datagrams left out",
 }
 Rules = Sequence[SamplingRule]
 log = get_logger("network")
@@ -87,6 +89,12 @@ class Analysis:
     def pids(self) -> list[int]:
         """Of the worker processes."""
         return self._workers.pids if self._workers else []
+
+    @property
+    def processes(self) -> set[int]:
+        """Pids of all that run for this."""
+        nursery = self._workers.nursery if self._workers else None
+        return {*self.pids, *([nursery] if nursery else [])}
 
     def start(self, counter: Counter) -> None:
         """Have the rings of a loaded program read."""
@@ -212,6 +220,7 @@ class Analysis:
         losses = dict(found.losses)
         _add(losses, Loss.RING_FULL, counted.tally["ring_full"])
         _add(losses, Loss.NO_SOCKET, counted.tally["tls_homeless"])
+        _add(losses, Loss.GAP, counted.tally["passed_over"])
         _add(losses, Loss.PROCESS_GONE, found.homeless)
         if self._workers:
             replaced, lost = self._workers.take_losses()

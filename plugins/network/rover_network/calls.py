@@ -40,7 +40,7 @@ _FLAGS = {"recvfrom": 3, "recvmsg": 2, "recvmmsg": 3}
 _PLACES = {
     **dict.fromkeys(("recvfrom", "sendto"), _IN_ARGUMENT),
     **dict.fromkeys(("readv", "writev", "preadv2", "pwritev2"), _IN_VECTOR),
-    **dict.fromkeys(("recvmsg", "sendmsg", "sendmmsg"), _IN_HEADER),
+    **dict.fromkeys(("recvmsg", "sendmsg", "recvmmsg", "sendmmsg"), _IN_HEADER),
 }
 """Where the call has the other end's address, and its data."""
 _KINDS = {

@@ -1,5 +1,6 @@
 """The kernel's half of layer 7: classifiers, capture policies and rings of a loaded network program."""
 
+import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 from rover_bpf.maps import BpfMap
 from rover_bpf.program import MapInfo, Program
 from rover_bpf.ring import make_ring
-from rover_bpf.source import Extension
+from rover_bpf.source import Extension, Function
 from rover_core.api import WireProtocol
 from rover_core.wire import CaptureMode
 from rover_network.fastpath import FastMaps
@@ -21,7 +22,10 @@ FUNCTIONS = dict.fromkeys(
     ("rover_on_ask", "rover_on_want", "rover_on_ship", "rover_on_runs", "rover_on_cipher"), "RAW_TRACEPOINT"
 )
 """In the order of enum rover_slot."""
-CLASSIFIERS = len(FUNCTIONS)
+EACH = "rover_on_each"
+"""What layer 4 has a use for, too; in the chain behind the others, and behind the classifiers."""
+EACH_SLOT = len(FUNCTIONS)
+CLASSIFIERS = EACH_SLOT + 1
 """The slot of the first."""
 TLS_FUNCTIONS = dict.fromkeys(
     ("rover_tls_on_ask", "rover_tls_on_want", "rover_tls_on_ship", "rover_tls_on_runs"), "UPROBE"
@@ -30,8 +34,8 @@ TLS_FUNCTIONS = dict.fromkeys(
 _CLASSIFIER, _FAST, _SELECTOR = (
     Path(__file__).with_name(name) for name in ("classifier.bpf.c", "fast.bpf.c", "selector.bpf.c")
 )
-_FAST_SLOT = 20  # ROVER_FAST
-_SELECT_SLOT = 36  # ROVER_SELECT_
+_FAST_SLOT = 22  # ROVER_FAST
+_SELECT_SLOT = 38  # ROVER_SELECT_
 _MODES = (CaptureMode.CALLS, CaptureMode.MESSAGES, CaptureMode.ALL, CaptureMode.FRAMES)
 _NOTHING = (len(_MODES), 0, (0, 0), 0)  # as a policy: it is recognised, and not shipped
 _POLICY = np.dtype([("mode", "<u4"), ("datagrams", "<u4"), ("wanted", "<u8", (2,)), ("content", "<u8")])
@@ -65,33 +69,39 @@ def extensions(layer7: Layer7) -> tuple[Extension, ...]:
 
 
 def _readers(protocols: Sequence[WireProtocol]) -> tuple[Extension, ...]:
-    return tuple(each for number, protocol in enumerate(protocols, 1) for each in _reader(number, protocol))
+    classifiers = [_classifier(number, protocol) for number, protocol in enumerate(protocols, 1)]
+    return (*classifiers, *itertools.chain.from_iterable(map(_selector, protocols)))
 
 
-def _reader(number: int, protocol: WireProtocol) -> Iterator[Extension]:
-    classifier, selector = protocol.classifier, protocol.selector
+def _classifier(number: int, protocol: WireProtocol) -> Extension:
+    function = f"rover_on_{protocol.name}"
     defines = {
-        "ROVER_CLASSIFIER": f'"{classifier.name}"',
+        "ROVER_CLASSIFIER": f'"{protocol.classifier}"',
         "ROVER_CLASSIFY": f"{protocol.name}_classify",
+        "ROVER_ON_CLASSIFY": function,
         "ROVER_PROTOCOL": str(number),
     }
-    functions = {
-        _name(protocol): ("rover_on_classify", "RAW_TRACEPOINT"),
-        _over_tls(_name(protocol)): ("rover_tls_on_classify", "UPROBE"),
-    }
-    yield Extension(_CLASSIFIER, functions, defines, (classifier.parent,))
+    folders = (protocol.classifier.parent,)
+    return Extension(_CLASSIFIER, _both(_name(protocol), function), defines, folders, repeatable=True)
+
+
+def _selector(protocol: WireProtocol) -> Iterator[Extension]:
+    selector = protocol.selector
     if selector is not None:
         defines = {
             "ROVER_SELECTOR": f'"{selector.name}"',
             "ROVER_SELECT": f"{protocol.name}_select",
             "ROVER_SELECT_HEAD": f"{protocol.name.upper()}_SELECT_HEAD",
         }
-        name = _selector_name(protocol)
-        functions = {
-            name: ("rover_on_select", "RAW_TRACEPOINT"),
-            _over_tls(name): ("rover_tls_on_select", "UPROBE"),
-        }
-        yield Extension(_SELECTOR, functions, defines, (selector.parent,))
+        yield Extension(_SELECTOR, _both(_selector_name(protocol), "rover_on_select"), defines, (selector.parent,))
+
+
+def _both(name: str, function: str) -> dict[str, Function]:
+    """A function as programs of the two chains of rover/call.h."""
+    return {
+        name: Function(function, "RAW_TRACEPOINT"),
+        _over_tls(name): Function(function, "UPROBE", {"rover_slots": "rover_tls_slots"}),
+    }
 
 
 def _selector_name(protocol: WireProtocol) -> str:
@@ -107,11 +117,7 @@ def _fast_paths(layer7: Layer7) -> Iterator[Extension]:
                 "ROVER_JUDGE_RESPONSE": f"{protocol.name}_response",
                 "ROVER_PROTOCOL": str(number),
             }
-            functions = {
-                _fast(protocol): ("rover_on_fast", "RAW_TRACEPOINT"),
-                _over_tls(_fast(protocol)): ("rover_tls_on_fast", "UPROBE"),
-            }
-            yield Extension(_FAST, functions, defines, (fast.judge.parent,))
+            yield Extension(_FAST, _both(_fast(protocol), "rover_on_fast"), defines, (fast.judge.parent,))
 
 
 def _name(protocol: WireProtocol) -> str:
@@ -141,11 +147,16 @@ def _fill(
 ) -> None:
     """Put a chain's programs where the kernel looks for them. called: what those of protocols are in this chain."""
     classifiers = [called(_name(each)) for each in protocols]
+    usable = [name for name in classifiers if name in program.functions]
     chain = dict(enumerate(functions))
-    chain |= enumerate((name for name in classifiers if name in program.functions), CLASSIFIERS)
+    chain |= enumerate((*usable, called(EACH)), CLASSIFIERS)
     for number, protocol in enumerate(protocols, 1):
         chain[_FAST_SLOT + number] = called(_fast(protocol))
         chain[_SELECT_SLOT + number] = called(_selector_name(protocol))
+    _put(program, table, chain)
+
+
+def _put(program: Program, table: str, chain: Mapping[int, str]) -> None:
     slots = BpfMap(program.maps[table], "<u4", "<u4")
     for slot, name in chain.items():
         if name in program.functions:
@@ -171,6 +182,7 @@ class CaptureMaps:
         self.active = len(usable)
         self.rings: list[MapInfo] = []
         self.fast: FastMaps | None = None
+        _put(program, "rover_slots", {EACH_SLOT: EACH})
         if not usable:
             return
         for number in range(layer7.rings):

@@ -17,7 +17,6 @@ struct rover_scratch {
 
 BPF_TABLE("extern", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("extern", u32, u32, rover_slots, ROVER_SLOTS);
-BPF_TABLE("extern", u32, u32, rover_tls_slots, ROVER_SLOTS);
 BPF_TABLE("percpu_array", int, struct rover_scratch, rover_scratch, 1);
 
 /* The bucket that a value is in: the last whose bound is not above it. Without branches, each of which would double what
@@ -175,13 +174,5 @@ int rover_on_fast(void *ctx)
 {
     if (rover_wants_parser())
         rover_slots.call(ctx, ROVER_WANT);
-    return 0;
-}
-
-/* Plain text of TLS. */
-int rover_tls_on_fast(void *ctx)
-{
-    if (rover_wants_parser())
-        rover_tls_slots.call(ctx, ROVER_WANT);
     return 0;
 }

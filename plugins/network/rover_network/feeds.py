@@ -23,7 +23,7 @@ class Feed(Protocol):
     """The agent's end."""
 
     def order(self) -> dict[str, Any]:
-        """For the worker, which inherits the descriptor in it."""
+        """What the worker is to know of it, beside the descriptor."""
         ...
 
     @property
@@ -42,7 +42,7 @@ class RingFeed:
         self.fd = ring.fd
 
     def order(self) -> dict[str, Any]:
-        return {"ring": self.fd, "ring_bytes": self._ring.max_entries}
+        return {"ring_bytes": self._ring.max_entries}
 
     def skip(self) -> None:
         ring = Ring(self._ring)
@@ -61,7 +61,7 @@ class TapeFeed:
         self.fd = self._theirs.fileno()
 
     def order(self) -> dict[str, Any]:
-        return {"tape": self.fd}
+        return {"ring_bytes": 0}
 
     def send(self, block: bytes) -> bool:
         """As in a RECORDS frame. False if nobody takes it."""
@@ -102,9 +102,8 @@ class Source(Protocol):
 
 
 def open_source(order: dict[str, Any]) -> Source:
-    if "tape" in order:
-        return _TapeSource(order["tape"])
-    return _RingSource(order["ring"], order["ring_bytes"])
+    fd, size = order["source"], order["ring_bytes"]
+    return _RingSource(fd, size) if size else _TapeSource(fd)
 
 
 class _RingSource:

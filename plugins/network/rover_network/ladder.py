@@ -24,6 +24,7 @@ class Rung(NamedTuple):
 LADDER = (
     Rung("calls seen"),
     Rung("TLS calls, socket not known"),
+    Rung("datagrams left out"),
     Rung("calls shown to classifiers", "calls seen", "connections were recognised before, or nothing was sent"),
     Rung(
         "connections recognised",

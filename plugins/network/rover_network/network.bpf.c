@@ -86,7 +86,7 @@ static __always_inline int rover_end_call(void *ctx, u64 id, struct rover_begun 
     struct rover_call *call = rover_calls.lookup(&thread);
     if (!begun || !call || call->since_ns != begun->since_ns)
         return 0; /* its process was not watched when it began */
-    if (kind == ROVER_DATAGRAM)
+    if (call->bytes)
         rover_after_datagram(ctx, config, call);
     else if (kind == ROVER_CONNECTING)
         rover_after_connect(epoch, call, result);

@@ -21,6 +21,7 @@ FUNCTIONS = dict.fromkeys(
         "rover_on_freed",
         "rover_on_freed_skb",
         "rover_on_queue_full",
+        "rover_on_each",
     ),
     "RAW_TRACEPOINT",
 )

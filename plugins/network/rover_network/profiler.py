@@ -256,7 +256,7 @@ class NetworkProfiler:
     def _follow(self) -> None:
         """Workers that are new are not counted, and libraries that processes have loaded since are probed."""
         if self._counter and self._analysis:
-            self._counter.leave_out({os.getpid(), *self._analysis.pids})
+            self._counter.leave_out({os.getpid(), *self._analysis.processes})
         if self._counter and self._tls:
             self._tls.look(self._counter.mapped())
 
@@ -303,7 +303,7 @@ class NetworkProfiler:
             for purpose, why in counter.probes.missing.items():
                 log.warning("not measured", what=purpose, reason=why)
             analysis.start(counter)
-            counter.leave_out({os.getpid(), *analysis.pids})
+            counter.leave_out({os.getpid(), *analysis.processes})
             self._tls = counter.tls_probes(self._tls_libraries())
         except BaseException:
             analysis.close()

@@ -38,6 +38,7 @@ STREAM = np.dtype(
     [
         ("position", "<u8", (2,)),
         ("turned", "<u8"),
+        ("only", "<u8"),
         ("calls", "<u4"),
         ("tries", "<u2"),
         ("last", "u1"),
@@ -89,5 +90,6 @@ TALLIES = (
     "classified",
     "ring_full",
     "tls_homeless",
+    "passed_over",
 )
 """enum rover_tally."""

@@ -9,7 +9,6 @@
 
 BPF_TABLE("extern", u32, struct rover_call, rover_calls, ROVER_THREADS);
 BPF_TABLE("extern", u32, u32, rover_slots, ROVER_SLOTS);
-BPF_TABLE("extern", u32, u32, rover_tls_slots, ROVER_SLOTS);
 BPF_TABLE("extern", struct rover_key, struct rover_framings, rover_framed, ROVER_FRAMINGS);
 BPF_TABLE("extern", int, struct rover_runs, rover_gathered, 1);
 
@@ -36,7 +35,7 @@ static __always_inline int rover_gather(struct rover_runs *runs, struct rover_pi
         bytes = ROVER_RUN;
     u32 head[2] = {runs->skipped, bytes};
     __builtin_memcpy(runs->data + at, head, sizeof(head));
-    if (bpf_probe_read_user(runs->data + at + ROVER_RUN_HEAD, bytes, (void *)piece->base))
+    if (rover_read_user(runs->data + at + ROVER_RUN_HEAD, bytes, (void *)piece->base))
         return 0;
     runs->skipped = 0;
     runs->used = at + ROVER_RUN_HEAD + bytes;
@@ -75,7 +74,7 @@ static __always_inline int rover_select_step(struct rover_runs *runs, struct rov
     if (!framing->ship && !framing->skip) {
         u32 begun = framing->have & 15;
         if (!begun && have >= ROVER_SELECT_HEAD) {
-            if (bpf_probe_read_user(framing->head, ROVER_SELECT_HEAD, (void *)piece->base))
+            if (rover_read_user(framing->head, ROVER_SELECT_HEAD, (void *)piece->base))
                 return 1;
             rover_judge(piece, framing, 0);
             return 0;
@@ -84,7 +83,7 @@ static __always_inline int rover_select_step(struct rover_runs *runs, struct rov
         if (bytes > have)
             bytes = have;
         ROVER_OPAQUE(bytes);
-        if (bytes > 15 || bpf_probe_read_user(framing->head + begun, bytes, (void *)piece->base) ||
+        if (bytes > 15 || rover_read_user(framing->head + begun, bytes, (void *)piece->base) ||
             !rover_gather(runs, piece, framing, bytes))
             return 1;
         framing->have = begun + bytes;
@@ -157,12 +156,5 @@ static __always_inline u32 rover_select(void)
 int rover_on_select(void *ctx)
 {
     rover_slots.call(ctx, rover_select());
-    return 0;
-}
-
-/* Plain text of TLS. */
-int rover_tls_on_select(void *ctx)
-{
-    rover_tls_slots.call(ctx, rover_select());
     return 0;
 }

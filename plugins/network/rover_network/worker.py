@@ -1,20 +1,18 @@
 """A worker: reads one ring (or a recording of one), parses what strangers sent, and tells the agent sums.
 
-`python -P -m rover_network.worker ORDER`, run by workers.py, with the order in JSON and the descriptors it names
-inherited. Before it reads the first byte it gives up every privilege; the agent takes nothing from it but
+Forked by nursery.py. Before it reads the first byte it gives up every privilege; the agent takes nothing from it but
 JSON, whose shape it checks.
 """
 
-import gc
 import importlib
 import json
 import os
 import select
 import socket
 import struct
-import sys
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any
@@ -39,26 +37,35 @@ _MANY = 200  # unless there were so many records
 _NICE = -5
 
 
-def main(order: dict[str, Any]) -> None:
+def learn(protocols: Sequence[dict[str, Any] | None]) -> list[Spoken | None]:
+    """Import whatever it takes to read them (`workers.describe`), by their numbers."""
+    prepare()
+    return [None if protocol is None else _spoken(protocol) for protocol in protocols]
+
+
+def name_process(name: str) -> None:
+    """As others see it."""
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(name)
+
+
+def work(order: dict[str, Any], spoken: Sequence[Spoken | None]) -> None:
+    """Until the agent closes its end. order: what `Workers` says of all, and of this one."""
     channel = socket.socket(fileno=order["channel"])
     source = open_source(order)
-    tee = None if order["recording"] is None else Tee(*order["recording"])
-    spoken = [_spoken(each) for each in order["protocols"]]
+    tee = Tee(order["recording"], order["number"]) if "recording" in order else None
     sampling = order["sampling"]
     redaction = Redaction(sampling["headers"], sampling["parameters"])
-    prepare()
     calls = CallBook()
     encodings = tuple(sampling["encodings"])
     sampler: Sampler[Place] = Sampler(redaction, encodings, sampling.get("offset_ns"), calls.of)
     streams = Streams(spoken, Interval(order["queue_size"]), sampler, now_ns=source.now_ns, calls=calls)
     if source.given_up:
         source.given_up = streams.expire
-    with open("/proc/self/comm", "w") as comm:
-        comm.write("rover-worker")
+    name_process("rover-worker")
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # it was the agent's, which may be a terminal
     _go_first()
-    gc.freeze()  # to look through all that was imported takes 20 ms, every now and then
     confine(_MEMORY)
     _send(channel, {"pid": os.getpid()})
     try:
@@ -78,9 +85,7 @@ def _go_first() -> None:
         os.nice(_NICE)
 
 
-def _spoken(protocol: dict[str, Any] | None) -> Spoken | None:
-    if protocol is None:
-        return None
+def _spoken(protocol: dict[str, Any]) -> Spoken:
     connect, datagrams = _find(protocol["connect"]), protocol["datagrams"] and _find(protocol["datagrams"])
     for make in filter(None, (connect, datagrams)):
         make(Limits()).close()  # what it imports later, it imports now
@@ -149,7 +154,3 @@ def _receive(channel: socket.socket) -> Any:
 def _send(channel: socket.socket, message: dict[str, Any]) -> None:
     body = json.dumps(message, separators=(",", ":")).encode()
     channel.sendall(LENGTH.pack(len(body)) + body)
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

@@ -1,30 +1,21 @@
 """The worker processes: started, asked, and replaced when they end. What they say is a stranger's."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from rover_core.api import WireProtocol
 from rover_core.logs import get_logger
 from rover_network.feeds import Feed
-from rover_network.worker import LENGTH, NAMES, REPORT, TASKS, WATCHES
+from rover_network.worker import LENGTH, NAMES, TASKS, WATCHES
+from rover_network.workerprocess import ANSWER_WITHIN_S, START_WITHIN_S, Nursery, Report, Worker
 
-_START_WITHIN_S = 30.0
-_ANSWER_WITHIN_S = 5.0
-_LONGEST = 64 << 20  # bytes of a report
-_LONGEST_REASON = 500
 _RESTART_AFTER_S = 1.0
 Names = Mapping[int, tuple[str, str]]
 """As fastpath.Names, without numpy."""
 log = get_logger("network")
-Report = dict[str, Any]
 
 
 def describe(protocol: WireProtocol) -> dict[str, Any]:
@@ -57,82 +48,6 @@ def _named(names: Names) -> Iterable[bytes]:
         yield NAMES + LENGTH.pack(len(body)) + body
 
 
-class _Worker:
-    """One process and its end of the talk."""
-
-    def __init__(
-        self,
-        number: int,
-        feed: Feed,
-        protocols: Sequence[dict[str, Any] | None],
-        queue_size: int,
-        sampling: Mapping[str, Any],
-        recording: int | None,
-        words: Iterable[bytes],
-    ) -> None:
-        self._channel, theirs = socket.socketpair()
-        with theirs:
-            order = {
-                **feed.order(),
-                "recording": None if recording is None else (recording, number),
-                "channel": theirs.fileno(),
-                "queue_size": queue_size,
-                "protocols": protocols,
-                "sampling": sampling,
-            }
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "rover_network.worker", json.dumps(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # no secrets of ours
-                cwd="/",
-                pass_fds=[feed.fd, theirs.fileno(), *([] if recording is None else [recording])],
-                process_group=0,  # Ctrl-C is for the agent
-            )
-        self.ready = False
-        for each in words:
-            self.tell(each)
-
-    def answer(self, within_s: float) -> Report:
-        """Its next message. Raises OSError, EOFError or ValueError where there is none, or it is none."""
-        end = time.monotonic() + within_s
-        (length,) = LENGTH.unpack(self._receive(LENGTH.size, end))
-        if length > _LONGEST:
-            raise ValueError("a worker's report is too long")
-        try:
-            message = json.loads(self._receive(length, end))
-        except RecursionError as error:
-            raise ValueError("a worker's report is too deep") from error
-        if not isinstance(message, dict):
-            raise ValueError("a worker's report is none")
-        if "failed" in message:
-            raise ValueError(repr(message["failed"])[:_LONGEST_REASON])
-        return message
-
-    def _receive(self, count: int, end: float) -> bytes:
-        parts = []
-        while count:
-            self._channel.settimeout(max(0.01, end - time.monotonic()))
-            part = self._channel.recv(min(count, 1 << 20))
-            if not part:
-                raise EOFError("a worker has ended")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    def tell(self, words: bytes) -> None:
-        self._channel.settimeout(_ANSWER_WITHIN_S)
-        self._channel.sendall(words)
-
-    def ask(self) -> None:
-        self.tell(REPORT)
-
-    def close(self) -> None:
-        self._channel.close()
-        self.process.kill()
-        self.process.wait()
-
-
 class Workers:
     """One for each feed. Used by one thread.
 
@@ -151,29 +66,41 @@ class Workers:
         recording: int | None = None,
     ) -> None:
         self._feeds = feeds
-        self._order = partial(
-            _Worker, protocols=protocols, queue_size=queue_size, sampling=sampling, recording=recording
-        )
+        self._plan = {"protocols": protocols, "queue_size": queue_size, "sampling": sampling}
+        self._nursery: Nursery | None = None
+        self._recording = recording
         self._words: dict[bytes, bytes] = {}
         self._names: Names = {}
         self._shipped = shipped
         self._told = [0] * len(feeds)
         self._not_before_s = [0.0] * len(feeds)
         self.restarts = self.lost = 0
-        self._workers: list[_Worker | None] = []
+        self._workers: list[Worker | None] = [None] * len(feeds)
         try:
             for number in range(len(feeds)):
-                self._workers.append(self._make(number))
+                self._restart(number)
         except BaseException:
             self.close()
             raise
 
     @property
     def pids(self) -> list[int]:
-        return [worker.process.pid for worker in self._workers if worker]
+        return [worker.pid for worker in self._workers if worker]
 
-    def _make(self, number: int) -> _Worker:
-        return self._order(number, self._feeds[number], words=[*self._words.values(), *_named(self._names)])
+    @property
+    def nursery(self) -> int | None:
+        """The pid of the process that they come from."""
+        return self._nursery.pid if self._nursery else None
+
+    def _make(self, number: int) -> Worker:
+        self._nursery = self._nursery or Nursery(self._plan)
+        words = [*self._words.values(), *_named(self._names)]
+        try:
+            return Worker(number, self._feeds[number], self._nursery, self._recording, words)
+        except (OSError, EOFError):
+            self._nursery.close()
+            self._nursery = None
+            raise
 
     def know(self, fresh: Names, names: Names) -> None:
         """What operations are called that notes of the fast path may be about: those that are new, and all."""
@@ -214,17 +141,17 @@ class Workers:
                 reports.append((number, report))
         return reports
 
-    def _answer(self, worker: _Worker) -> Report:
+    def _answer(self, worker: Worker) -> Report:
         if not worker.ready:
-            worker.answer(_START_WITHIN_S)
+            worker.answer(START_WITHIN_S)
             worker.ready = True
-        return worker.answer(_ANSWER_WITHIN_S)
+        return worker.answer(ANSWER_WITHIN_S)
 
     def wait(self) -> None:
         """Until all are ready, so that what comes from now on is read."""
         for number, worker in enumerate(self._workers):
             if worker is not None and not worker.ready:
-                worker.ready = self._try(number, partial(worker.answer, _START_WITHIN_S)) is not None
+                worker.ready = self._try(number, partial(worker.answer, START_WITHIN_S)) is not None
 
     def _try(self, number: int, what: Callable[[], Any]) -> Any:
         """None if the worker has ended, or says what no worker says."""
@@ -239,10 +166,9 @@ class Workers:
         worker = self._workers[number]
         if worker is None:
             return
-        worker.close()
         self._workers[number] = None
         self.restarts += 1
-        log.warning("a worker ended and is replaced", reason=why, status=worker.process.returncode)
+        log.warning("a worker ended and is replaced", reason=why, status=worker.close())
 
     def _restart(self, number: int) -> None:
         """Put another in the place of one that has ended, though not at once again if that ends too."""
@@ -254,8 +180,10 @@ class Workers:
         shipped = self._shipped()[number]
         self.lost += shipped - self._told[number]
         self._told[number] = shipped
-        with suppress(OSError):  # no memory, no processes: it is tried again
+        try:
             self._workers[number] = self._make(number)
+        except (OSError, EOFError) as error:  # no memory, no processes: it is tried again
+            log.warning("a worker could not be started", reason=str(error))
 
     def take_losses(self) -> tuple[int, int]:
         """restarts and lost, which begin anew."""
@@ -266,3 +194,6 @@ class Workers:
         for worker in filter(None, self._workers):
             worker.close()
         self._workers = []
+        if self._nursery:
+            self._nursery.close()
+            self._nursery = None

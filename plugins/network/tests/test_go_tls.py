@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", processors: int = 2) -> None:
-    """Of 64 connections that are open when the task begins, and of 64 that come and go; in HTTP/2, of 64 that begin.
+    """Of 64 connections that are open when the task begins, and of 64 that come and go; in HTTP/2, of 32 and 32.
 
     how: the server is told.
     """
@@ -83,12 +84,16 @@ def assert_all_is_seen(profiler: NetworkProfiler, program: Path, how: str = "", 
                 go(client)
                 assert line(client) == f"done {closed}", "each closed connection was by a resumed session"
                 after.update(account(server))
+                if http2:  # a stream is over before the Write of its last frame has returned
+                    time.sleep(0.2)
 
             seen = seen_of(profiler, [server, client], work)
     expected = after - before
     numbers = {(f"GET /id-{number}", str(200 + number % 700)): 1 for number in range(connections * requests)}
     others = {"GET /large": 1, "POST /orders": 1, "GET /open" if http2 else "GET /closed": connections}
     assert expected == Counter(numbers | {(operation, "200"): count for operation, count in others.items()})
+    if http2:  # clients have said that path before, and say its number alone
+        expected["GET /open", "200"] = expected["GET ?", "200"] = connections // 2
     for each, role, peer in ((server, "server", client), (client, "client", server)):
         assert seen.exchanges(each, role) == expected
         assert seen.paired(each, role) == expected.total()
@@ -108,9 +113,9 @@ def test_requests_and_answers_of_goroutines(profiler: NetworkProfiler, built: Bu
     assert_all_is_seen(profiler, built("plain"))
 
 
-@pytest.mark.servers  # one of ten runs has missed an exchange
 def test_streams_of_http2(profiler: NetworkProfiler, built: Built) -> None:
-    """Broken: HTTP/2 that Go's server and client agree on is not read, or streams at the same time are mixed up."""
+    """Broken: HTTP/2 that Go's server and client agree on is not read, or streams at the same time are mixed up; of
+    connections that were open before, the first requests are missed."""
     assert_all_is_seen(profiler, built("plain"), "http2")
 
 
@@ -146,6 +151,19 @@ def test_a_buffer_on_a_stack_that_is_moved(
     # The server waited for the first request before it was watched: nothing is known of what it waited with.
     first = ("GET /id-3", "203") if kept else ("", "203")
     assert seen.exchanges(server, "server") == Counter([first, ("GET /id-3", "203"), ("GET /id-3", "203")])
+
+
+def test_a_write_that_begins_anew_is_told_once(profiler: NetworkProfiler, built: Built) -> None:
+    """Broken: what is written where a stack must grow first, or a goroutine is to give way, is there twice."""
+    with running(built("plain"), "serve") as server, running(built("plain"), "full", line(server)) as client:
+        assert line(client) == "ready"
+
+        def work() -> None:
+            go(client)
+            assert line(client) == "done 0"
+
+        seen = seen_of(profiler, [server, client], work)
+    assert seen.exchanges(client, "client") == {(f"GET /id-{level}", str(200 + level)): 1 for level in range(64)}
 
 
 @pytest.fixture
@@ -230,6 +248,7 @@ def test_releases(profiler: NetworkProfiler, release: str, tmp_path: Path) -> No
     plain = build_go(SOURCE, tmp_path / "plain", release=release)
     assert layout_of(plain) == ALL
     assert_all_is_seen(profiler, plain)
+    assert_all_is_seen(profiler, plain, "http2")
     stripped = build_go(SOURCE, tmp_path / "stripped", *FORMS["stripped"], "-buildmode=pie", release=release)
     assert_all_is_seen(profiler, stripped, "wrapped", processors=1)
 

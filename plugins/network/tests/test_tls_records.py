@@ -15,7 +15,7 @@ PROGRAM = """
 typedef unsigned char u8; typedef unsigned int u32; typedef unsigned long long u64;
 #define ROVER_HEAD 64
 struct rover_piece { u64 address, segments, length; u32 size; u8 head[128]; };
-static void bpf_probe_read_user(void *to, u32 size, void *from) { __builtin_memcpy(to, from, size); }
+static void rover_read_user(void *to, u32 size, void *from) { __builtin_memcpy(to, from, size); }
 #include "tlsrecord.h"
 int begins(u8 *bytes, u64 length) {
     struct rover_piece piece = {.address = (u64)bytes, .length = length, .size = length < 64 ? length : 64};

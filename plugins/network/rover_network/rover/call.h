@@ -65,6 +65,8 @@ struct rover_piece {
     u64 room;        /* and its length */
     u32 segment;     /* the next one's number */
     u32 shipped;     /* records */
+    u32 behind;     /* so many bytes of the head are of the call before, */
+    u64 behind_ns;  /* which ended then */
     u8 head[2 * ROVER_HEAD]; /* no more than half of it is used; the verifier cannot know */
 };
 
@@ -72,8 +74,14 @@ struct rover_piece {
 struct rover_call {
     u64 since_ns;
     u64 sk;
-    u64 bytes; /* of the messages so far, where there are several */
-    u64 messages;
+    u64 messages; /* that have moved something, and are counted */
+    u64 next;     /* number of the message that comes next */
+    u64 bytes;    /* of the datagram that waits for its sender's address */
+    u64 number;   /* its own */
+    u64 count;    /* of messages that each.h goes through, from here on; */
+    u32 followed; /* tail calls so far; */
+    u16 anybody;  /* 1: each may have another peer; */
+    u16 speaks;   /* 1: one of them was of a protocol that is read */
     u64 regs;       /* the registers it was called with, which are there until it ends */
     struct rover_key key;
     u32 kind;
@@ -98,8 +106,8 @@ struct rover_record {
     u8 event;       /* and the stream's generation */
 };
 
-/* Programs of one chain, by tail call: what asks the classifiers, what ships, what looks at encrypted bytes, the
- * classifiers, one behind the other, and the fast path and the selector of each protocol that has one, by its number. The
+/* Programs of one chain, by tail call: what asks the classifiers, what ships, what looks at encrypted bytes, what goes on
+ * with the next of several datagrams, the classifiers, one behind the other and behind them that again, and the fast path and the selector of each protocol that has one, by its number. The
  * kernel follows 33 calls (MAX_TAIL_CALL_CNT): 16 classifiers, a fast path and ROVER_PIECES, beside the first three and
  * ROVER_WANT again. There are two chains: rover_slots for raw tracepoints, rover_tls_slots for uprobes, since a program may
  * only call programs of its own type. */
@@ -109,10 +117,11 @@ enum rover_slot {
     ROVER_SHIP,
     ROVER_RUNS,
     ROVER_CIPHER,
+    ROVER_EACH,
     ROVER_CLASSIFIERS,
-    ROVER_FAST = 20,
-    ROVER_SELECT_ = 36,
-    ROVER_SLOTS = 53,
+    ROVER_FAST = 22,
+    ROVER_SELECT_ = 38,
+    ROVER_SLOTS = 55,
 };
 
 /* A read may have waited for what it reads, a write waits for what it has begun. */
@@ -139,7 +148,7 @@ static __always_inline void rover_release(u32 *users)
 
 static __always_inline int rover_copy(void *to, u64 size, u64 from, int ours)
 {
-    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : bpf_probe_read_user(to, size, (void *)from);
+    return ours ? bpf_probe_read_kernel(to, size, (void *)from) : rover_read_user(to, size, (void *)from);
 }
 
 /* Reads the segment of that number. Returns its length. */
@@ -153,7 +162,7 @@ static __always_inline u64 rover_segment(struct rover_piece *piece, u32 number, 
         return piece->ours && piece->length > ROVER_HELD ? ROVER_HELD : piece->length;
     }
     if (number >= piece->segments ||
-        bpf_probe_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
+        rover_read_user(parts, sizeof(parts), (void *)(piece->address + sizeof(parts) * (u64)number)))
         return 0;
     *base = parts[0];
     return parts[1];

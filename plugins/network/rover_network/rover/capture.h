@@ -117,29 +117,31 @@ static __always_inline int rover_ship_record(struct rover_config *config, struct
     return 1;
 }
 
-/* What the fast path has to say: record and note in one, of a size of its own. */
-static __always_inline void rover_ship_said(struct rover_config *config, struct rover_record *head, struct rover_fast *fast,
-                                            u32 note)
+/* Record and note in one, of a size of its own. */
+struct rover_note_record {
+    struct rover_record head;
+    struct rover_said said;
+};
+
+/* What the fast path has to say, of what the head says. */
+static __always_inline void rover_ship_said(struct rover_config *config, struct rover_note_record *record,
+                                            struct rover_fast *fast, u32 note)
 {
-    struct {
-        struct rover_record head;
-        struct rover_said said;
-    } record = {.head = *head};
-    u32 number = rover_ring_of(config, &head->key);
+    u32 number = rover_ring_of(config, &record->head.key);
     void *ring = rover_rings.lookup(&number);
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped)
         return;
-    record.head.event |= ROVER_NOTE;
-    record.head.began_ns = fast->began_ns;
-    record.head.ended_ns = fast->ended_ns;
-    record.head.length = sizeof(record.said);
-    record.said.operation = fast->operation;
-    record.said.size[0] = fast->size[0];
-    record.said.size[1] = fast->size[1];
-    record.said.status = fast->status;
-    record.said.note = note;
-    if (bpf_ringbuf_output(ring, &record, sizeof(record), 0))
+    record->head.event |= ROVER_NOTE;
+    record->head.began_ns = fast->began_ns;
+    record->head.ended_ns = fast->ended_ns;
+    record->head.length = sizeof(record->said);
+    record->said.operation = fast->operation;
+    record->said.size[0] = fast->size[0];
+    record->said.size[1] = fast->size[1];
+    record->said.status = fast->status;
+    record->said.note = note;
+    if (bpf_ringbuf_output(ring, record, sizeof(*record), 0))
         rover_tell(ROVER_RING_FULL);
     else
         (*shipped)++;
@@ -150,43 +152,47 @@ static __always_inline void rover_ship_note(struct rover_config *config, struct 
     struct rover_piece *piece = &call->piece;
     struct rover_fast *fast = rover_fasts.lookup(&call->key);
     struct rover_connection *connection = rover_connections.lookup(&call->key);
-    struct rover_record head = {.key = call->key, .position = piece->resume[0], .other = piece->resume[1]};
+    struct rover_note_record record = {.head = {.key = call->key}};
     if (!fast || !connection)
         return;
-    head.protocol = connection->stream.protocol;
-    head.sent = !connection->stream.answers;
-    head.event = piece->event;
-    rover_ship_said(config, &head, fast, piece->note);
+    record.head.position = piece->resume[0];
+    record.head.other = piece->resume[1];
+    record.head.protocol = connection->stream.protocol;
+    record.head.sent = !connection->stream.answers;
+    record.head.event = piece->event;
+    rover_ship_said(config, &record, fast, piece->note);
 }
 
 /* The connection is over: nothing of it will follow. */
 static __always_inline void rover_ship_end(struct rover_config *config, struct rover_key *key,
                                            struct rover_connection *connection)
 {
-    struct rover_record head = {.key = *key, .protocol = connection->stream.protocol, .event = ROVER_END};
-    head.event |= connection->stream.generation * ROVER_GENERATION;
-    if (!head.protocol)
+    struct rover_note_record record = {.head = {.key = *key, .protocol = connection->stream.protocol}};
+    struct rover_record *head = &record.head;
+    u32 event = connection->stream.generation * ROVER_GENERATION;
+    if (!head->protocol)
         return;
     connection->stream.protocol = 0;
     struct rover_fast *fast = rover_fasts.lookup(key);
     u32 note = fast ? rover_fast_end(fast) : 0;
     if (fast && note) {
-        struct rover_record open = head;
-        open.event &= ~ROVER_END;
-        open.position = fast->next[0] + fast->owed[0];
-        open.other = fast->next[1] + fast->owed[1];
-        open.sent = !connection->stream.answers;
-        rover_ship_said(config, &open, fast, note);
+        head->position = fast->next[0] + fast->owed[0];
+        head->other = fast->next[1] + fast->owed[1];
+        head->sent = !connection->stream.answers;
+        head->event = event;
+        rover_ship_said(config, &record, fast, note);
     }
     if (fast)
         rover_fasts.delete(key);
-    head.began_ns = head.ended_ns = bpf_ktime_get_ns();
+    head->position = head->other = head->sent = head->length = 0;
+    head->event = event | ROVER_END;
+    head->began_ns = head->ended_ns = bpf_ktime_get_ns();
     u32 number = rover_ring_of(config, key);
     void *ring = rover_rings.lookup(&number);
     u64 *shipped = rover_shipped.lookup(&number);
     if (!ring || !shipped)
         return;
-    if (bpf_ringbuf_output(ring, &head, sizeof(head), 0))
+    if (bpf_ringbuf_output(ring, head, sizeof(*head), 0))
         rover_tell(ROVER_RING_FULL);
     else
         (*shipped)++;
@@ -207,6 +213,15 @@ static __always_inline u32 rover_next(struct rover_connection *connection, struc
     return ROVER_WANT;
 }
 
+/* A message is done with; the next of several has its turn (each.h). */
+static __always_inline void rover_further(void *ctx)
+{
+    int zero = 0;
+    struct rover_config *config = rover_config.lookup(&zero);
+    if (config && !config->lengths)
+        rover_slots.call(ctx, ROVER_EACH);
+}
+
 /* Where a call's data are in user space, for its message of that number. */
 static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 message)
 {
@@ -218,8 +233,8 @@ static __always_inline void rover_locate(struct rover_call *call, u32 kind, u64 
     ROVER_READ(place, call->regs, ROVER_SYSCALL_ARGUMENT(1));
     if (call->where & ROVER_IN_HEADER) {
         place += 64 * message; /* struct mmsghdr; in struct msghdr, msg_iov and msg_iovlen follow name and length */
-        bpf_probe_read_user(&piece->address, sizeof(u64), (void *)(place + 16));
-        bpf_probe_read_user(&piece->segments, sizeof(u64), (void *)(place + 24));
+        rover_read_user(&piece->address, sizeof(u64), (void *)(place + 16));
+        rover_read_user(&piece->segments, sizeof(u64), (void *)(place + 24));
         return;
     }
     piece->address = place;
@@ -328,11 +343,14 @@ static __always_inline int rover_ask(void *ctx, int tls)
     __builtin_memset(piece->head, 0, sizeof(piece->head));
     piece->size = rover_read_first(piece, piece->head, ROVER_HEAD);
     piece->slot = ROVER_CLASSIFIERS;
-    if (!tls && connection->facts.protocol != IPPROTO_UDP && rover_begins_tls(piece)) {
+    piece->behind = 0;
+    int datagram = connection->facts.protocol == IPPROTO_UDP;
+    if (!tls && !datagram && rover_begins_tls(piece)) {
         rover_slots.call(ctx, ROVER_CIPHER);
         return 0;
     }
-    rover_keep(&call->key, piece);
+    if (!datagram)
+        rover_look_back(&call->key, piece, turned);
     if (piece->size)
         rover_go_on(ctx, tls, ROVER_CLASSIFIERS);
     return 0;
@@ -340,7 +358,9 @@ static __always_inline int rover_ask(void *ctx, int tls)
 
 int rover_on_ask(void *ctx)
 {
-    return rover_ask(ctx, 0);
+    rover_ask(ctx, 0);
+    rover_further(ctx);
+    return 0;
 }
 
 int rover_tls_on_ask(void *ctx)
@@ -447,7 +467,9 @@ static __always_inline int rover_want(void *ctx, int tls)
 
 int rover_on_want(void *ctx)
 {
-    return rover_want(ctx, 0);
+    rover_want(ctx, 0);
+    rover_further(ctx);
+    return 0;
 }
 
 int rover_tls_on_want(void *ctx)
@@ -565,7 +587,9 @@ static __always_inline int rover_ship(void *ctx, int tls)
 
 int rover_on_ship(void *ctx)
 {
-    return rover_ship(ctx, 0);
+    rover_ship(ctx, 0);
+    rover_further(ctx);
+    return 0;
 }
 
 int rover_tls_on_ship(void *ctx)

@@ -99,7 +99,7 @@ static __always_inline struct rover_call *rover_call_of(struct rover_begun *begu
         call->regs = begun->regs;
         call->kind = begun->kind & ROVER_KIND;
         call->where = begun->kind & ROVER_WHERE;
-        call->sk = call->bytes = call->messages = 0;
+        call->sk = call->messages = call->next = call->bytes = call->number = call->count = 0;
     }
     return call;
 }

@@ -44,10 +44,13 @@ struct rover_row {
     u64 errors;      /* calls that failed, but for EAGAIN, EINPROGRESS and interruptions */
 };
 
+#define ROVER_MANY_PEERS 1 /* no peer has this number, by a chance of one in 2^63 */
+
 /* What a connection's bytes are, for layer 7. By way: 0 received, 1 sent. */
 struct rover_stream {
     u64 position[2]; /* bytes so far */
     u64 turned;      /* where the bytes began that go the present way */
+    u64 only;        /* the key's `peer` that a socket without a fixed other end sends to, ROVER_MANY_PEERS if several */
     u32 calls;       /* while its protocol was not known */
     u16 tries;       /* of them shown to the classifiers */
     u8 last;         /* way */
@@ -99,6 +102,7 @@ enum rover_tally {
     ROVER_CLASSIFIED, /* connections; */
     ROVER_RING_FULL, /* records that found no room */
     ROVER_TLS_HOMELESS, /* calls of TLS libraries whose socket is not known */
+    ROVER_PASSED_OVER, /* datagrams of calls that had too many */
     ROVER_TALLIES,
 };
 
@@ -117,6 +121,13 @@ BPF_TABLE("lru_hash", struct rover_reason, u64, rover_reasons, 4096);
 BPF_TABLE("hash", u32, u32, rover_targets, 16384); /* 0: left out of all */
 BPF_TABLE("array", int, struct rover_config, rover_config, 1);
 BPF_TABLE("percpu_array", int, u64, rover_tally, ROVER_TALLIES);
+
+static __always_inline void rover_tell_many(int tally, u64 times)
+{
+    u64 *count = rover_tally.lookup(&tally);
+    if (count)
+        *count += times;
+}
 
 static __always_inline void rover_tell(int tally)
 {

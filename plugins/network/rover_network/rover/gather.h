@@ -29,7 +29,7 @@ static __always_inline void rover_append(struct rover_piece *piece, u8 *data)
         ROVER_OPAQUE(bytes);
         if (from > ROVER_GATHERED || bytes > ROVER_SHORT)
             break;
-        if (bpf_probe_read_user(data + from, bytes, (void *)piece->base))
+        if (rover_read_user(data + from, bytes, (void *)piece->base))
             break;
         piece->size = from + bytes;
         piece->left -= bytes;

@@ -21,13 +21,20 @@
 #define ROVER_GO_WRAPPERS 4
 
 /* src/cmd/compile/abi-internal.md: where arguments and results are, and the current goroutine; and how far above the
- * stack pointer, at the first and the last instruction, the caller has left room for the arguments. */
+ * stack pointer, at the first and the last instruction, the caller has left room for the arguments. Whether the jump
+ * that is probed at the begin is taken, since the stack is too small or the goroutine is to give way (runtime.newstack):
+ * then the function is called again, with the same arguments. */
 #if defined(__aarch64__) || defined(__TARGET_ARCH_arm64)
 #define ROVER_GO_REGISTER(ctx, n) ((ctx)->user_regs.regs[n])
 #define ROVER_GO_CURRENT(ctx) ((ctx)->user_regs.regs[28])
+#define ROVER_GO_BEGINS_ANEW(ctx) (((ctx)->user_regs.pstate & PSR_C_Z) != PSR_C)
+#define PSR_C 0x20000000 /* arch/arm64/include/uapi/asm/ptrace.h */
+#define PSR_C_Z 0x60000000
 #else
 #define ROVER_GO_REGISTER(ctx, n) ((n) == 0 ? (ctx)->ax : (n) == 1 ? (ctx)->bx : (ctx)->cx)
 #define ROVER_GO_CURRENT(ctx) ((ctx)->r14)
+#define ROVER_GO_BEGINS_ANEW(ctx) ((ctx)->flags & EFLAGS_CF_ZF)
+#define EFLAGS_CF_ZF 0x41 /* arch/x86/include/uapi/asm/processor-flags.h */
 #endif
 #define ROVER_GO_SPILLED 8
 
@@ -59,9 +66,9 @@ static __always_inline u64 rover_go_netfd(u64 netfd)
 {
     s64 fd = -1, kind[2] = {}; /* Go's int */
     u16 family = 0;
-    if (!netfd || bpf_probe_read_user(kind, sizeof(kind), (void *)(netfd + ROVER_GO_FAMILY)))
+    if (!netfd || rover_read_user(kind, sizeof(kind), (void *)(netfd + ROVER_GO_FAMILY)))
         return 0;
-    if (bpf_probe_read_user(&fd, sizeof(fd), (void *)(netfd + ROVER_GO_SYSFD)) || fd < 0 || fd > 0x7fffffff)
+    if (rover_read_user(&fd, sizeof(fd), (void *)(netfd + ROVER_GO_SYSFD)) || fd < 0 || fd > 0x7fffffff)
         return 0;
     if (kind[1] != SOCK_STREAM)
         return 0;
@@ -76,16 +83,16 @@ static __always_inline u64 rover_go_netfd(u64 netfd)
 static __always_inline u64 rover_go_socket(u64 conn)
 {
     u64 data = 0, first = 0, sk = 0;
-    bpf_probe_read_user(&data, sizeof(data), (void *)(conn + ROVER_GO_CONN_DATA));
+    rover_read_user(&data, sizeof(data), (void *)(conn + ROVER_GO_CONN_DATA));
 #pragma clang loop unroll(disable)
     for (u32 i = 0; i < ROVER_GO_WRAPPERS && data; i++) {
         first = 0;
-        bpf_probe_read_user(&first, sizeof(first), (void *)data);
+        rover_read_user(&first, sizeof(first), (void *)data);
         sk = rover_go_netfd(first);
         if (sk)
             return sk;
         u64 inner = 0;
-        bpf_probe_read_user(&inner, sizeof(inner), (void *)(data + ROVER_GO_CONN_DATA));
+        rover_read_user(&inner, sizeof(inner), (void *)(data + ROVER_GO_CONN_DATA));
         data = inner;
     }
     return 0;
@@ -103,7 +110,7 @@ static __always_inline struct rover_config *rover_go_config(void)
 static __always_inline u64 rover_go_stack_end(u64 goroutine, u64 address)
 {
     u64 stack[2] = {};
-    bpf_probe_read_user(stack, sizeof(stack), (void *)goroutine);
+    rover_read_user(stack, sizeof(stack), (void *)goroutine);
     return !address || (address >= stack[0] && address < stack[1]) ? stack[1] : 0;
 }
 
@@ -131,12 +138,12 @@ static __always_inline int rover_go_enter(struct pt_regs *ctx, u32 way)
 {
     struct rover_go_key key = rover_go_key_of(ctx, way);
     struct rover_go_call call = {.conn = ROVER_GO_REGISTER(ctx, 0), .buffer = ROVER_GO_REGISTER(ctx, 1)};
-    if (!rover_go_config())
+    if (ROVER_GO_BEGINS_ANEW(ctx) || !rover_go_config())
         return 0;
     call.since_ns = bpf_ktime_get_ns();
     u8 is_client = 0;
     if (way)
-        bpf_probe_read_user(&is_client, 1, (void *)(call.conn + ROVER_GO_IS_CLIENT));
+        rover_read_user(&is_client, 1, (void *)(call.conn + ROVER_GO_IS_CLIENT));
     if (is_client)
         return rover_go_tell(ctx, way, &call, ROVER_GO_REGISTER(ctx, 2));
     u64 end = rover_go_stack_end(key.goroutine, call.buffer);
@@ -187,7 +194,7 @@ int rover_go_on_has_read_kept(struct pt_regs *ctx)
     u64 arguments[2] = {};
     s64 moved = ROVER_GO_REGISTER(ctx, 0);
     if (moved <= 0 ||
-        bpf_probe_read_user(arguments, sizeof(arguments), (void *)(ROVER_STACK(ctx) + ROVER_GO_SPILLED)))
+        rover_read_user(arguments, sizeof(arguments), (void *)(ROVER_STACK(ctx) + ROVER_GO_SPILLED)))
         return 0;
     call.conn = arguments[0];
     call.buffer = arguments[1];

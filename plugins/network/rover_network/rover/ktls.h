@@ -19,8 +19,8 @@ static __always_inline int rover_is_control(struct rover_call *call)
     if (!(call->where & ROVER_IN_HEADER))
         return 0;
     ROVER_READ(place, call->regs, ROVER_SYSCALL_ARGUMENT(1));
-    bpf_probe_read_user(control, sizeof(control), (void *)(place + 32));
-    if (!control[0] || control[1] <= 16 || bpf_probe_read_user(&said, 17, (void *)control[0]))
+    rover_read_user(control, sizeof(control), (void *)(place + 32));
+    if (!control[0] || control[1] <= 16 || rover_read_user(&said, 17, (void *)control[0]))
         return 0;
     return said.level == SOL_TLS && (u8)said.content != ROVER_APPLICATION;
 }

@@ -167,7 +167,7 @@ static __always_inline void rover_tls_records(struct rover_piece *piece, u32 *re
     for (u32 i = 0; i < ROVER_RECORDS; i++) {
         u8 head[8] = {};
         records[i] = 0;
-        if (at + ROVER_TLS_HEADER > room || bpf_probe_read_user(head, ROVER_TLS_HEADER, (void *)(base + at)))
+        if (at + ROVER_TLS_HEADER > room || rover_read_user(head, ROVER_TLS_HEADER, (void *)(base + at)))
             continue;
         u32 length = rover_tls_record(head);
         if (!length)
@@ -303,7 +303,7 @@ static __always_inline void rover_tls_keep(u32 id, u64 at, u64 buffer, u64 lengt
     ROVER_OPAQUE(at);
     ROVER_OPAQUE(size);
     if (at < ROVER_HELD && size <= ROVER_HELD)
-        bpf_probe_read_user(text->bytes + at, size, (void *)buffer);
+        rover_read_user(text->bytes + at, size, (void *)buffer);
 }
 
 /* A session has written, and its thread has used no socket meanwhile: what it uses next may be the session's. */
@@ -349,7 +349,7 @@ static __always_inline int rover_tls_leave(void *ctx, u64 stack, s64 result, u64
     if (result <= 0 || !config->protocols)
         return 0;
     if (thread->moved &&
-        (bpf_probe_read_user(&length, sizeof(length), (void *)thread->moved) || length > thread->length))
+        (rover_read_user(&length, sizeof(length), (void *)thread->moved) || length > thread->length))
         return 0;
     if (!length)
         return 0;

@@ -37,6 +37,6 @@ static __always_inline int rover_begins_tls(struct rover_piece *piece)
     u8 next[ROVER_TLS_HEADER] = {};
     if (end >= piece->length || piece->segments)
         return end <= piece->length;
-    bpf_probe_read_user(next, sizeof(next), (void *)(piece->address + end));
+    rover_read_user(next, sizeof(next), (void *)(piece->address + end));
     return next[0] >= ROVER_CHANGE_CIPHER && next[0] <= ROVER_APPLICATION && next[1] == 3;
 }

@@ -33,13 +33,13 @@ class GoTls:
             if max(sizes.values()) > _LONGEST:
                 raise CodeError("its functions are longer than any compiler makes them")
             points = probe_points(elf.machine, {name: file.read(starts[name], sizes[name]) for name in starts})
+            return [
+                TlsProbe(function, starts[name] + offset)
+                for name, found in points.items()
+                for function, offset in (_reading(found) if name == _READ else _writing(found))
+            ]
         except (GoError, CodeError) as error:
             raise RoverError("Go's crypto/tls is in there", why=str(error)) from error
-        return [
-            TlsProbe(function, starts[name] + offset)
-            for name, found in points.items()
-            for function, offset in (_reading(found) if name == _READ else _writing(found))
-        ]
 
 
 def _check(version: str, machine: int) -> None:
@@ -51,15 +51,21 @@ def _check(version: str, machine: int) -> None:
         raise CodeError(f"{version} passes arguments on the stack; from Go 1.{first} on they are in registers")
 
 
+def _begin(points: ProbePoints) -> int:
+    if points.entry is None:
+        raise CodeError("its functions do not begin as Go's do")
+    return points.entry
+
+
 def _reading(points: ProbePoints) -> Iterator[tuple[str, int]]:
     """(function of the eBPF program, offset in the function), what ends a call first."""
     for place in points.returns:
         yield GO_HAS_READ_KEPT if points.keeps else GO_HAS_READ, place
     if not points.keeps:
-        yield GO_READ, points.entry
+        yield GO_READ, _begin(points)
 
 
 def _writing(points: ProbePoints) -> Iterator[tuple[str, int]]:
     for place in points.returns:
         yield GO_WRITTEN, place
-    yield GO_WRITE, points.entry
+    yield GO_WRITE, _begin(points)

@@ -32,11 +32,12 @@ class CodeError(Exception):
 class ProbePoints:
     """Byte offsets in one function.
 
-    entry: an instruction that is passed on entry, with the arguments still in their registers. returns: every return
+    entry: the jump that is taken if the stack is too small, which it begins with: the arguments are still in their
+    registers, and where it is taken the function begins anew. None where it has none. returns: every return
     instruction. keeps: at all of them its first two arguments are where its caller left room for them.
     """
 
-    entry: int
+    entry: int | None
     returns: tuple[int, ...]
     keeps: bool
 
@@ -82,7 +83,7 @@ def main() -> None:
     print(json.dumps(answer))
 
 
-def _look_through(machine: int, code: bytes) -> tuple[int, list[int], bool]:
+def _look_through(machine: int, code: bytes) -> tuple[int | None, list[int], bool]:
     from capstone import CS_ARCH_ARM64, CS_ARCH_X86, CS_GRP_RET, CS_MODE_64, CS_MODE_LITTLE_ENDIAN, Cs
 
     known = {X86_64: (CS_ARCH_X86, CS_MODE_64), AARCH64: (CS_ARCH_ARM64, CS_MODE_LITTLE_ENDIAN)}
@@ -100,19 +101,17 @@ def _look_through(machine: int, code: bytes) -> tuple[int, list[int], bool]:
     return _entry(instructions), returns, machine == X86_64 and _keeps(instructions)
 
 
-def _entry(instructions: Iterable["CsInsn"]) -> int:
-    """The jump of the check whether the stack is large enough, which functions begin with; else the begin.
+def _entry(instructions: Iterable["CsInsn"]) -> int | None:
+    """The jump of the check whether the stack is large enough (src/cmd/internal/obj, stacksplit).
 
     Kernels emulate jumps. Most other instructions they have to step through, which takes several times as long.
     """
-    from capstone import CS_GRP_CALL, CS_GRP_JUMP
+    from capstone import CS_GRP_JUMP, CS_GRP_RET
 
     for each in instructions:
-        if each.group(CS_GRP_JUMP):
-            return int(each.address)
-        if each.group(CS_GRP_CALL) or each.mnemonic.startswith(("push", "ret")):
-            break
-    return 0
+        if each.group(CS_GRP_JUMP) or each.group(CS_GRP_RET):
+            return int(each.address) if each.mnemonic in ("jbe", "b.ls") else None
+    return None
 
 
 def _keeps(instructions: Iterable["CsInsn"]) -> bool:

@@ -2,8 +2,10 @@
 //
 //	gotls serve [wrapped | http2]            prints its port; then, for each line it gets, its account in JSON
 //	gotls ask PORT CONNECTIONS REQUESTS      opens so many connections, says "ready", and when it gets a line asks
-//	gotls http2 PORT CONNECTIONS REQUESTS    opens them after that, in HTTP/2, asks for all at the same time, and closes none
+//	gotls http2 PORT CONNECTIONS REQUESTS    opens every second one after that, in HTTP/2, asks for all at the same time, and
+//	                                         closes none
 //	gotls stack PORT                         the same by crypto/tls alone, into a buffer on a stack that is moved
+//	gotls full PORT                          from stacks with ever less room, so that one has none for Write
 //
 // Request number n of all is for /id-n and is answered with status 200 + n % 700, by another order than they came in.
 package main
@@ -167,16 +169,18 @@ func ask(port string, connections, requests int, http2 bool) {
 		configuration := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: sessions}
 		clients[number] = &http.Transport{TLSClientConfig: configuration, ForceAttemptHTTP2: http2}
 	}
-	open := func() {
+	open := func(clients []*http.Transport) {
 		everybody(clients, func(client *http.Transport, _ int) { request(client, "GET", port, "/open", 0) })
 	}
-	if !http2 {
-		open()
+	first := clients
+	if http2 {
+		first = clients[:connections/2]
 	}
+	open(first)
 	fmt.Println("ready")
 	input.Scan()
 	if http2 {
-		open()
+		open(clients)
 	}
 	everybody(clients, func(client *http.Transport, number int) {
 		var group sync.WaitGroup
@@ -254,6 +258,33 @@ func stack(port string) {
 	input.Scan()
 }
 
+//go:noinline
+func below(levels int, conn *tls.Conn, text []byte) {
+	if levels > 0 {
+		below(levels-1, conn, text)
+		return
+	}
+	_, err := conn.Write(text)
+	check(err)
+}
+
+func full(port string) {
+	conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true})
+	check(err)
+	fmt.Println("ready")
+	input.Scan()
+	answers := bufio.NewReader(conn)
+	for level := 0; level < 64; level++ {
+		go below(level, conn, []byte(fmt.Sprintf("GET /id-%d HTTP/1.1\r\nHost: here\r\n\r\n", level)))
+		answer, err := http.ReadResponse(answers, nil)
+		check(err)
+		_, err = io.Copy(io.Discard, answer.Body)
+		check(err)
+	}
+	fmt.Println("done", 0)
+	input.Scan()
+}
+
 func number(text string) int {
 	found, err := strconv.Atoi(text)
 	check(err)
@@ -269,5 +300,7 @@ func main() {
 		ask(os.Args[2], number(os.Args[3]), number(os.Args[4]), os.Args[1] == "http2")
 	case "stack":
 		stack(os.Args[2])
+	case "full":
+		full(os.Args[2])
 	}
 }

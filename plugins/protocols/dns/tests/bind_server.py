@@ -82,7 +82,7 @@ def bind(folder: Path) -> Iterator[Bind]:
 @contextmanager
 def dnsmasq() -> Iterator[str]:
     """The address where port 53 is its own."""
-    address = _address()
+    address = free_address()
     options = [
         "--keep-in-foreground",
         "--conf-file=/dev/null",
@@ -107,7 +107,7 @@ def _listens(address: str) -> bool:
         return probe.connect_ex((address, 53)) == 0
 
 
-def _address() -> str:
+def free_address() -> str:
     """Of this host, with a port 53 that is free for both transports."""
     for number in range(2, 250):
         address = f"127.83.7.{number}"

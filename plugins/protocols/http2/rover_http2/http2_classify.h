@@ -1,13 +1,14 @@
 /* Whether a call's data begin with HTTP/2. Pure C: compiled natively by the tests, and for the kernel.
  *
- * The client's preface, or a frame that tells who sent it: HEADERS that begin with a pseudo header of a request or a
- * response, PUSH_PROMISE. SETTINGS, PING and WINDOW_UPDATE may stand before them. These tell nothing, nor does DATA, nor
- * what begins with a field of the dynamic table: the next call is asked again.
+ * The client's preface, or a frame that tells who sent it: HEADERS with a pseudo header of a request or a response in
+ * front, PUSH_PROMISE. SETTINGS, PING, WINDOW_UPDATE and RST_STREAM may stand before them. These tell nothing, nor does
+ * DATA, nor does a response that begins with a field of the dynamic table: the next call is asked again.
  */
 #ifndef ROVER_HTTP2_CLASSIFY_H
 #define ROVER_HTTP2_CLASSIFY_H
 
 #define HTTP2_HEAD 9
+#define HTTP2_DYNAMIC 0xbe /* an indexed field that is not in the static table; 0xff: its number goes on */
 #define HTTP2_LAST 40 /* where a frame may begin, so that what is looked at of it is within 64 bytes */
 
 /* HPACK's first byte: an indexed field, or a literal whose name is in the static table (RFC 7541 section 6). */
@@ -18,6 +19,21 @@ static inline __attribute__((always_inline)) int http2_field(unsigned char byte)
 	if (index >= 1 && index <= 7) /* :authority, :method, :path, :scheme */
 		return 1;
 	return index >= 8 && index <= 14 ? 2 : 0; /* :status */
+}
+
+/* The block of HEADERS, which may begin with the size of the dynamic table. Fields of that may be anything; but a response
+ * has one pseudo header, which comes first, so what has one of a request's behind them is a request. */
+static inline __attribute__((always_inline)) int http2_block(const unsigned char *head, unsigned long long at)
+{
+	unsigned int i;
+
+	if (head[at] >> 5 == 1)
+		at += head[at] != 0x3f ? 1 : head[at + 1] < 0x80 ? 2 : head[at + 2] < 0x80 ? 3 : 4;
+	if (head[at] < HTTP2_DYNAMIC)
+		return http2_field(head[at]);
+	for (i = 0; i < 3 && at < 62 && head[at] >= HTTP2_DYNAMIC; i++)
+		at += head[at] == 0xff ? 2 : 1;
+	return http2_field(head[at]) == 1;
 }
 
 /* A frame with its beginning at `at`. 3: it tells nothing, but frames may follow. */
@@ -36,12 +52,14 @@ static inline __attribute__((always_inline)) int http2_frame(const unsigned char
 			first++;
 		if (flags & 0x20)
 			first += 5;
-		return http2_field(head[first]);
+		return http2_block(head, first);
 	}
 	if (kind == 5 && flags == 4 && odd && length > 4 && length <= 0x4000)
 		return !head[first] && !(head[first + 3] & 1) && http2_field(head[first + 4]) == 1 ? 2 : 0;
 	if (kind == 8 && !flags && length == 4)
 		return head[first] < 0x80 && (head[first] | head[first + 1] | head[first + 2] | head[first + 3]) ? 3 : 0;
+	if (kind == 3 && !flags && length == 4 && odd)
+		return !(head[first] | head[first + 1] | head[first + 2]) && head[first + 3] < 14 ? 3 : 0;
 	if (kind == 4 && connection && flags == 1 && !length)
 		return 3;
 	if (kind == 6 && connection && flags < 2 && length == 8)

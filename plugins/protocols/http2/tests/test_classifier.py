@@ -37,6 +37,15 @@ WINDOW = frame(WINDOW_UPDATE, 0, 0, b"\0\0\1\0")
         (GET[:9], 0),
         (frame(DATA, 0, 1, b"x" * 50), 0),  # somebody's, of whichever side
         (frame(1, END_HEADERS, 1, b"\xbe"), 0),  # of the dynamic table
+        (frame(1, END_HEADERS, 3, b"\xc1\x82\xc0\x87"), 1),  # Go's: first the authority, as said before
+        (frame(1, END_HEADERS, 3, b"\x3f\xe1\x1f\xc1\x82\xc0\x87"), 1),  # behind the size of its table
+        (frame(1, END_HEADERS, 3, b"\xff\x05\xc0\x83"), 1),
+        (frame(1, END_HEADERS, 3, b"\xbf\xbe\xc0\xc1\x82"), 0),  # a request has no four in front of its method
+        (frame(1, END_HEADERS, 3, b"\xbe\x88"), 0),  # no status comes second
+        (frame(1, END_HEADERS, 3, b"\x20\x88"), 2),
+        (frame(1, END_HEADERS, 3, b"\xbe\x5f\x03abc"), 0),  # a response of a status said before, or a trailer
+        (reset(1, 8) + GET, 1),
+        (reset(1, 99) + GET, 0),
         (frame(1, END_HEADERS, 2, b"\x82"), 0),  # nobody asks on a stream of the server
         (frame(1, 0x84, 1, b"\x82"), 0),  # no such flag
         (reset(1, 8), 0),

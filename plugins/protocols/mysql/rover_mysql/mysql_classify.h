@@ -27,14 +27,19 @@ static inline __attribute__((always_inline)) int mysql_statement(const unsigned 
 	       MYSQL_WORD("truncate") || MYSQL_WORD("explain");
 }
 
-/* COM_QUERY, with or without a list of attributes that is empty, COM_STMT_PREPARE. */
-static inline __attribute__((always_inline)) int mysql_command(const unsigned char *payload, unsigned int size)
+/* Whether at `begin` of the head there is COM_QUERY, with or without a list of attributes that is empty, or
+ * COM_STMT_PREPARE. The compiler is not to know where that is: one copy of all these words is enough. */
+static inline __attribute__((always_inline)) int mysql_command(const unsigned char *head, unsigned int begin,
+							       unsigned int size)
 {
-	if (size < 7 || (payload[0] != 0x03 && payload[0] != 0x16))
+	asm volatile("" : "+r"(begin));
+	const unsigned char *payload = head + (begin & 15);
+	unsigned int word = payload[1] == 0 && payload[2] == 1 ? 3 : 1;
+
+	if (size < begin + 7 || (payload[0] != 0x03 && payload[0] != 0x16))
 		return 0;
-	if (payload[1] == 0 && payload[2] == 1)
-		return mysql_statement(payload + 3);
-	return mysql_statement(payload + 1);
+	asm volatile("" : "+r"(word));
+	return mysql_statement(payload + (word & 3));
 }
 
 /* COM_STMT_EXECUTE: id, flags, and how often, which is always once. */
@@ -85,17 +90,17 @@ static inline __attribute__((always_inline)) int mysql_classify(const unsigned c
 {
 	unsigned int length = head[0] | (unsigned int)head[1] << 8 | (unsigned int)head[2] << 16;
 
-	if (mysql_command(head, size))
+	if (mysql_command(head, 0, size))
 		return 1;
 	if (size < 9 || length < 3)
 		return mysql_columns(head, size) ? 2 : 0;
 	if (head[3] == 0) {
-		if (mysql_command(head + 4, size - 4) || mysql_execute(head + 4, size - 4, length))
+		/* A compressed packet may have one in it that is not. */
+		unsigned int packed = size > 16 && !head[4] && !head[5] && !head[6] && !head[10];
+
+		if (mysql_command(head, packed ? 11 : 4, size) || mysql_execute(head + 4, size - 4, length))
 			return 1;
-		if (mysql_greeting(head + 4, size - 4))
-			return 2;
-		/* A compressed packet with one in it that is not. */
-		return size > 16 && !head[4] && !head[5] && !head[6] && !head[10] && mysql_command(head + 11, size - 11);
+		return mysql_greeting(head + 4, size - 4) ? 2 : 0;
 	}
 	if (head[3] < 3 && mysql_login(head + 4, size - 4))
 		return 1;

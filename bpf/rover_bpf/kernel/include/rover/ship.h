@@ -50,7 +50,7 @@ static __always_inline u32 rover_copy_stack(struct rover_raw *raw)
         ROVER_OPAQUE(piece);
         if (at > ROVER_STACK_BYTES || piece > ROVER_PAGE)
             break;
-        if (bpf_probe_read_user(&raw->stack[at], piece, (const void *)from))
+        if (rover_read_user(&raw->stack[at], piece, (const void *)from))
             break;
         size = at + piece;
     }
@@ -68,7 +68,7 @@ static __always_inline u64 rover_stack_id(struct rover_raw *raw, struct rover_st
 {
     struct pt_regs *regs = &raw->regs;
     innermost->depth = ROVER_FRAMES;
-    if (bpf_probe_read_user(innermost->ip, ROVER_FRAMES * sizeof(u64), (const void *)regs->sp))
+    if (rover_read_user(innermost->ip, ROVER_FRAMES * sizeof(u64), (const void *)regs->sp))
         return 0;
     innermost->ip[0] ^= regs->ip * 0x9e3779b97f4a7c15ULL ^ regs->sp ^ bpf_get_current_pid_tgid();
     innermost->ip[1] ^= regs->bp ^ regs->bx * 3 ^ regs->r12 * 5 ^ regs->r13 * 7 ^ regs->r14 * 11 ^ regs->r15 * 13;

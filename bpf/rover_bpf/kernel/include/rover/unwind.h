@@ -74,11 +74,11 @@ static __always_inline int rover_walk(struct rover_raw *raw, u64 space, struct r
         u64 cfa = (kind == ROVER_BY_SP ? sp : fp) + rule->cfa;
         if (cfa <= sp || (kind == ROVER_BARE && !i))
             return 0;
-        if (cfa + rule->ra < raw->regs.sp || bpf_probe_read_user(&ip, sizeof(ip), (const void *)(cfa + rule->ra)))
+        if (cfa + rule->ra < raw->regs.sp || rover_read_user(&ip, sizeof(ip), (const void *)(cfa + rule->ra)))
             return 0;
         /* A slot below the stack pointer was popped: the register has it again. */
         u64 saved = cfa + rule->fp;
-        if (rule->fp && saved >= raw->regs.sp && bpf_probe_read_user(&fp, sizeof(fp), (const void *)saved))
+        if (rule->fp && saved >= raw->regs.sp && rover_read_user(&fp, sizeof(fp), (const void *)saved))
             return 0;
         if (!ip)
             return 1;
