@@ -57,6 +57,7 @@ class Measurement:
     expected: float = 0.0
     whole: int = 0
     moved_bytes: int = 0
+    shared_once_mb: float = 0.0
 
 
 def build_load(folder: Path, source: str, *flags: str) -> list[str]:
@@ -106,7 +107,7 @@ def measure(contender: Contender | None, load: Sequence[str], duration_s: float,
     samples = contender.count(output, LOAD)
     return Measurement(
         *(work, ready_s, startup, sampled - startup, max(0.0, total - sampled), watch.steady_mb, watch.peak_mb),
-        *(samples, work.cpu_s * contender.frequency, contender.whole(output, LOAD), moved),
+        *(samples, work.cpu_s * contender.frequency, contender.whole(output, LOAD), moved, watch.shared_once_mb),
     )
 
 
