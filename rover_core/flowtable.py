@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ARROWS = {"client": "→", "server": "←"}
 _NOTHING = "No traffic: what was profiled exchanged nothing, or it ended too soon."
-_NOTES = {
+NOTES = {
     "not measured": "not measured here",
     "not recognised": "protocols that are not recognised here:",
     "TLS not read": "encrypted connections of these files are not read:",
@@ -25,6 +25,7 @@ _NOTES = {
     "drop reasons": "packets were dropped for",
     "connections forgotten": "connections forgotten for want of room, whose role may be wrong",
 }
+"""Attributes of telemetry that `notes` makes sentences of, and how these begin."""
 
 
 def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int = 20) -> None:
@@ -44,7 +45,7 @@ def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int
 
 def notes(attributes: Mapping[str, str]) -> list[str]:
     """Sentences about what limits the figures, or explains them."""
-    return [f"{text} {attributes[name]}" for name, text in _NOTES.items() if attributes.get(name)]
+    return [f"{text} {attributes[name]}" for name, text in NOTES.items() if attributes.get(name)]
 
 
 def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:

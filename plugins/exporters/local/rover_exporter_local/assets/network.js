@@ -280,7 +280,9 @@ class Network {
     document.addEventListener("keydown", (event) => this.onKey(event));
     addEventListener("popstate", () => this.readAddress());
     addEventListener("hashchange", () => this.readAddress());
-    new ResizeObserver(() => { if (this.state.view === "graph") this.board.layOut(); }).observe(byId("graph"));
+    // In the next frame: scroll bars that come or go by it resize the graph again.
+    const again = () => { if (this.state.view === "graph") this.board.layOut(); };
+    new ResizeObserver(() => requestAnimationFrame(again)).observe(byId("graph"));
   }
 }
 
