@@ -299,9 +299,7 @@ def test_no_line_runs_beneath_a_box(make: Callable[[], Telemetry], tmp_path: Pat
                     (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t * t * c + t**3 * d
                     for a, b, c, d in ((x0, x1, x2, x3), (y0, y1, y2, y3))
                 )
-                assert not any(
-                    left < x < left + width and top < y < top + 24 for left, top, width in boxes
-                ), line
+                assert not any(left < x < left + width and top < y < top + 24 for left, top, width in boxes), line
             x0, y0 = x3, y3
 
 
