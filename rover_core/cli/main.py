@@ -100,10 +100,6 @@ def run_cli(arguments: Sequence[str]) -> int:
             return error.exit_code
         except click.Abort:
             raise KeyboardInterrupt from None
-        except SystemExit as end:
-            if isinstance(end.__context__, BrokenPipeError):  # click's 1 says nothing
-                raise end.__context__ from None
-            raise
 
     return guarded(parse_and_run)
 
