@@ -51,9 +51,7 @@ class _ProfilerGroup(click.Group):
         if args and args[0] not in names:
             installed = f"installed are: {', '.join(names)}" if names else "none is installed"
             extra = args[0] if args[0] in _extras() else "oncpu"
-            remedy = (
-                f"`rover plugins` shows why one is missing; as extras: pip install 'rover-agent[{extra}]'"
-            )
+            remedy = f"`rover plugins` shows why one is missing; as extras: pip install 'rover-agent[{extra}]'"
             raise UsageError(f"there is no profiler {args[0]!r}", why=installed, remedy=remedy)
         return super().resolve_command(ctx, args)
 

@@ -244,6 +244,11 @@ SHOWN: list[tuple[str, Callable[[], Telemetry] | None, list[str]]] = [
         None,
         ['aria-controls="operations" hidden=""', "<h2>All traffic</h2>"],
     ),
+    (
+        "",
+        lambda: telemetry(flow(WEB, "client", Peer(address="::1"), 30, 0), start_ns=0, end_ns=80 * 10**9),
+        ["<dd>&lt; 1 byte/s</dd>", "<dd>0 bytes/s</dd>"],
+    ),
     ("select=n999", telemetry, ['<p class="empty">No traffic']),
     ("", lambda: busy(80, 120), ["KiB/s · 20.0 µs</text>"]),
 ]

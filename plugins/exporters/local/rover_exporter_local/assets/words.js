@@ -15,7 +15,7 @@ function duration(ns) {
 function bytes(value) {
   const units = [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
   const unit = units.find(([size]) => value >= size);
-  return unit ? `${digits(value / unit[0])} ${unit[1]}` : `${value} bytes`;
+  return unit ? `${digits(value / unit[0])} ${unit[1]}` : `${value} byte${value === 1 ? "" : "s"}`;
 }
 
 function element(tag, text, className) {
