@@ -52,7 +52,7 @@ def make_flows(
 
 
 def _never_used(flow: Flow) -> bool:
-    """A socket without another end that was closed: it listened, perhaps in the process that this one is a fork of."""
+    """A socket without another end that was closed: it listened, perhaps in the process that forked this one."""
     peer = flow.key.peer
     ends = peer.process is not None or peer.address
     return not ends and not flow.counts and flow.figures.keys() == {"close"}

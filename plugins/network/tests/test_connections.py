@@ -332,7 +332,7 @@ def test_talk_with_the_kernel_is_no_traffic(profiler) -> None:  # type: ignore[n
 
 
 def test_sockets_that_never_had_another_end_are_nobodys(profiler, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """Broken: each process that a server forks (PostgreSQL's) has `unknown` as a peer, whose sockets it only closed."""
+    """Broken: each process that a server forks (as PostgreSQL does) is a client of `unknown`, by closing sockets."""
     me = this_process()
     listening = socket.create_server(("127.0.0.1", 0))
     named = socket.socket(socket.AF_UNIX)
