@@ -68,7 +68,7 @@ asking = threading.Thread(target=ask)
 asking.start()
 worker.work(order, spoken)
 asking.join()
-print(json.dumps(late), file=out)
+print(json.dumps(late), file=out, flush=True)
 """
 RULES = [
     ["task", [{"min_duration_ns": 0, "when_error": True, "attach_request": True, "attach_response": True}], None]

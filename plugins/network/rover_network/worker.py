@@ -78,13 +78,11 @@ def work(order: dict[str, Any], spoken: Sequence[Spoken | None]) -> None:
 
 def _go_first() -> None:
     """A ring holds some 20 ms of a busy host's records: who reads it must not wait for the turns of others, several
-    of which may take as long. Without CAP_SYS_NICE it waits like everybody.
+    of which may take as long. Without CAP_SYS_NICE it waits like everybody, and so it does for another session's or
+    control group's turn.
     """
-    os.setsid()  # turns may be a session's (sched(7), autogroup), and this one is to be its own; so is Ctrl-C's
     with suppress(OSError):
         os.nice(_NICE)
-        with open("/proc/self/autogroup", "w") as group:
-            group.write(str(_NICE))
 
 
 def _spoken(protocol: dict[str, Any]) -> Spoken:
