@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from rover_core.flows import traffic
 from rover_core.model import Figure, Flow, FlowKey, Operation, Telemetry
 from rover_core.showing import duration_text
-from rover_core.tables import plain
+from rover_core.tables import cut_to_fit, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+_PADDING = (0, 1, 0, 0)  # behind each cell: two characters between columns, with the box's one
 _ARROWS = {"client": "→", "server": "←"}
 _NOTHING = "No traffic: what was profiled exchanged nothing, or it ended too soon."
-_NOTES = {
+NOTES = {
     "not measured": "not measured here",
     "not recognised": "protocols that are not recognised here:",
     "TLS not read": "encrypted connections of these files are not read:",
@@ -25,6 +26,7 @@ _NOTES = {
     "drop reasons": "packets were dropped for",
     "connections forgotten": "connections forgotten for want of room, whose role may be wrong",
 }
+"""Attributes of telemetry that `notes` makes sentences of, and how these begin."""
 
 
 def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int = 20) -> None:
@@ -44,7 +46,7 @@ def print_flows(telemetry: Telemetry, console: Console | None = None, limit: int
 
 def notes(attributes: Mapping[str, str]) -> list[str]:
     """Sentences about what limits the figures, or explains them."""
-    return [f"{text} {attributes[name]}" for name, text in _NOTES.items() if attributes.get(name)]
+    return [f"{text} {attributes[name]}" for name, text in NOTES.items() if attributes.get(name)]
 
 
 def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
@@ -54,10 +56,10 @@ def flow_table(telemetry: Telemetry, console: Console, limit: int) -> Table:
 
     seconds = max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9)
     columns = [column for column in _COLUMNS if console.width >= column.from_width]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis", ratio=2)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=_PADDING)
+    table.add_column("Process")
     table.add_column("", no_wrap=True)
-    table.add_column("Peer", no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column("Peer")
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True, min_width=column.width)
     for flow in sorted(telemetry.flows, key=lambda flow: (-traffic(flow), flow.key.process))[:limit]:
@@ -74,19 +76,18 @@ def operation_table(telemetry: Telemetry, console: Console, limit: int) -> Table
     """What each process asks and is asked, whoever the others are: rates, errors, and how long answers took."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     seconds = max((telemetry.end_ns - telemetry.start_ns) / 1e9, 1e-9)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis", ratio=2)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=_PADDING)
+    table.add_column("Process")
     table.add_column("", no_wrap=True)
-    table.add_column("Operation", no_wrap=True, overflow="ellipsis", ratio=4)
+    table.add_column("Operation")
     for title, width in (("Rate/s", 6), ("Errors", 6), ("p50", 6), ("p90", 6), ("p99", 6)):
         table.add_column(title, justify="right", no_wrap=True, min_width=width)
     rows = without_peers(telemetry.operations)
     for each in sorted(rows, key=lambda each: (-each.exchanges, each.key.flow.process))[:limit]:
         who, arrow, _ = _who(each.key.flow, console.options.ascii_only)
-        name = Text(plain(each.key.operation or f"unknown ({each.key.protocol})"))
+        name = cut_to_fit(plain(each.key.operation or f"unknown ({each.key.protocol})"))
         times = (_quantile(each, percent) for percent in (50, 90, 99))
         table.add_row(who, arrow, name, number_text(each.exchanges / seconds), _share(each), *times)
     if len(rows) > limit:
@@ -115,11 +116,9 @@ def _quantile(operation: Operation, percent: int) -> str:
 
 def _who(key: FlowKey, ascii_only: bool) -> list[Text]:
     # Text, never markup: a process may call itself `[bold]`.
-    from rich.text import Text
-
     arrow = "<>"[key.role == "client"] if ascii_only else _ARROWS.get(key.role, "")
     peer = key.peer.label + ("" if key.transport == "tcp" else f" {key.transport}")
-    return [Text(plain(text)) for text in (f"{key.name} ({key.process.pid})", arrow, peer)]
+    return [cut_to_fit(plain(text)) for text in (f"{key.name} ({key.process.pid})", arrow, peer)]
 
 
 class _Column(NamedTuple):
@@ -157,10 +156,10 @@ _COLUMNS = (
     _Column("Calls/s", 7, _calls, 110),
     _Column("Write", 7, _time("write"), 130),
     _Column("Read", 7, _time("read"), 130),
-    _Column("RTT", 7, _time("write_rtt")),
+    _Column("RTT", 7, _time("write_rtt"), 70),
     _Column("Retr", 4, _count("retransmits"), 90),
     _Column("Drop", 4, _count("drops"), 90),
-    _Column("Err", 3, _count("errors")),
+    _Column("Err", 3, _count("errors"), 70),
 )
 
 

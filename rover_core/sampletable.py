@@ -10,7 +10,7 @@ from rover_core.flows import sample_record
 from rover_core.flowtable import size_text
 from rover_core.model import Telemetry
 from rover_core.showing import duration_text
-from rover_core.tables import plain
+from rover_core.tables import cut_to_fit, plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,14 +41,14 @@ def print_list(records: Sequence[Mapping[str, Any]], console: Console) -> None:
     for title in ("Id",) * numbered + ("Time", "Took", "Status"):
         table.add_column(title, justify="left" if title == "Time" else "right", no_wrap=True)
     for title in ("Process",) + ("Peer",) * wide:
-        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("What", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(title, max_width=24)
+    table.add_column("What")
     for record in records:
         number = [str(record.get("id", ""))] * numbered
         who = [f"{record['process']} ({record['pid']})", *([record["peer"]["label"]] * wide)]
         cells = [*number, _time(record), duration_text(record["duration_ns"])]
         row = [Text(plain(cell)) for cell in cells]
-        table.add_row(*row, _status(record), *(Text(plain(cell)) for cell in (*who, _what(record))))
+        table.add_row(*row, _status(record), *(cut_to_fit(plain(cell)) for cell in (*who, _what(record))))
     console.print(table)
 
 

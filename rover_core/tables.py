@@ -88,6 +88,16 @@ def plain(text: str) -> str:
     )
 
 
+def cut_to_fit(*parts: str | tuple[str, str]) -> Text:
+    """A cell that gives way to the others where there is little room, in a column that may be wrapped (no `no_wrap`).
+
+    Rich cuts all columns alike, figures too, where none may. parts: texts, or (text, style).
+    """
+    from rich.text import Text
+
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+
+
 def _floor_percent(ratio: float) -> str:
     # Rounding up would turn one lost sample in a million into "100.0 %".
     return f"{int(ratio * 1000) / 10:.1f}"
@@ -107,8 +117,8 @@ def _empty_table(width: int, timed: bool) -> Table:
     for_names = max(36, width - 2 * number_width - bar_width - _GAPS)
     for_process = min(24, for_names // 3)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=for_process)
-    table.add_column("Function", no_wrap=True, overflow="ellipsis", max_width=for_names - for_process)
+    table.add_column("Process", max_width=for_process)
+    table.add_column("Function", max_width=for_names - for_process)
     table.add_column("Self", justify="right", no_wrap=True, min_width=number_width)
     table.add_column("Total", justify="right", no_wrap=True, min_width=number_width)
     if bar_width:
@@ -117,18 +127,14 @@ def _empty_table(width: int, timed: bool) -> Table:
 
 
 def _process(row: HotFunction) -> Text:
-    from rich.text import Text
-
     several = f" x{row.pid_count}" if row.pid_count > 1 else ""
-    return Text.assemble(plain(row.process_name), (several, "dim"))
+    return cut_to_fit(plain(row.process_name), (several, "dim"))
 
 
 def _function(row: HotFunction) -> Text:
     # Text, never markup: `operator[]` and `[kernel]` are names.
-    from rich.text import Text
-
     module = "" if row.function.startswith(row.module) else f"  {row.module}"
-    return Text.assemble(plain(row.function), (plain(module), "dim"))
+    return cut_to_fit(plain(row.function), (plain(module), "dim"))
 
 
 def _number(value: int, total: int, timed: bool) -> str:

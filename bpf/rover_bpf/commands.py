@@ -11,7 +11,7 @@ import click
 
 from rover_core import procfs
 from rover_core.commands import config_options
-from rover_core.errors import RoverError, UsageError
+from rover_core.errors import UsageError
 
 if TYPE_CHECKING:  # these bring numpy, which `rover --help` does not need
     from rover_bpf.symbols import Symbolizer
@@ -37,12 +37,13 @@ def symbols(pid: int, as_json: bool) -> None:
       rover symbols --pid 4711
       rover symbols --pid 4711 --json | jq '.mappings[] | select(.functions == 0)'
     """
+    from rover_bpf.naming import read_sources
     from rover_bpf.symbols import Symbolizer
     from rover_core.identity.profilable import why_not_profilable
 
     process = _find(pid)
     symbolizer = Symbolizer(proc=procfs.proc_root())
-    sources = _read(process, symbolizer)
+    sources = read_sources(process, symbolizer)
     objection = why_not_profilable(procfs.proc_root() / str(pid))
     if as_json:
         click.echo(json.dumps(_record(process, sources, symbolizer, objection), indent=2))
@@ -59,17 +60,6 @@ def _find(pid: int) -> Process:
     if process.kernel_thread:
         raise UsageError(f"{pid} is a thread of the kernel", why="it has no code of its own", remedy=_LIST)
     return process
-
-
-def _read(process: Process, symbolizer: Symbolizer) -> Sequence[Source]:
-    symbolizer.observe(process.key)
-    sources = symbolizer.sources(process.key)
-    if len(sources) == 1:  # the kernel alone
-        refusals = [why for what, why in symbolizer.stats.reasons.items() if what.endswith("maps")]
-        why = refusals[0] if refusals else "it has just ended"
-        remedy = "run as root, or grant CAP_SYS_PTRACE"
-        raise RoverError(f"the mappings of process {process.key.pid} cannot be read", why=why, remedy=remedy)
-    return sources
 
 
 def _record(process: Process, sources: Sequence[Source], symbolizer: Symbolizer, objection: str) -> dict[str, Any]:

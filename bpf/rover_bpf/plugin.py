@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rover_core.api import Check, Diagnostic, Settings, hookimpl
+from rover_core.model import Process
 
 if TYPE_CHECKING:
     import click
@@ -14,6 +15,13 @@ def rover_diagnostics(settings: Settings) -> Iterable[Diagnostic]:
     from rover_bpf.features import host_diagnostics
 
     return list(host_diagnostics())
+
+
+@hookimpl
+def rover_process_diagnostics(process: Process) -> Iterable[Diagnostic]:
+    from rover_bpf.naming import diagnose_names
+
+    return list(diagnose_names(process))
 
 
 @hookimpl

@@ -12,6 +12,8 @@ def require_host() -> None:
 
     missing = [each for each in host_diagnostics() if each.health is Health.PROBLEM]
     if missing:
-        why = "; ".join(f"{each.name} {each.detail}" for each in missing)
+        why = "; ".join(
+            each.detail if each.detail.startswith(each.name) else f"{each.name} {each.detail}" for each in missing
+        )
         remedy = "see `rover doctor`" if os.geteuid() == 0 else "run as root, or see `rover doctor`"
         raise RoverError("nothing can be profiled here", why=why, remedy=remedy)

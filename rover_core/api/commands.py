@@ -55,7 +55,7 @@ class RecordingProfiler(Profiler, Protocol):
 
     @property
     def written(self) -> int:
-        """Bytes of the file."""
+        """Bytes of the file; 0 as long as nothing was recorded."""
         ...
 
     @property

@@ -34,7 +34,7 @@ def config() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @pass_invocation
 def check(invocation: Invocation, file: Path) -> None:
-    """Check a configuration FILE: print OK, or every problem and exit with status 2.
+    """Check a configuration FILE. Prints OK, or every problem and exits with status 2.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def show(invocation: Invocation, as_json: bool) -> None:
 @config.command()
 @pass_invocation
 def example(invocation: Invocation) -> None:
-    """Print a configuration file with every setting of what is installed: default, variable, and what it is for.
+    """Print a configuration file with every setting. Of what is installed: default, variable, and what it is for.
 
     \b
     Examples:

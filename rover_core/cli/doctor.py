@@ -58,7 +58,7 @@ def doctor(invocation: Invocation, /, pid: int | None, as_json: bool, **asked: b
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
-        _print(findings)
+        _print(findings, "this host" if pid is None else f"process {pid}")
     return int(any(finding.health is Health.PROBLEM for finding in findings))
 
 
@@ -87,8 +87,8 @@ def _plugin_findings(plugins: Sequence[PluginInfo]) -> Iterator[Diagnostic]:
             )
 
 
-def _print(findings: Sequence[Diagnostic]) -> None:
-    width = max(len(finding.name) for finding in findings)
+def _print(findings: Sequence[Diagnostic], subject: str) -> None:
+    width = max((len(finding.name) for finding in findings), default=0)
     for finding in findings:
         text, color = _MARKS[finding.health]
         click.echo(f"{click.style(f'{text:4}', fg=color)}  {finding.name.ljust(width)}  {finding.detail}")
@@ -96,5 +96,10 @@ def _print(findings: Sequence[Diagnostic]) -> None:
             click.echo(f"{'':{width + 8}}-> {finding.remedy}")
     problems = sum(finding.health is Health.PROBLEM for finding in findings)
     warnings = sum(finding.health is Health.WARNING for finding in findings)
-    verdict = "This host cannot be profiled yet" if problems else "This host can be profiled"
-    click.echo(f"\n{verdict}: {problems} problems, {warnings} warnings.")
+    verdict = "cannot be profiled yet" if problems else "can be profiled"
+    counts = f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}"
+    click.echo(f"\n{subject.capitalize()} {verdict}: {counts}.")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -14,8 +14,8 @@ from rover_core.tasks import COMMAND_LINE
 
 _HALVES = ("ON_CPU", "OFF_CPU")
 """Together they account for all of a thread's time, so where both are there, so is `rover profile both`."""
-_FORMATS = {Profile: "html, folded, pprof, speedscope, table, ...", Telemetry: "table, json, ..."}
-_BOTH = "Where threads compute and where they wait, side by side: all of their time."
+_FORMATS = {Profile: "html, folded, pprof, speedscope, table, ...", Telemetry: "table, json, html, ..."}
+_BOTH = "Where threads compute and where they wait, side by side. Together that is all of their time."
 
 
 class _ProfilerGroup(click.Group):
@@ -50,11 +50,16 @@ class _ProfilerGroup(click.Group):
         names = self.list_commands(ctx)
         if args and args[0] not in names:
             installed = f"installed are: {', '.join(names)}" if names else "none is installed"
-            remedy = (
-                "`rover plugins` shows why one is missing; profilers come as extras: pip install 'rover-agent[oncpu]'"
-            )
+            extra = args[0] if args[0] in _extras() else "oncpu"
+            remedy = f"`rover plugins` shows why one is missing; as extras: pip install 'rover-agent[{extra}]'"
             raise UsageError(f"there is no profiler {args[0]!r}", why=installed, remedy=remedy)
         return super().resolve_command(ctx, args)
+
+
+def _extras() -> Sequence[str]:
+    from importlib.metadata import metadata
+
+    return metadata("rover-agent").get_all("Provides-Extra", [])
 
 
 @click.group(cls=_ProfilerGroup)

@@ -102,6 +102,10 @@ def _record(command: RecordCommand, invocation: Invocation, options: Mapping[str
             outcome = run_to_end(_run(plugins, settings, task, profiler))
         finally:
             profiler.close()
+        if not profiler.written:
+            os.unlink(path)
+            why = profiler.stopped or "it ended before the profiler had begun"
+            raise next(iter(outcome.failures.values()), RoverError(f"nothing was recorded to {path}", why=why))
         if profiler.stopped:
             say(f"Recording stopped before its end: {profiler.stopped}.")
         secrets = "It holds what was said, secrets included: only you may read it"

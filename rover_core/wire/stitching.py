@@ -7,6 +7,7 @@ Loss never shifts the matches: what cannot be paired for certain is yielded as h
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
 from typing import Any
 
 from rover_core.model import Loss
@@ -126,16 +127,14 @@ class InOrder(Stitcher):
     def expire(self, before_ns: int) -> None:
         while self._early and self._early[0].start_ns < before_ns:
             self.emit(None, self._early.popleft())
-        while self._open and ((oldest := self._open[0]) is None or oldest.start_ns < before_ns):
-            if oldest is None and len(self._open) == 1:
-                break
+        while (oldest := self._oldest()) is not None and oldest.start_ns < before_ns:
             self._give_up_oldest()
 
     def close(self) -> None:
         while self._early:
             self.emit(None, self._early.popleft())
         while self._open:
-            self._give_up_oldest()
+            self._give_up(self._open.popleft())
 
     def _answer_early(self, message: Message[Any]) -> bool:
         while self._early and self._early[0].start_ns < message.start_ns:
@@ -159,8 +158,14 @@ class InOrder(Stitcher):
         while self._marked:
             self._give_up(self._open.pop())
 
+    def _oldest(self) -> Message[Any] | None:
+        return next((message for message in islice(self._open, 2) if message is not None), None)
+
     def _give_up_oldest(self) -> None:
-        self._give_up(self._open.popleft())
+        """The mark stays: without it what stands behind it would be answered by whatever comes next."""
+        oldest = self._oldest()
+        self._open.remove(oldest)
+        self._give_up(oldest)
 
     def _give_up(self, message: Message[Any] | None) -> None:
         if message is None:

@@ -59,6 +59,7 @@ class Measurement:
     whole: int = 0
     moved_bytes: int = 0
     lost: int = 0
+    shared_once_mb: float = 0.0
 
 
 def build_load(folder: Path, source: str, *flags: str) -> list[str]:
@@ -109,7 +110,7 @@ def measure(contender: Contender | None, load: Sequence[str], duration_s: float,
     return Measurement(
         *(work, ready_s, startup, sampled - startup, max(0.0, total - sampled), watch.steady_mb, watch.peak_mb),
         *(samples, work.cpu_s * contender.frequency, contender.whole(output, LOAD), moved),
-        contender.lost(output),
+        *(contender.lost(output), watch.shared_once_mb),
     )
 
 

@@ -142,7 +142,9 @@ _ROWS = {
     "done per CPU second, of without": against_nothing(lambda m: m.work.per_cpu_second),
     "profiler's CPU while the load ran, of one processor": median(lambda m: m.sampling_cpu_s / m.work.wall_s, ".2%"),
     "profiler's CPU to start, s": median(lambda m: m.startup_cpu_s, ".2f"),
-    "resident while the load ran, MB": median(lambda m: m.steady_mb, ".0f"),
+    "memory while the load ran, what its processes share counted once (PSS), MB": median(
+        lambda m: m.shared_once_mb, ".0f"
+    ),
 }
 _PER_CALLS = "profiler's CPU s per 100 000 system calls"
 _FILES = {**_ROWS, _PER_CALLS: median(lambda m: m.sampling_cpu_s / (_CALLS_A_UNIT * m.work.units) * 100_000, ".3f")}

@@ -57,10 +57,11 @@ def _held_by(pid: int, names: set[str]) -> int:
 
 
 class MemoryWatch:
-    """Looks ten times a second. steady_mb: resident together at `mark_steady`; peak_mb: the most."""
+    """Looks ten times a second. steady_mb: resident together at `mark_steady`; peak_mb: the most; shared_once_mb: as
+    the first, with what processes share divided among them (PSS)."""
 
     def __init__(self, pid: int) -> None:
-        self.steady_mb = self.peak_mb = 0.0
+        self.steady_mb = self.peak_mb = self.shared_once_mb = 0.0
         self._pid = pid
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -71,19 +72,20 @@ class MemoryWatch:
             self.peak_mb = max(self.peak_mb, self.look())
 
     def look(self) -> float:
-        return sum(map(_resident_kb, descendants(self._pid))) / 1024
+        return sum(_kb(pid, "status", "VmRSS:") for pid in descendants(self._pid)) / 1024
 
     def mark_steady(self) -> None:
         self.steady_mb = self.look()
+        self.shared_once_mb = sum(_kb(pid, "smaps_rollup", "Pss:") for pid in descendants(self._pid)) / 1024
 
     def stop(self) -> None:
         self._ended.set()
         self._thread.join()
 
 
-def _resident_kb(pid: int) -> int:
+def _kb(pid: int, file: str, name: str) -> int:
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)

@@ -102,6 +102,14 @@ def test_a_closed_pipe_is_quiet() -> None:
     assert errors == b""
 
 
+def test_an_unknown_profiler_is_refused_with_how_to_get_it() -> None:
+    """Broken: who asks for a profiler that is not installed is told to install another one."""
+    result = rover("profile", "mongodb")
+    assert result.returncode == 2
+    assert "there is no profiler 'mongodb'" in result.stderr
+    assert "pip install 'rover-agent[mongodb]'" in result.stderr
+
+
 def test_an_unknown_command_is_refused() -> None:
     """Broken: a typo is a traceback."""
     result = rover("porcesses")

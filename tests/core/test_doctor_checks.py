@@ -1,5 +1,6 @@
 """What plugins let `rover doctor` look at when asked."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 
@@ -61,3 +62,11 @@ def test_one_that_fails_is_named_and_the_rest_goes_on(capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert re.search(r"FAIL +far-sun +could not be checked: OSError\('too bright'\)", said)
     assert "the moon" in said
+
+
+def test_the_verdict_is_about_what_was_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    """Broken: a look at one process ends with a verdict on the host, and one warning is `1 warnings`."""
+    run_cli(["doctor"])
+    assert "This host cannot be profiled yet: 1 problem, 0 warnings." in capsys.readouterr().out
+    run_cli(["doctor", "--pid", str(os.getpid())])
+    assert f"Process {os.getpid()} cannot be profiled yet: 1 problem, 0 warnings." in capsys.readouterr().out

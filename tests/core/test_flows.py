@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -90,6 +91,21 @@ def test_a_table_fits_its_terminal(width: int) -> None:
     assert all(len(line) <= width for line in shown.splitlines())
     assert "shop" in shown
     assert "KB" in shown or "MB" in shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_names_give_way_to_figures(width: int) -> None:
+    """Broken: on a terminal of 80 columns a long name cuts `850 ms` down to `85`, or leaves figures out."""
+    name, durations = "GET /" + "debian/" * 20, Distribution(1000, 1, Histogram((0.0, 850e6, 852e6), (0, 1000, 0)))
+    key = OperationKey(flow(name="python3.11 -m server").key, "http1", "GET", name)
+    asked = Operation(key, "http", "", 1000, 1000, 1000, {"500": 1000}, durations, durations, durations, {})
+    far = Peer(address="2001:db8:85a3:8d3:1319:8a2e:370:7348", port=44321)
+    shown = table(
+        telemetry(flow(5_000_000, far, "python3.11", errors=7), start_ns=0, end_ns=10**9, operations=(asked,)), width
+    )
+    assert all(len(line) <= width for line in shown.splitlines())
+    assert all(text in shown for text in ("1,000", "100.0%", "851 ms", "852 ms", "4.77 MB"))
+    assert bool(re.search(r"\bErr\b", shown)) == (width >= 70)
 
 
 def test_names_do_nothing_to_a_terminal() -> None:

@@ -153,6 +153,30 @@ class TestInOrder:
         assert sorted(found[:-1], key=str) == [("a", None), ("b", None), (None, "B")]
         assert found[-1] == ("c", "C")
 
+    def test_looking_for_what_is_too_old_shifts_nothing(self) -> None:
+        """Broken: five times a second, when workers look, what stands behind a loss is paired all the same."""
+        stitcher = InOrder(pair, 9)
+        stitcher.request(message("a", 1))
+        stitcher.lost(Direction.SERVER, answering=False)
+        stitcher.expire(0)
+        stitcher.response(message("of a lost request", 5))
+        assert names(stitcher) == [(None, "of a lost request")]
+        stitcher.expire(2)
+        assert names(stitcher) == [("a", None)]
+        assert stitcher.losses == {Loss.UNPAIRED: 2}
+
+    def test_a_loss_is_not_forgotten_for_want_of_room(self) -> None:
+        """Broken: where many requests wait behind a loss, the next response is shown with one of them."""
+        stitcher = InOrder(pair, 2)
+        stitcher.request(message("a", 1))
+        stitcher.request(message("b", 2))
+        stitcher.response(message("A", 3))
+        stitcher.request(message("c", 4))
+        stitcher.lost(Direction.SERVER, answering=False)
+        stitcher.request(message("d", 5))
+        stitcher.response(message("B, C or D", 6))
+        assert names(stitcher) == [("a", "A"), ("b", None), (None, "B, C or D")]
+
     def test_who_sends_before_the_answer_is_paired_again_after_a_pause(self) -> None:
         """Broken: a pipelining client's exchanges are shifted by a loss, or lost for as long as it is connected."""
         stitcher = InOrder(pair, 9)

@@ -137,6 +137,12 @@ def test_without_any_capability_the_way_out_is_named(as_user: AsUser, spinning: 
     assert "did not compile" not in sentence
 
 
+def test_what_could_not_be_recorded_leaves_no_file(as_user: AsUser, place: Path) -> None:
+    """Broken: a recording of nothing is said to hold what was said, all of it, and only then that it failed."""
+    complaint(as_user((), "record", "network", "-o", "nothing.rover", "--duration", "1"), 1)
+    assert not (place / "work/nothing.rover").exists()
+
+
 def test_watching_needs_what_profiling_will_need(as_user: AsUser, spinning: int) -> None:
     """Broken: `rover watch` of an ordinary user waits for hours for what it may not profile; or it asks for more
     rights than profiling needs."""

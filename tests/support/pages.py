@@ -43,5 +43,5 @@ def in_browser(page: str, address: str, tmp_path: Path) -> str:
     home = f"--user-data-dir={tmp_path / 'browser'}"
     command = [str(CHROMIUM), *flags, home, "--enable-logging=stderr", f"file://{path}#{address}"]
     result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    assert "CONSOLE" not in result.stderr
+    assert "CONSOLE" not in result.stderr, result.stderr
     return result.stdout

@@ -138,6 +138,10 @@ def _check(options: dict[str, Any]) -> None:
     of_requests = options["http_errors"] is not None or options["http_time"] is not None
     if (options["uris"] or options["uri_regex"]) and not of_requests:
         raise UsageError("--uri is about requests", remedy="Add --http-errors or --http-time")
+    for path in options["uris"]:
+        if not path.startswith("/"):
+            remedy = f"Say /{path}, or --uri-regex for a part of one"
+            raise UsageError(f"--uri {path!r} is never asked for", why="a path begins with /", remedy=remedy)
     if options["for_ns"] < 1_000_000_000:
         raise UsageError("--for is at least a second")
     for name in ("cpu", "http_errors"):

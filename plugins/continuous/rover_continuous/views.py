@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rover_continuous.source import Requests
 from rover_continuous.watchlist import Look
 from rover_core.policies import Trigger
-from rover_core.tables import plain
+from rover_core.tables import cut_to_fit, plain
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -177,8 +177,8 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Process", no_wrap=True, overflow="ellipsis", max_width=26)  # of others their figures
-    table.add_column("Watched", no_wrap=True, overflow="ellipsis")
+    table.add_column("Process", max_width=26)
+    table.add_column("Watched")
     for title in ("Now", "Threshold", "Over"):
         table.add_column(title, justify="right", no_wrap=True)
     table.min_width = 60  # for what is beneath it, while it is empty
@@ -188,8 +188,8 @@ def value_table(looks: Sequence[Look], rows: int = _MOST) -> Table:
         where = f" of {look.uri.label}" if look.uri else ""
         unit, style = threshold.monitor.unit, "red" if (look.newest or 0.0) >= threshold.value else ""
         table.add_row(
-            Text(plain(f"{look.process.name} ({look.process.pid})")),
-            Text(plain(f"{threshold.monitor}{where}")),
+            cut_to_fit(plain(f"{look.process.name} ({look.process.pid})")),
+            cut_to_fit(plain(f"{threshold.monitor}{where}")),
             Text(f"{look.newest:.4g}{unit}", style=style),
             Text(f"{threshold.value:g}{unit}"),
             Text(f"{min(len(look.over), threshold.count)} of {threshold.count} s", style=style),

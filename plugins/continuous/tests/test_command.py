@@ -77,6 +77,7 @@ def test_processes_are_those_that_match(monkeypatch: pytest.MonkeyPatch) -> None
         (("--cpu", "1", "--uri", "/a"), "--uri is about requests"),
         (("--http-errors", "1", "--uri", "/a", "--uri-regex", "b"), "contradicts"),
         (("--http-errors", "1", "--uri-regex", "("), "--uri-regex"),
+        (("--http-errors", "1", "--uri", "a"), "--uri 'a' is never asked for: a path begins with /"),
         (("--cpu", "1", "--match", "("), "--match"),
         (("--cpu", "1", "--for", "100ms"), "--for is at least a second"),
         (("--cpu", "1", "--for", "2d"), "between 1 and 3600"),

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+from rover_core import procfs
 from rover_core.api import Diagnostic, Health, TlsLibrary
 from rover_core.errors import RoverError
 from rover_network.counter import NetworkCounter
 from rover_network.tls.finder import TlsProbes
+
+_MAY_LOOK = "run as root, or grant CAP_SYS_PTRACE"
 
 
 def diagnose() -> Iterator[Diagnostic]:
@@ -28,5 +31,15 @@ def diagnose_tls(pid: int, libraries: Sequence[TlsLibrary]) -> Iterator[Diagnost
         health = Health.WARNING if each.reason else Health.OK
         state = f"cannot be read: {each.reason}" if each.reason else f"read by {len(each.probes)} probes"
         yield Diagnostic(f"TLS: {each.library}", health, f"{each.label}: {state}")
-    if not files:
+    if not files and (reason := _unreadable(pid)):
+        yield Diagnostic("TLS", Health.PROBLEM, f"its mappings cannot be read: {reason}", _MAY_LOOK)
+    elif not files:
         yield Diagnostic("TLS", Health.OK, "no library that encrypts connections is known to be in this process")
+
+
+def _unreadable(pid: int) -> str:
+    try:
+        (procfs.proc_root() / str(pid) / "maps").read_bytes()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

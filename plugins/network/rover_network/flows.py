@@ -48,7 +48,14 @@ def make_flows(
         )
         for key, at in numbers.items()
     ]
-    return [flow for flow in made if flow.figures or flow.counts]
+    return [flow for flow in made if (flow.figures or flow.counts) and not _never_used(flow)]
+
+
+def _never_used(flow: Flow) -> bool:
+    """A socket without another end that was closed: it listened, perhaps in the process that forked this one."""
+    peer = flow.key.peer
+    ends = peer.process is not None or peer.address
+    return not ends and not flow.counts and flow.figures.keys() == {"close"}
 
 
 def _grouped(values: Array, index: Array, groups: int) -> Array:

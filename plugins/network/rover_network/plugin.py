@@ -25,7 +25,7 @@ from rover_network.tape import MAGIC
 
 _SAMPLE = "Keep whole exchanges: slow>200ms, 4xx, 5xx, error, uri~REGEX; rules between semicolons."
 
-_RECORD = "What connections carry, as the rings of `rover profile network` have it, and what is counted of them."
+_RECORD = "What connections carry, and what is counted of them. As it is in the rings of `rover profile network`."
 _CONTENT = "Bytes to record of each message, beyond what reading it takes: for --sample when it is replayed."
 
 
@@ -67,7 +67,7 @@ def rover_tls_libraries() -> list[TlsLibrary]:
 
 @hookimpl
 def rover_profile_commands() -> list[ProfileCommand]:
-    summary = "Who exchanges how much with whom: every connection, its calls, bytes, times and losses."
+    summary = "Who exchanges how much with whom. Of every connection its calls, bytes, times and losses."
     options = (ProfileOption("sample", "RULES", _SAMPLE, parse_rules),)
     return [ProfileCommand("NETWORK", "network", summary, options, delivers=Telemetry, require=require_host)]
 

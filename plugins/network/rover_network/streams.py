@@ -290,7 +290,9 @@ class Streams:
         if not missing or record.event & DATAGRAM:  # a datagram that is lost is lost alone
             return feed(direction, data, record.after, record.ended_ns, record.began_ns)
         self._count("bytes not captured", missing)
-        before = feed(direction, b"", missing, record.began_ns)
+        # When they passed nobody knows: a message that ends among them ends with what was seen of it.
+        seen_ns = stream.connection.readers[direction].buffer.end_ns
+        before = feed(direction, b"", missing, seen_ns or record.began_ns)
         return [*before, *feed(direction, data, record.after, record.ended_ns, record.began_ns)]
 
     def _advance_runs(self, stream: _Stream, record: Record, data: bytes) -> Sequence[Exchange]:

@@ -52,24 +52,26 @@ def encoded(value: Json) -> bytes:
 
 
 class Writer:
-    """Appends frames to an open file of no more than `room` bytes. stopped: why nothing more is written, or ""."""
+    """Appends frames to an open file of no more than `room` bytes. stopped: why nothing more is written, or "".
+
+    A file that no frame came to is empty: nothing was recorded.
+    """
 
     def __init__(self, out: BinaryIO, room: int) -> None:
         self._fd = out.fileno()
         self._room = room - _FOR_THE_END
         self.stopped = ""
-        first = MAGIC + b"%d\n" % VERSION
-        os.write(self._fd, first)
-        self.written = len(first)
+        self.written = 0
 
     def write(self, frame: Frame) -> bool:
         """False if it is not in the file: there is no room for it, or the file system has none."""
-        size = _FRAME.size + len(frame.content)
+        head = b"" if self.written else MAGIC + b"%d\n" % VERSION
+        head += _FRAME.pack(len(frame.content), _sum(frame), frame.kind)
+        size = len(head) + len(frame.content)
         if not self.stopped and self.written + size > self._room:
             self.stopped = "the file is as large as it may become"
         if self.stopped:
             return False
-        head = _FRAME.pack(len(frame.content), _sum(frame), frame.kind)
         try:
             done = os.write(self._fd, head + frame.content)
             if done < size:  # nearly no space left: half a frame would hide what follows it
@@ -83,7 +85,9 @@ class Writer:
         return True
 
     def end(self, summary: Json) -> None:
-        """Write the last frame, for which there always is room."""
+        """Write the last frame, for which there always is room. Of a file without any other, nothing."""
+        if not self.written:
+            return
         stopped, self.stopped = self.stopped, ""
         self._room += _FOR_THE_END
         self.write(Frame(END, encoded(summary)))

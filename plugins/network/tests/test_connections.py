@@ -329,3 +329,20 @@ def test_talk_with_the_kernel_is_no_traffic(profiler) -> None:  # type: ignore[n
         netlink.send(struct.pack("=IHHIIB3x", 20, 18, 0x301, 1, 0, 0))
         assert netlink.recv(65536)
     assert flows_of(profiler, "netlink") == []
+
+
+def test_sockets_that_never_had_another_end_are_nobodys(profiler, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """Broken: each process that a server forks (as PostgreSQL does) is a client of `unknown`, by closing sockets."""
+    me = this_process()
+    listening = socket.create_server(("127.0.0.1", 0))
+    named = socket.socket(socket.AF_UNIX)
+    named.bind(str(tmp_path / "socket"))
+    named.listen()
+    unused = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    profiler.start(Task("closed", "NETWORK", (me.key,)), [me])
+    for each in (listening, named, unused):
+        each.close()
+    idle, other = socket.socketpair()
+    idle.close()
+    other.close()
+    assert {flow.key.peer.process for flow in flows_of(profiler, "closed")} == {me.key}

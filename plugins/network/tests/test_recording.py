@@ -342,14 +342,25 @@ def test_a_file_is_no_larger_than_it_may_be(tmp_path: Path, protocols: list[Wire
 
 def test_a_full_disk_is_said_and_leaves_whole_frames() -> None:
     """Broken: the recorder dies of a full file system, or what it wrote before that is hidden by half a frame."""
-    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space left"):
-        Writer(full, 1 << 20)  # type: ignore[arg-type]
+    with open("/dev/full", "wb", buffering=0) as full:
+        writer = Writer(full, 1 << 20)  # type: ignore[arg-type]
+        assert not writer.write(Frame(RECORDS, b"x"))
+        assert (writer.written, writer.stopped) == (0, "No space left on device")
     with open("/dev/null", "wb", buffering=0) as out:
         writer = Writer(out, 1 << 20)  # type: ignore[arg-type]
+        assert writer.write(Frame(RECORDS, b"x"))
     with open("/dev/full", "wb", buffering=0) as full:
         writer._fd = full.fileno()
         assert not writer.write(Frame(RECORDS, b"x"))
         assert writer.stopped == "No space left on device"
+
+
+def test_nothing_recorded_is_no_file_that_looks_like_a_recording(tmp_path: Path) -> None:
+    """Broken: of a profiler that could not start a file is left with nothing in it but its end."""
+    with open(tmp_path / "empty", "wb", buffering=0) as out:
+        writer = Writer(out, 1 << 20)  # type: ignore[arg-type]
+        writer.end({})
+    assert (writer.written, (tmp_path / "empty").read_bytes()) == (0, b"")
 
 
 def test_protocols_are_known_by_name(tmp_path: Path, protocols: list[WireProtocol]) -> None:

@@ -93,6 +93,19 @@ def test_lost_records_lose_their_messages_and_no_others() -> None:
     assert report["open"] == 0
 
 
+def test_what_ends_in_lost_bytes_does_not_last_until_the_next_that_came() -> None:
+    """Broken: where rings are full, an answer of a millisecond is told to have taken as long as the loss."""
+    streams = make()
+    tape = Tape(streams)
+    tape.move(0, REQUEST)
+    tape.move(1, ANSWER)
+    tape.move(1, bytes(1000), lost=True)
+    tape.now += 5000 * MS
+    tape.exchange()
+    (row,) = rows(streams)
+    assert row[11] == [2, 2 * MS, {str(DURATION_BOUNDS.index(MS)): 2}]
+
+
 def test_a_connection_that_the_kernel_had_forgotten_begins_anew() -> None:
     """Broken: positions that count from 0 again are taken for a gap, or for nothing at all."""
     streams = make()

@@ -26,7 +26,7 @@ def rover_profile_commands() -> list[ProfileCommand]:
         ProfileCommand(
             "OFF_CPU",
             "offcpu",
-            "Where threads wait, how often and how long: every switch away from a processor.",
+            "Where threads wait, how often and how long. Every switch away from a processor counts.",
             (
                 ProfileOption("min_block", "DURATION", "Leave out shorter waits.  [default: 1us]", check_min_block),
                 ProfileOption("state", "STATES", f"Only these waits: {', '.join(STATES)}.", check_states),

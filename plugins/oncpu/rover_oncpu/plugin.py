@@ -31,7 +31,7 @@ def rover_profile_commands() -> list[ProfileCommand]:
         ProfileCommand(
             "ON_CPU",
             "oncpu",
-            "Where processes burn CPU time: their stacks, sampled on every processor.",
+            "Where processes burn CPU time. Their stacks are sampled on every processor.",
             (ProfileOption("period", "DURATION", text, check_period), UNWIND_OPTION),
             require=require_host,
         )

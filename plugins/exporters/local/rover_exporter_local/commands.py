@@ -15,6 +15,7 @@ import click
 from rover_core.commands import Invocation, config_options, pass_invocation
 from rover_core.errors import RoverError, UsageError
 from rover_core.model import Profile, Telemetry
+from rover_exporter_local.database import FILLED_BY
 from rover_exporter_local.settings import SECTION, LocalSettings, store_path
 
 _LAST = "last"
@@ -72,7 +73,7 @@ def list_tasks(invocation: Invocation, directory: Path | None, as_json: bool) ->
 @config_options
 @pass_invocation
 def show(invocation: Invocation, task: str, directory: Path | None, limit: int) -> None:
-    """Show the hottest functions or largest flows of TASK, an id from `rover history list` or `last`.
+    """Show the hottest functions or largest flows of TASK. It is an id from `rover history list`, or `last`.
 
     \b
     Examples:
@@ -154,7 +155,7 @@ def _print_sampled(task: str, path: Path, invocation: Invocation, directory: Pat
 
 def _last_of(tasks: list[Any], directory: Path) -> str:
     if not tasks:
-        raise RoverError(f"no history in {directory}", why="the store is empty", remedy="Profile something first")
+        raise RoverError(f"no history in {directory}", why="the store is empty", remedy=f"{FILLED_BY} fill it")
     return str(tasks[-1].task_id)
 
 

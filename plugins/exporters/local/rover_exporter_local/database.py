@@ -12,6 +12,7 @@ from rover_exporter_local.schema import APPLICATION_ID, LATER, MIGRATIONS, TABLE
 _BUSY_SECONDS = 10.0
 _CACHE = "PRAGMA cache_size = -1024"  # KB of pages in memory: a flush is many small inserts near each other
 PRIVATE = 0o600
+FILLED_BY = "`rover run` and `rover watch`"
 _NOT_YOURS = "Ask as that user, or let a group in with the setting exporter.local.mode"
 
 # By SQLite's own error names (https://www.sqlite.org/rescode.html), without the extended part.
@@ -73,7 +74,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     try:
         path.open("rb").close()
     except FileNotFoundError:
-        remedy = "Profile something first, or name the directory (--directory) or the agent's configuration (-c)"
+        remedy = f"{FILLED_BY} fill it; or name the directory (--directory) or the agent's configuration (-c)"
         raise RoverError(f"no history in {path.parent}", why=f"{path.name} does not exist", remedy=remedy) from None
     except PermissionError:
         why = "only its owner may, since it can hold what was said, word for word"

@@ -45,7 +45,7 @@ def print_tasks(tasks: list[TaskSummary]) -> None:
     table.add_column("Task", no_wrap=True)  # whole, for it is what the other commands take
     table.add_column("Profiler", no_wrap=True)
     table.add_column("Start", min_width=10)  # the one to be wrapped, between day and time
-    for title in ("Duration", "Samples", "Processes", "Complete"):
+    for title in ("Duration", "Samples", "Procs", "Complete"):
         table.add_column(title, justify="right", no_wrap=True)
     for task in tasks:
         table.add_row(*(Text(cell) for cell in _cells(task)))
@@ -69,7 +69,7 @@ def _cells(task: TaskSummary) -> tuple[str, ...]:
     return (
         plain(task.task_id),
         plain(task.profiler),
-        f"{moment(task.start_ns):%Y-%m-%d %H:%M:%S}",
+        f"{moment(task.start_ns):%Y-%m-%d %H:%M}",
         duration_text(task.end_ns - task.start_ns),
         f"{known.kept:,}",
         f"{task.processes:,}",

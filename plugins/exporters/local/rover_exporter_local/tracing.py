@@ -32,7 +32,9 @@ def trace(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List sampled exchanges, the latest last; show EXCHANGE whole: an id from the list, a trace's id, or `last`.
+    """List sampled exchanges, the latest last, or show EXCHANGE whole.
+
+    EXCHANGE is an id from the list, a trace's id, or `last`.
 
     Network tasks sample what their rules ask for: those of a backend, or those of the setting
     profiling.task.network.protocol_analyze.sampling.rules. Secrets are redacted before anything is stored.

@@ -16,6 +16,7 @@ import pytest
 from pages import CHROMIUM, HOSTILE, Elements, data_of, in_browser
 
 from rover_core.api import AgentContext
+from rover_core.flowtable import NOTES
 from rover_core.model import (
     Completeness,
     Distribution,
@@ -114,6 +115,13 @@ def test_what_both_ends_tell_counts_once(pair: Telemetry) -> None:
     assert data["bounds"]["write"] == list(BOUNDS)
     columns = {node["name"]: node["column"] for node in data["nodes"]}
     assert columns == {"2001:db8::1": 0, "nginx": 1, "shop": 2}, "who asks stands left of who answers"
+
+
+def test_what_limits_the_figures_is_said_once(pair: Telemetry) -> None:
+    """Broken: the head of a page repeats, as a fact of the profile, what the sentences below it say."""
+    said = {name: f"{name} for a reason" for name in NOTES}
+    page = page_of(replace(pair, attributes=pair.attributes | said))
+    assert [page.count(reason) for reason in said.values()] == [1] * len(NOTES)
 
 
 def test_page_says_what_it_shows(pair: Telemetry) -> None:
@@ -236,6 +244,11 @@ SHOWN: list[tuple[str, Callable[[], Telemetry] | None, list[str]]] = [
         None,
         ['aria-controls="operations" hidden=""', "<h2>All traffic</h2>"],
     ),
+    (
+        "",
+        lambda: telemetry(flow(WEB, "client", Peer(address="::1"), 30, 0), start_ns=0, end_ns=80 * 10**9),
+        ["<dd>&lt; 1 byte/s</dd>", "<dd>0 bytes/s</dd>"],
+    ),
     ("select=n999", telemetry, ['<p class="empty">No traffic']),
     ("", lambda: busy(80, 120), ["KiB/s · 20.0 µs</text>"]),
 ]
@@ -262,6 +275,37 @@ def test_labels_do_not_overlap(tmp_path: Path) -> None:
     for n, (x, y, width, height) in enumerate(boxes):
         for left, top, wide, high in boxes[:n]:
             assert x >= left + wide or left >= x + width or y >= top + high or top >= y + height
+
+
+def crossing() -> Telemetry:
+    """Three columns of processes; those on the left also ask an end far right, and the last one asks back."""
+    known = [(ProcessKey(n, n), f"p{n}") for n in range(1, 10)]
+    pairs = [(a, b) for a in range(3) for b in range(3, 6)] + [(a, b) for a in range(3, 6) for b in range(6, 9)]
+    asked = [flow(known[a], "client", Peer(*known[b]), 1000, 10) for a, b in [*pairs, (0, 6), (2, 8)]]
+    far = [flow(me, "client", Peer(address="::1", port=80), 1, 1) for me in known[:3]]
+    return telemetry(*asked, *far, flow(known[8], "client", Peer(*known[0]), 1, 1))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+@pytest.mark.parametrize("make", [crossing, lambda: busy(80, 120)])
+def test_no_line_runs_beneath_a_box(make: Callable[[], Telemetry], tmp_path: Path) -> None:
+    """Broken: a line that only passes by seems to end at a process that has no part in it."""
+    shown = in_browser(page_of(make()), "", tmp_path)
+    style = r'style="left: ([\d.]+)px; top: ([\d.]+)px; max-width: [\d.]+px; width: ([\d.]+)px;"'
+    boxes = [tuple(map(float, found)) for found in re.findall(style, shown)]
+    lines = re.findall(r'<path [^>]*class="hit"[^>]* d="M([^"]+)"', shown)
+    assert len(boxes) > 9
+    assert len(lines) > 18
+    for line in lines:
+        x0, y0, *numbers = map(float, re.findall(r"[-\d.]+", line))
+        for x1, y1, x2, y2, x3, y3 in zip(*[iter(numbers)] * 6, strict=True):
+            for t in (n / 40 for n in range(1, 40)):
+                x, y = (
+                    (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t * t * c + t**3 * d
+                    for a, b, c, d in ((x0, x1, x2, x3), (y0, y1, y2, y3))
+                )
+                assert not any(left < x < left + width and top < y < top + 24 for left, top, width in boxes), line
+            x0, y0 = x3, y3
 
 
 def odd_flows() -> tuple[Flow, ...]:

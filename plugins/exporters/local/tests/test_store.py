@@ -346,7 +346,7 @@ def test_newer_version(path: Path) -> None:
 
 def test_no_history(path: Path) -> None:
     """Broken: looking at the history creates a store, or does not say what to do."""
-    with pytest.raises(RoverError, match=r"no history in .*Profile something first"):
+    with pytest.raises(RoverError, match=r"no history in .*`rover run` and `rover watch` fill it"):
         Store.read(path)
     assert not path.parent.exists()
 

@@ -115,11 +115,12 @@ class AnswerReader(PacketReader[Answer]):
         length, sequence = length_at(data, at), data[at + 3]
         if not self.certain and not self._begun and (outcome := self.doubt(source, have, length)):
             return outcome
-        if have < HEADER + min(length, _HEAD):
+        end = HEADER + min(length, _HEAD)
+        if have < end:
             return NEED_MORE
         if not length:
             return INVALID
-        payload = data[at + HEADER : at + HEADER + min(length, _HEAD)]
+        payload = data[at + HEADER : at + end]
         first = payload[0]
         if first == 0xFE and length == 5 and sequence > 1 and self.session.has_eof is None and not self._begun:
             return self._late_eof(source)
@@ -167,7 +168,7 @@ class AnswerReader(PacketReader[Answer]):
             whole = WITHOUT_END
         elif kind == packets.FETCH:
             self._step = self._rows
-            self._answer = answer._replace(kind="result set", sets=1)
+            answer.kind, answer.sets = "result set", 1
             return None
         elif kind == packets.FIELD_LIST or (not kind and payload[:4] == b"\x03def"):
             self._step = self._rows
@@ -180,7 +181,8 @@ class AnswerReader(PacketReader[Answer]):
         elif first == 0 and length >= 7:
             return self._ok(source, payload, whole)
         elif first == 0xFE and length < _EOF_LENGTH:
-            self._answer = self._with_status(answer._replace(kind="eof"), payload, length)
+            answer.kind = "eof"
+            self._warn(payload, length)
         elif first == 0xFB:
             self._answer = Answer("infile")
         else:
@@ -192,33 +194,36 @@ class AnswerReader(PacketReader[Answer]):
         if code == _PROGRESS:  # MariaDB tells how far ALTER TABLE is
             return self._skip(source, whole, self._step)
         state = payload[4:9].decode("latin-1") if payload[3:4] == b"#" else ""
-        kind = "refused" if self._answer.kind == "refused" else "error"
-        self._answer = self._answer._replace(kind=kind, code=code, sqlstate=state)
+        answer = self._answer
+        answer.code, answer.sqlstate = code, state
+        if answer.kind != "refused":
+            answer.kind = "error"
         return self._skip(source, whole, self._done)
 
     def _ok(self, source: Buffer, payload: bytes | bytearray, whole: int) -> Outcome | None:
         said = packets.ok(payload)
         if said is None:
             return INVALID
-        affected, insert_id, status, warnings = said
-        kind = self._answer.kind or "ok"
-        self._answer = self._answer._replace(kind=kind, affected=affected, insert_id=insert_id, warnings=warnings)
+        answer = self._answer
+        answer.affected, answer.insert_id, status, answer.warnings = said
+        answer.kind = answer.kind or "ok"
         return self._end_set(source, status, whole)
 
     def _end_set(self, source: Buffer, status: int, whole: int) -> Outcome | None:
         self.session.backslashes = not status & packets.NO_BACKSLASHES
         return self._skip(source, whole, self._begin if status & packets.MORE_RESULTS else self._done)
 
-    def _with_status(self, answer: Answer, payload: bytes | bytearray, length: int) -> Answer:
-        return answer._replace(warnings=payload[1] | payload[2] << 8) if length >= 5 else answer
+    def _warn(self, payload: bytes | bytearray, length: int) -> None:
+        if length >= 5:
+            self._answer.warnings = payload[1] | payload[2] << 8
 
     def _result_set(self, source: Buffer, payload: bytes | bytearray, length: int) -> Outcome | None:
         count, named = _columns(payload, length)
         if not count:
             return INVALID
         answer = self._answer
-        columns = answer.columns or count
-        self._answer = answer._replace(kind="result set", columns=columns, sets=answer.sets + 1)
+        answer.kind, answer.columns = "result set", answer.columns or count
+        answer.sets += 1
         self._left = count if named else 0
         self._next: Step = self._after_columns
         return self._skip(source, HEADER + length, self._definitions)
@@ -265,16 +270,17 @@ class AnswerReader(PacketReader[Answer]):
         )
 
     def _after_columns(self, source: Buffer) -> Outcome | None:
-        if len(source) < HEADER + 1:
-            return NEED_MORE
         data, at = source.data, source.at
+        have = len(data) - at
+        if have < HEADER + 1:
+            return NEED_MORE
         length = length_at(data, at)
-        is_eof = data[at + 4] == 0xFE and length < _EOF_LENGTH and length < 7
+        is_eof = data[at + 4] == 0xFE and length < 7
         self._step = self._rows
         self.session.has_eof = is_eof
         if not is_eof:
             return None
-        if len(source) < HEADER + length:
+        if have < HEADER + length:
             self._step = self._after_columns
             return NEED_MORE
         status = data[at + 7] | data[at + 8] << 8 if length >= 5 else 0
@@ -285,7 +291,6 @@ class AnswerReader(PacketReader[Answer]):
     def _rows(self, source: Buffer) -> Message[Answer] | Outcome | None:
         data, start = source.data, source.at
         at, have, rows = start, len(data), 0
-        counts = self._answer.kind != "fields"
         last = False
         while at + HEADER < have:
             length = data[at] | data[at + 1] << 8 | data[at + 2] << 16
@@ -296,17 +301,19 @@ class AnswerReader(PacketReader[Answer]):
             rows += 1
             at += HEADER + length
             if length == LARGEST:
-                self._count(rows, counts)
+                self._count(rows)
                 return self._skip(source, at - start, self._rest_of_row)
-        self._count(rows, counts)
+        if rows:
+            self._count(rows)
         if at > start and (outcome := self._skip(source, at - start, self._rows)):
             return outcome
         return self._last(source) if last else NEED_MORE
 
-    def _count(self, rows: int, counts: bool) -> None:
-        if rows:
-            name = "rows" if counts else "columns"
-            self._answer = self._answer._replace(**{name: getattr(self._answer, name) + rows})
+    def _count(self, rows: int) -> None:
+        if self._answer.kind == "fields":
+            self._answer.columns += rows
+        else:
+            self._answer.rows += rows
 
     def _is_last(self, length: int) -> bool:
         """A row may begin with 0xFE too, if its first column is longer than 16 MB."""
@@ -321,15 +328,16 @@ class AnswerReader(PacketReader[Answer]):
     def _last(self, source: Buffer) -> Message[Answer] | Outcome | None:
         data, at = source.data, source.at
         length = length_at(data, at)
-        if len(source) < HEADER + min(length, _HEAD):
+        end = at + HEADER + min(length, _HEAD)
+        if len(data) < end:
             return NEED_MORE
-        payload = data[at + HEADER : at + HEADER + min(length, _HEAD)]
+        payload = data[at + HEADER : end]
         whole = HEADER + length
         if payload[0] == 0xFF:
             return self._error(source, payload, whole)
         if length >= 7:
             return self._ok(source, payload, whole)
-        self._answer = self._with_status(self._answer, payload, length)
+        self._warn(payload, length)
         return self._end_set(source, payload[3] | payload[4] << 8 if length >= 5 else 0, whole)
 
 

@@ -12,7 +12,7 @@ COMPRESSED_HEAD = 32_768
 """Bytes of a compressed packet that are unpacked."""
 
 UNPACKED = 131_072
-_WINDOW = 1 << 23  # bytes; RFC 8878 section 3.1.1.1.2 asks decoders for as many
+_WINDOW = 1 << 24  # bytes; as large as what one packet holds, which the highest levels make use of
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 

@@ -1,13 +1,12 @@
 """A MySQL connection: commands and answers in order, and what the two are called."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rover_core.wire import Connection, Direction, Exchange, InOrder, Limits, Message
 from rover_mysql import packets
 from rover_mysql.answers import AnswerReader
-from rover_mysql.digest import digest, statement_class
+from rover_mysql.digest import summary
 from rover_mysql.packets import COMMANDS, Answer, Command, Session
 from rover_mysql.readers import CommandReader
 
@@ -22,30 +21,28 @@ class MysqlConnection(Connection):
     """Nothing of a message's content is kept: statements, rows and logins hold what is nobody's business."""
 
     def __init__(self, limits: Limits) -> None:
-        limits = replace(limits, content=0)
+        limits = Limits(limits.buffered, limits.open)
         self._session = Session()
         self._pairs = InOrder(self._pair, limits.open)
         self._client = CommandReader(limits, self._session, self._leave)
         self._server = AnswerReader(limits, self._session, self._asked)
-        self._statements: dict[int, str] = {}
+        self._statements: dict[int, tuple[str, str]] = {}  # class and digest
         super().__init__(self._client, self._server, self._pairs, limits)
 
     def feed(self, direction: int, data: bytes, gap: int, timestamp_ns: int, began_ns: int = 0) -> Sequence[Exchange]:
-        if self._client.blind and direction and (command := self._client.turn()):
+        if direction and self._client.blind and (command := self._client.turn()):
             self.stitch(Direction.CLIENT, command)
         found = super().feed(direction, data, gap, timestamp_ns, began_ns)
-        reader = self.readers[direction]
-        left = reader.left  # type: ignore[attr-defined]
-        if not left:
-            return found
-        found = list(found)
-        while left:  # several messages in one compressed packet
+        reader = self._server if direction else self._client
+        return [*found, *self._read_on(direction, reader)] if reader.left else found
+
+    def _read_on(self, direction: int, reader: CommandReader | AnswerReader) -> Iterator[Exchange]:
+        """Several messages in one compressed packet."""
+        before = reader.left + 1
+        while 0 < reader.left < before:
+            before = reader.left
             self.resume(direction)
-            before, left = left, reader.left  # type: ignore[attr-defined]
-            if left >= before:
-                break
-            found += self._pairs.take()
-        return found
+            yield from self._pairs.take()
 
     def stitch(self, direction: int, message: Message[Any]) -> None:
         if direction == Direction.SERVER:
@@ -54,9 +51,10 @@ class MysqlConnection(Connection):
         kind = message.detail.kind
         if kind in (packets.TLS, packets.CONTINUATION):
             return
-        self._end_blind()
         if message.start_ns > self._server.buffer.start_ns:
             self._wait_no_longer()  # what it waited for will not come
+        else:
+            self._end_blind()
         self._session.sent += 1
         if kind in _SILENT:
             self._pairs.emit(message, None)
@@ -107,13 +105,13 @@ class MysqlConnection(Connection):
             if command.kind == packets.LOGIN and answer.kind == "ok":
                 self._session.compressed = bool(self._session.flags & (packets.COMPRESS | packets.ZSTD))
             if command.kind == packets.PREPARE and answer.kind == "prepared":
-                self._remember(answer.statement, _digest(command) if request and request.complete else "")
+                self._remember(answer.statement, _statement(command) if request and request.complete else ("", ""))
         name, operation = self._named(command) if command else ("", "")
         if request and operation in _UNKNOWN and (self.losses or request.detail.statement in self._statements):
             request = request._replace(complete=False)  # its statement is among what is lost
         return Exchange(name, operation, status(answer), bool(answer and answer.code), request, response)
 
-    def _remember(self, statement: int, text: str) -> None:
+    def _remember(self, statement: int, text: tuple[str, str]) -> None:
         known = self._statements
         if len(known) >= _STATEMENTS:
             del known[next(iter(known))]
@@ -124,18 +122,18 @@ class MysqlConnection(Connection):
         kind = command.kind
         name = COMMANDS[kind]
         if kind == packets.QUERY:
-            text = _digest(command)
-            return (statement_class(text), text) if text else (name, name)
+            said = _statement(command)
+            return said if said[1] else (name, name)
         if kind == packets.PREPARE:
-            return name, f"{name} {_digest(command)}"
+            return name, f"{name} {_statement(command)[1]}"
         known = self._statements.get(command.statement) if kind in _PREPARED else None
-        if not known:
+        if not known or not known[1]:
             return name, name
-        return (statement_class(known), known) if kind != packets.FETCH else (name, f"{name} {known}")
+        return known if kind != packets.FETCH else (name, f"{name} {known[1]}")
 
 
-def _digest(command: Command) -> str:
-    return digest(command.text.decode("utf-8", "replace"), command.backslashes)
+def _statement(command: Command) -> tuple[str, str]:
+    return summary(command.text, command.backslashes)
 
 
 def status(answer: Answer | None) -> str:

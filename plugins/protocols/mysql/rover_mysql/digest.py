@@ -43,6 +43,12 @@ def _replaced(found: "re.Match[str]") -> str:
 
 
 @lru_cache(maxsize=256)
+def summary(text: bytes, backslashes: bool) -> tuple[str, str]:
+    """A statement's class and its digest."""
+    plain = digest(text.decode("utf-8", "replace"), backslashes)
+    return statement_class(plain), plain
+
+
 def digest(text: str, backslashes: bool = True, longest: int = _LONGEST) -> str:
     """The statement with `?` for each literal, lists of them as one, without comments, in one line.
 

@@ -10,6 +10,7 @@ from rover_mysql.packets import HEADER, Session
 Detail = TypeVar("Detail")
 
 _FIRST_COLUMN = 13  # bytes that a number of columns takes to be one for certain
+_LATEST_FIRST = 3  # number of a message's first packet: the answer to a login inside TLS has three before it
 _UNKNOWN = -1
 
 
@@ -84,7 +85,7 @@ class PacketReader(Reader[Detail], Generic[Detail]):
         if not inside and at < newest and self.looks_right(data, newest):
             return INVALID  # what stands before it is the rest of something
         enough = HEADER + max(_FIRST_COLUMN, min(length, 64))
-        return NEED_MORE if self.patient and have < enough and data[at + 3] < 3 else INVALID
+        return NEED_MORE if self.patient and have < enough and data[at + 3] <= _LATEST_FIRST else INVALID
 
     def find(self, at: int) -> int:
         """Messages begin calls, and a call may read a header alone."""

@@ -76,8 +76,9 @@ class Command(NamedTuple):
     backslashes: bool = True
 
 
-class Answer(NamedTuple):
-    """What a server's packets up to the client's next turn say.
+@dataclass(slots=True)
+class Answer:
+    """What a server's packets up to the client's next turn say; grows until they are all there.
 
     kind: ok, error, result set, prepared, fields, eof, text, stream, refused (the connection); greeting, auth and
     infile are not the last word. rows: of all result sets. affected, insert_id, warnings: of the last OK or EOF.
@@ -175,8 +176,7 @@ def ok(payload: bytes | bytearray) -> tuple[int, int, int, int] | None:
 
 def statement_text(payload: bytes, flags: int) -> bytes:
     """The text of a COM_QUERY, behind its attributes if the client sends such; empty if they are too long."""
-    first, second = payload[1:2], payload[2:3]
-    if not (flags & QUERY_ATTRIBUTES or (not flags and first < b"\t" and second == b"\x01")):
+    if not (flags & QUERY_ATTRIBUTES or (not flags and payload[1:2] < b"\t" and payload[2:3] == b"\x01")):
         return payload[1:]
     try:
         count, at = lenenc(payload, 1)

@@ -8,10 +8,10 @@ from rover_core.wire import Exchange
 from rover_mysql.digest import digest
 
 _NAMES = {-1: "LOGIN", 1: "QUIT", 2: "INIT_DB", 4: "FIELD_LIST", 9: "STATISTICS", 14: "PING", 17: "CHANGE_USER"}
-_NAMES |= {25: "CLOSE", 26: "RESET", 31: "RESET_CONNECTION"}
+_NAMES |= {25: "CLOSE", 26: "RESET", 27: "SET_OPTION", 31: "RESET_CONNECTION"}
 _SILENT = ("QUIT", "CLOSE")
 _QUERY, _PREPARE, _EXECUTE, _LONG_DATA, _FETCH, _BULK_EXECUTE = 3, 22, 23, 24, 28, 250
-_READ = 3999  # bytes of a statement that are looked at
+READ = 3999  # bytes of a statement that are looked at
 
 Account = list[dict[str, Any]]
 
@@ -40,7 +40,7 @@ def _told(account: Account) -> Iterator[Told]:
     for entry in account:
         if entry["command"] == _LONG_DATA:
             continue
-        command, text = entry["command"], digest(entry["text"].encode()[:_READ].decode("utf-8", "replace"))
+        command, text = entry["command"], digest(entry["text"].encode()[:READ].decode("utf-8", "replace"))
         if command == _PREPARE:
             prepared = text
         named = {_QUERY: text, _PREPARE: f"PREPARE {text}", _FETCH: f"FETCH {prepared}"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 LOGIN, QUIT, INIT_DB, QUERY, STATISTICS, PING, CHANGE_USER = -1, 1, 2, 3, 9, 14, 17
+NO_ATTRIBUTES = b"\0\1"  # in front of a statement, where the server takes attributes
 ACCOUNT: list[dict[str, Any]] = []
 
 
@@ -112,7 +113,7 @@ def with_connector(port: int, compress: bool = False, tls: bool = False) -> Driv
             return super()._do_auth(*arguments, **more)
 
         def _send_cmd(self, command: int, argument: Any = None, *rest: Any, **more: Any) -> Any:
-            note(int(command), argument)
+            note(int(command), argument.removeprefix(NO_ATTRIBUTES) if argument else None)
             return super()._send_cmd(command, argument, *rest, **more)
 
         def cmd_statistics(self, *arguments: Any, **more: Any) -> Any:

@@ -4,18 +4,18 @@ import doctest
 import re
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from captures import flows
 from classifying import Classify, directed
 from dissector import recording
-from mysql_accounts import Told, found, read_account, told
+from mysql_accounts import found
 from mysql_listening import by_tshark, fields
+from mysql_programs import driven, on_both_sides, work
 from mysql_server import mariadb, missing
 from relay import Relay
 from watching import Watching
@@ -23,8 +23,9 @@ from watching import Watching
 from rover_core.api import WireProtocol
 
 HERE = Path(__file__).parent
+Start = Callable[..., "subprocess.Popen[str]"]
 DRIVERS = ("pymysql", "mysqlclient", "connector", "connector-compressed", "statements")
-ENCRYPTED = ("pymysql-tls", "mysqlclient-tls")
+ENCRYPTED = ("pymysql-tls", "mysqlclient-tls", "connector-tls")
 LARGE, SMALL = 17 << 20, 3000
 SCRIPT = """
 DROP TABLE IF EXISTS t;
@@ -79,38 +80,23 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begin(program: Path, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """begin(driver, port, largest) starts a client that waits for a line."""
-    running: list[subprocess.Popen[str]] = []
+def client(start: Start, program: Path, tmp_path: Path) -> Start:
+    """client(driver, port, largest) starts one that waits for a line."""
 
     def run(driver: str, port: int, largest: int) -> "subprocess.Popen[str]":
-        command: list[object] = [sys.executable, HERE / "mysql_client.py", driver, port, tmp_path, largest]
-        if driver == "statements":
-            command = [program, port]
-        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        running.append(subprocess.Popen([*map(str, command)], text=True, **pipes))
-        return running[-1]
+        alone = [program, str(port)]
+        return start(*(alone if driver == "statements" else driven(driver, port, tmp_path, largest)))
 
-    yield run
-    for process in running:
-        process.kill()
-        process.communicate()
-
-
-def work(client: "subprocess.Popen[str]") -> list[Told]:
-    """What the driver says that it did, once it has."""
-    output, errors = client.communicate("go\n", timeout=120)
-    assert client.returncode == 0, errors[-2000:]
-    return told(read_account(output))
+    return run
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_exchanges_are_those_of_the_drivers_account(
-    protocol: WireProtocol, server: Server, begin: Callable[..., "subprocess.Popen[str]"], driver: str
+    protocol: WireProtocol, server: Server, client: Start, driver: str
 ) -> None:
     """Broken: what real programs say to each other is missed, doubled or misread, or values are shown."""
     relay = Relay(protocol, ("127.0.0.1", server.port))
-    account = work(begin(driver, relay.port, LARGE))
+    account = work(client(driver, relay.port, LARGE))
     exchanges = [each for each in relay.finish() if each.operation != "SEND_LONG_DATA"]
     assert found(exchanges, account) == account
     assert len(account) > 20
@@ -152,22 +138,22 @@ def test_exchanges_are_those_of_the_servers_log(
 
 @pytest.mark.kernel
 def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_same(
-    classify: Classify, server: Server, begin: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+    classify: Classify, server: Server, client: Start, tmp_path: Path
 ) -> None:
     """Broken: between the kernel and the report exchanges are lost, doubled, or come under another name; or
     messages are cut otherwise than by an independent reader of the same packets."""
-    large = [begin(driver, server.port, LARGE) for driver in ("pymysql", "connector-compressed")]
-    encrypted = [begin(driver, server.port, SMALL) for driver in ENCRYPTED]
-    small = [begin(driver, server.port, SMALL) for driver in DRIVERS]
+    large = [client(driver, server.port, LARGE) for driver in ("pymysql", "connector-compressed")]
+    encrypted = [client(driver, server.port, SMALL) for driver in ENCRYPTED]
+    small = [client(driver, server.port, SMALL) for driver in DRIVERS]
     with Watching(tmp_path, "mysql", [server.pid, *(each.pid for each in (*large, *encrypted, *small))]) as rover:
-        accounts = {client.pid: work(client) for client in (*large, *encrypted)}
+        accounts = {each.pid: work(each) for each in (*large, *encrypted)}
         with recording(tmp_path / "live.pcap", f"tcp port {server.port}"):
-            accounts |= {client.pid: work(client) for client in small}
-    inside = {client.pid for client in encrypted}
+            accounts |= {each.pid: work(each) for each in small}
+    inside = {each.pid for each in encrypted}
     for pid, account in accounts.items():
         expected = Counter((each.operation, each.status) for each in account)
-        for ends in ({"role": "client", "pid": pid}, {"role": "server", "pid": server.pid, "peer": pid}):
-            assert answered(rover, **ends, ssl=pid in inside) == answered(rover, **ends) == expected
+        for which in ({}, {"ssl": pid in inside}):
+            assert on_both_sides(rover, pid, server.pid, **which) == [expected, expected]
     if shutil.which("tshark"):
         theirs = by_tshark(tmp_path / "live.pcap", server.port)
         assert len(theirs) > 300
@@ -177,11 +163,6 @@ def test_the_agent_sees_every_exchange_once_on_both_sides_and_the_dissector_the_
         mine = [each for each in ours if each[1] not in inflated]
         its = [each for each in theirs if each[1] not in inflated and each[2:] not in MISTAKES]
         assert sorted(mine) == sorted(its)
-
-
-def answered(rover: Watching, **which: object) -> "Counter[tuple[str, str]]":
-    counts = rover.counted(**which)
-    return Counter({key: count for key, count in counts.items() if key[0] != "SEND_LONG_DATA"})
 
 
 def test_the_readme_says_what_is_so() -> None:

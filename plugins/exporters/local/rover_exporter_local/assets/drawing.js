@@ -41,7 +41,7 @@ class Board {
   line(edge) {
     const width = 1.2 + 6.5 * Math.sqrt(edge.weight);
     const seen = shape("path", {"stroke-width": width.toFixed(1)}, edge.lossy ? "lossy" : "");
-    return {seen, hit: shape("path", {"stroke-width": Math.max(9, width).toFixed(1)}, "hit"), curve: null};
+    return {seen, hit: shape("path", {"stroke-width": Math.max(9, width).toFixed(1)}, "hit"), curves: []};
   }
 
   layOut() {
@@ -54,6 +54,7 @@ class Board {
     const bows = this.edges.some(({client, server}) => [client, server].every((at) => this.nodes[at].column === this.columns - 1));
     const beside = bows ? BOW * .75 : 0;  // lines within the last column bow so far to its right
     const stride = this.columns > 1 ? (width - 2 * PAD - box - beside) / (this.columns - 1) : 0;
+    Object.assign(this, {box, step, stride});
     this.boxes = this.nodes.map(({column, row}) => {
       const left = PAD + column * stride, above = top + row * step + (step - HEIGHT) / 2;
       return {left, top: above, right: left + box, bottom: above + HEIGHT, middle: above + HEIGHT / 2};
@@ -65,16 +66,38 @@ class Board {
     this.light(this.lit);
   }
 
+  // Cubic curves, one behind the other: between columns, and straight on through those that it only crosses.
   trace({client, server}, line) {
     const from = this.boxes[client], to = this.boxes[server];
     const back = to.left < from.left, same = to.left === from.left;
-    const x0 = back ? from.left : from.right, x1 = back || same ? to.right : to.left;
-    const bend = same ? BOW : Math.max(30, Math.abs(x1 - x0) / 2);
     const spread = client === server ? 16 : 0;  // a process that talks to itself
-    const y0 = from.middle - spread, y1 = to.middle + spread;
-    line.curve = [[x0, y0], [x0 + (back ? -bend : bend), y0], [x1 + (same || back ? bend : -bend), y1], [x1, y1]];
-    const [a, b, c, d] = line.curve.map((point) => point.map((value) => value.toFixed(1)).join(","));
-    for (const path of [line.seen, line.hit]) path.setAttribute("d", `M${a} C${b} ${c} ${d}`);
+    const ends = [[back ? from.left : from.right, from.middle - spread], [back || same ? to.right : to.left, to.middle + spread]];
+    const places = [ends[0], ...this.crossings(client, server), ends[1]];
+    line.curves = places.slice(1).map(([x1, y1], at) => {
+      const [x0, y0] = places[at], bend = same ? BOW : (x1 - x0) / 2;
+      return [[x0, y0], [x0 + bend, y0], [x1 + (same ? bend : -bend), y1], [x1, y1]];
+    });
+    const texts = line.curves.map((curve) => curve.map((point) => point.map((value) => value.toFixed(1)).join(",")));
+    const path = `M${texts[0][0]}${texts.map(([, b, c, d]) => ` C${b} ${c} ${d}`).join("")}`;
+    for (const each of [line.seen, line.hit]) each.setAttribute("d", path);
+  }
+
+  // Where a line enters and leaves the columns between its ends.
+  crossings(client, server) {
+    const [from, to] = [client, server].map((at) => this.nodes[at].column), [y0, y1] = [client, server].map((at) => this.boxes[at].middle);
+    const ahead = Math.sign(to - from), places = [];
+    for (let column = from + ahead; ahead && column !== to; column += ahead) {
+      const y = this.besideBoxes(column, y0 + (y1 - y0) * (column - from) / (to - from));
+      const left = PAD + column * this.stride, sides = [[left, y], [left + this.box, y]];
+      places.push(...(ahead > 0 ? sides : sides.reverse()));
+    }
+    return places;
+  }
+
+  // y, or next to it the middle between two boxes of this column.
+  besideBoxes(column, y) {
+    const met = this.boxes.find(({middle}, at) => this.nodes[at].column === column && Math.abs(middle - y) < this.step / 2);
+    return met ? met.middle + (y < met.middle ? -1 : 1) * this.step / 2 : y;
   }
 
   // Only what belongs to these nodes and edges stands out, and only its lines are labelled; null for all.
@@ -95,7 +118,7 @@ class Board {
     const taken = [...this.boxes], made = [];
     for (const at of order.slice(0, LABELLED)) {
       const text = this.edges[at].label;
-      const place = text && this.freePlace(this.lines[at].curve, text.length * LETTER + 6, taken);
+      const place = text && this.freePlace(this.lines[at].curves, text.length * LETTER + 6, taken);
       if (!place) continue;
       taken.push(place);
       const {left, top, right, bottom} = place;
@@ -107,12 +130,14 @@ class Board {
     this.svg.querySelector(".labels").replaceChildren(...made);
   }
 
-  // Along the line, the middle first.
-  freePlace([a, b, c, d], width, taken) {
+  // Along the line, the middles of its curves first.
+  freePlace(curves, width, taken) {
     for (const t of [.5, .42, .58, .34, .66, .26, .74, .18, .82]) {
-      const u = 1 - t, at = (k) => u * u * u * a[k] + 3 * u * u * t * b[k] + 3 * u * t * t * c[k] + t * t * t * d[k];
-      const place = {left: at(0) - width / 2, right: at(0) + width / 2, top: at(1) - 8, bottom: at(1) + 8};
-      if (place.left >= 0 && place.right <= this.board.offsetWidth && taken.every((other) => apart(place, other))) return place;
+      for (const [a, b, c, d] of curves) {
+        const u = 1 - t, at = (k) => u * u * u * a[k] + 3 * u * u * t * b[k] + 3 * u * t * t * c[k] + t * t * t * d[k];
+        const place = {left: at(0) - width / 2, right: at(0) + width / 2, top: at(1) - 8, bottom: at(1) + 8};
+        if (place.left >= 0 && place.right <= this.board.offsetWidth && taken.every((other) => apart(place, other))) return place;
+      }
     }
     return null;
   }

@@ -22,7 +22,10 @@ class Network {
 
   part(selector) { return document.querySelector(selector); }
 
-  rate(value) { return `${bytes(Math.round(value / this.data.seconds))}/s`; }
+  rate(value) {
+    const second = Math.round(value / this.data.seconds);
+    return value && !second ? "< 1 byte/s" : `${bytes(second)}/s`;
+  }
 
   shortly(edge) {
     const rtt = edge.figures.write_rtt, amount = edge.toServer + edge.toClient;
@@ -114,7 +117,7 @@ class Network {
     }
     scale.append(element("span", rounded(bounds[first])), element("span", upTo(last)));
     const below = (share) => { let left = share * timed; return upTo(counts.findIndex((count) => (left -= count) <= 0)); };
-    const words = `${timed.toLocaleString("en")} × ${rounded(ns / timed)} on average; half below ${below(.5)}, 99 % below ${below(.99)}`;
+    const words = `${timed.toLocaleString("en")} × ${rounded(ns / timed)} on average; half below ${below(.5)}, 99\u00a0% below ${below(.99)}`;
     made.append(element("h3", FIGURES[name]), element("p", words), bins, scale);
     return made;
   }
@@ -280,7 +283,9 @@ class Network {
     document.addEventListener("keydown", (event) => this.onKey(event));
     addEventListener("popstate", () => this.readAddress());
     addEventListener("hashchange", () => this.readAddress());
-    new ResizeObserver(() => { if (this.state.view === "graph") this.board.layOut(); }).observe(byId("graph"));
+    // In the next frame: scroll bars that come or go by it resize the graph again.
+    const again = () => { if (this.state.view === "graph") this.board.layOut(); };
+    new ResizeObserver(() => requestAnimationFrame(again)).observe(byId("graph"));
   }
 }
 

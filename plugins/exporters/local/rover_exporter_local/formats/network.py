@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, BinaryIO
 
-from rover_core.flowtable import notes, without_peers
+from rover_core.flowtable import NOTES, notes, without_peers
 from rover_core.model import Figure, Operation, Telemetry
 from rover_core.showing import duration_text
 from rover_core.tables import completeness_sentence
@@ -20,7 +20,7 @@ from rover_exporter_local.topology.layout import place
 
 _ROWS = 1000  # of a table: the pairs with the most bytes, the most frequent operations
 _SEARCHED = 500  # names of a group that can be searched for
-_SAID_ELSEWHERE = {"host", "not measured", "drop reasons", "io_uring", "connections forgotten"}
+_SAID_ELSEWHERE = {"host", *NOTES}
 
 
 class NetworkHtml:
