@@ -13,7 +13,7 @@ from rover_network.capture import MOST_PROTOCOLS, Layer7
 from rover_network.counting import Counted, Counter
 from rover_network.fastpath import Names, OperationNames, told
 from rover_network.ladder import in_order
-from rover_network.operations import FlowOf, Found, check, put_together
+from rover_network.operations import FlowOf, Found, Row, check, put_together
 from rover_network.recorder import Recorder
 from rover_network.rulebook import content_size
 from rover_network.samplewords import rules_told, samples_read
@@ -66,6 +66,7 @@ class Analysis:
                 self.missing[protocol.name] = str(error)
         self._workers: Workers | None = None
         self._reports: list[Report] = []
+        self._late: list[Row] = []
         self._sampling = {
             "headers": sampling.secret_headers,
             "parameters": sampling.secret_parameters,
@@ -73,6 +74,7 @@ class Analysis:
             "offset_ns": offset_ns,
         }
         self._samples: list[Taken[tuple[int, ...]]] = []
+        self._late_samples: list[Taken[tuple[int, ...]]] = []
         self._names = OperationNames()
         self.slow: dict[str, str] = {}
         self._watched: list[RequestSums] = []
@@ -165,8 +167,13 @@ class Analysis:
     def take_samples(self, flow_of: FlowOf) -> Iterator[tuple[str, Sample]]:
         """What was gathered since the last time, with its task's id."""
         taken, self._samples = self._samples, []
-        for task_id, (inode, tgid, peer, client, _), exchange in taken:
-            if flow := flow_of((inode, tgid, peer)):
+        late, self._late_samples = self._late_samples, []
+        for is_late, sample in (*((True, each) for each in late), *((False, each) for each in taken)):
+            task_id, (inode, tgid, peer, client, _), exchange = sample
+            flow = flow_of((inode, tgid, peer))
+            if flow is None and not is_late:
+                self._late_samples.append(sample)
+            elif flow:
                 key = replace(flow.key, role="client" if client else "server")
                 yield task_id, Sample(key, flow.address, replace(exchange, ssl=flow.ssl))
 
@@ -215,7 +222,8 @@ class Analysis:
             in_kernel = self._told(counter, *counted.exchanges)  # which may gather more reports
             self._reports.append(in_kernel)
         reports, self._reports = self._reports, []
-        found = put_together(reports, self.protocols, flow_of)
+        found = put_together(reports, self.protocols, flow_of, self._late)
+        self._late = found.waiting
         steps = {name: counted.tally[tally] for tally, name in _TALLIES.items()} | dict(found.steps)
         losses = dict(found.losses)
         _add(losses, Loss.RING_FULL, counted.tally["ring_full"])
@@ -233,7 +241,12 @@ class Analysis:
         if self._workers:
             self._workers.close()
             self._workers = None
-        self._reports = []
+        self._reports, self._late, self._late_samples = [], [], []
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was read of connections whose rows had not been taken: they come with the next."""
+        return bool(self._late or self._late_samples)
 
 
 def _add(losses: dict[tuple[int, str], int], cause: Loss, count: int) -> None:

@@ -24,15 +24,18 @@ class Line(NamedTuple):
 
 
 FlowOf = Callable[[Socket], Line | None]
+Row = Sequence[Any]
+"""Of a report, as `intervals.Interval.take` makes them."""
 
 
 class Found(NamedTuple):
-    """What reports come to. losses: (pid, cause) -> messages; pid 0 where it may be anybody's. homeless: exchanges of
-    connections that nobody knows any more."""
+    """What reports come to. losses: (pid, cause) -> messages; pid 0 where it may be anybody's. waiting: rows of
+    connections that are not known yet; homeless: exchanges of those that nobody has come to know."""
 
     operations: list[Operation]
     losses: Mapping[tuple[int, str], int]
     steps: Mapping[str, int]
+    waiting: list[Row]
     homeless: int
 
 
@@ -118,16 +121,22 @@ def _check_spread(values: Spread, buckets: int) -> None:
             raise ValueError("no such bucket")
 
 
-def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireProtocol], flow_of: FlowOf) -> Found:
-    """Reports that were checked."""
+def put_together(
+    reports: Sequence[Mapping[str, Any]], protocols: Sequence[WireProtocol], flow_of: FlowOf, late: Iterable[Row] = ()
+) -> Found:
+    """Reports that were checked. late: rows that have waited: what is not known of them now never will be."""
     totals: dict[OperationKey, _Totals] = {}
     losses: dict[tuple[int, str], int] = {}
     steps: dict[str, int] = {}
+    waiting: list[Row] = []
     homeless = exchanges = paired = messages = 0
-    for report in reports:
-        for row in report["rows"]:
+    for is_late, rows in ((True, late), *((False, report["rows"]) for report in reports)):
+        for row in rows:
             inode, tgid, peer, client, number, kind, operation, status = row[:8]
             flow = flow_of((inode, tgid, peer))
+            if flow is None and not is_late:
+                waiting.append(row)
+                continue
             exchanges += row[8]
             paired += row[11][0]
             messages += row[12][0] + row[13][0]
@@ -144,6 +153,7 @@ def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireP
                 known = totals[place] = _Totals(address)
             known.ssl |= ssl
             known.add(status, row[8:11], row[11:14], row[14])
+    for report in reports:
         for tgid, cause, count in report["losses"]:
             losses[tgid, cause] = losses.get((tgid, cause), 0) + count
         for name, count in report["steps"].items():
@@ -151,7 +161,7 @@ def put_together(reports: Iterable[Mapping[str, Any]], protocols: Sequence[WireP
     steps |= {"messages parsed": messages, "exchanges paired": paired, "exchanges": exchanges}
     labels = {protocol.name: protocol.label for protocol in protocols}
     made = [_operation(key, labels[key.protocol], each) for key, each in totals.items()]
-    return Found(made, losses, steps, homeless)
+    return Found(made, losses, steps, waiting, homeless)
 
 
 def _operation(key: OperationKey, label: str, totals: _Totals) -> Operation:

@@ -268,6 +268,8 @@ class NetworkProfiler:
         if self._counter is None or task_id not in self._sessions:
             return None
         self._collect()
+        if self._analysis and self._analysis.waits:
+            self._collect()
         session = self._sessions.pop(task_id)
         telemetry = replace(self._telemetry(session), last=True)
         self._unwatch(self._counter, session.targets or ())
