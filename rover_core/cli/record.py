@@ -3,9 +3,10 @@
 import asyncio
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -94,16 +95,17 @@ def _record(command: RecordCommand, invocation: Invocation, options: Mapping[str
     plugins, settings = invocation.load()
     (task,) = make_tasks([command], options)
     path = options["output"]
-    with _private(path) as out:
+    with _private(path) as (out, keep):
         own = own_settings(command, options)
         bring = partial(plugins.protocols, settings), partial(plugins.tls_libraries, settings)
         profiler = command.record(settings, *bring, out, options["max_size"], own)
         try:
-            outcome = run_to_end(_run(plugins, settings, task, profiler))
+            outcome = run_to_end(_run(plugins, settings, task, profiler, keep))
         finally:
             profiler.close()
+            if profiler.written:
+                keep()
         if not profiler.written:
-            os.unlink(path)
             why = profiler.stopped or "it ended before the profiler had begun"
             raise next(iter(outcome.failures.values()), RoverError(f"nothing was recorded to {path}", why=why))
         if profiler.stopped:
@@ -116,43 +118,58 @@ def _record(command: RecordCommand, invocation: Invocation, options: Mapping[str
 
 
 @contextmanager
-def _private(path: str) -> Iterator[BinaryIO]:
-    """A file that only its owner may read. One that was there is written anew; what is no file is refused."""
+def _private(path: str) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
+    """A file that only its owner may read, and what gives it its name: one that was there is kept until then.
+
+    What is no file is refused.
+    """
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise UsageError(f"cannot record to {path}", why="it is no regular file")
+    whole = Path(path).absolute()
+    beside = whole.with_name(f".{whole.name}.{os.getpid()}")
     try:
-        # Not opened for truncation: what is found there may be a device, or somebody else's link.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise RoverError(f"cannot write {path}", why=error.strerror or str(error)) from error
-    with open(descriptor, "wb", buffering=0) as out:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"cannot record to {path}", why="it is no regular file")
-        os.fchmod(descriptor, 0o600)
-        os.ftruncate(descriptor, 0)
-        yield out
+
+    def keep() -> None:
+        with suppress(FileNotFoundError):  # it has its name
+            beside.replace(whole)
+
+    try:
+        with open(descriptor, "wb", buffering=0) as out:
+            yield out, keep
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 class _Watcher:
-    """Ends the task when its file takes nothing more."""
+    """Names the file when there is something in it, and ends the task when it takes nothing more."""
 
     name = "recording"
 
-    def __init__(self, task: Task, profiler: RecordingProfiler) -> None:
-        self._task, self._profiler = task, profiler
+    def __init__(self, task: Task, profiler: RecordingProfiler, keep: Callable[[], None]) -> None:
+        self._task, self._profiler, self._keep = task, profiler, keep
 
     async def run(self, context: AgentContext) -> None:
         while not self._profiler.stopped:
+            if self._profiler.written:
+                self._keep()
             await asyncio.sleep(_LOOKS_EVERY_S)
         context.cancel(self._task.id)
 
 
-async def _run(plugins: "PluginManager", settings: Settings, task: Task, profiler: RecordingProfiler) -> "Outcome":
+async def _run(
+    plugins: "PluginManager", settings: Settings, task: Task, profiler: RecordingProfiler, keep: Callable[[], None]
+) -> "Outcome":
     from rover_core.agent import Agent, Parts, Timing
     from rover_core.cli.progress import progress
     from rover_core.cli.session import describe
     from rover_core.config.sections import ProfilingSettings
 
     timing = Timing(settings.section(ProfilingSettings).flush_interval)
-    parts = Parts(plugins.discoverers(settings), [profiler], (), [_Watcher(task, profiler)])
+    parts = Parts(plugins.discoverers(settings), [profiler], (), [_Watcher(task, profiler, keep)])
     agent = Agent(parts, timing)
     agent.submit(task)
     async with progress(f"recording {describe([task])}", task.duration_ns, lambda: f"{profiler.written:,} bytes"):

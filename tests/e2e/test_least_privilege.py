@@ -137,10 +137,17 @@ def test_without_any_capability_the_way_out_is_named(as_user: AsUser, spinning: 
     assert "did not compile" not in sentence
 
 
-def test_what_could_not_be_recorded_leaves_no_file(as_user: AsUser, place: Path) -> None:
-    """Broken: a recording of nothing is said to hold what was said, all of it, and only then that it failed."""
-    complaint(as_user((), "record", "network", "-o", "nothing.rover", "--duration", "1"), 1)
-    assert not (place / "work/nothing.rover").exists()
+def test_what_could_not_be_recorded_leaves_files_as_they_were(as_user: AsUser, place: Path) -> None:
+    """Broken: a recording of nothing is said to hold what was said, all of it, and only then that it failed; or it
+    costs an earlier one."""
+    work = place / "work"
+    before = {each.name for each in work.iterdir()}
+    (work / "earlier.rover").write_text("a recording")
+    (work / "earlier.rover").chmod(0o666)
+    for name in ("nothing.rover", "earlier.rover"):
+        complaint(as_user((), "record", "network", "-o", name, "--duration", "1"), 1)
+    assert {each.name for each in work.iterdir()} == {*before, "earlier.rover"}
+    assert (work / "earlier.rover").read_text() == "a recording"
 
 
 def test_watching_needs_what_profiling_will_need(as_user: AsUser, spinning: int) -> None:

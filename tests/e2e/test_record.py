@@ -43,8 +43,7 @@ def test_a_recorder_that_is_killed_leaves_what_it_had(begin, rover, nginx: Nginx
         f"{base}/absent",
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
-    size = file.stat().st_size
-    until(lambda: file.stat().st_size > size + 500)
+    until(lambda: file.stat().st_size > 1000)
     time.sleep(2.5)  # until what was counted of it is in the file too
     workers = Path(f"/proc/{recorder.pid}/task/{recorder.pid}/children").read_text().split()
     recorder.kill()
@@ -93,10 +92,10 @@ def test_what_cannot_be_replayed_or_recorded_is_said_in_one_sentence(tmp_path: P
         (("record", "network", "-o", "x", "--max-size", "many"), 2, "--max-size"),
         (("record", "network", "-o", "x", "--max-size", "1KB"), 2, "at least 1MB"),
         (("record", "network", "-o", "x", "--content", "many"), 2, "--content is not usable"),
-        (("record", "network", "-o", tmp_path), 1, "Is a directory"),
+        (("record", "network", "-o", tmp_path), 2, "it is no regular file"),
         (("record", "network", "-o", tmp_path / "no" / "x"), 1, "No such file"),
-        (("record", "network", "-o", tmp_path / "link"), 1, "cannot write"),
-        (("record", "network", "-o", pipe), 1, "cannot write"),
+        (("record", "network", "-o", tmp_path / "link"), 2, "it is no regular file"),
+        (("record", "network", "-o", pipe), 2, "it is no regular file"),
         (("record", "network", "-o", "/dev/null"), 2, "it is no regular file"),
     ):
         result, said = run_cli(list(map(str, arguments))), capsys.readouterr().err
